@@ -1,0 +1,163 @@
+/**
+ * Every error Corral itself raises. A loader's own error is never wrapped in the process that ran the loader:
+ * it reaches the caller unchanged.
+ */
+
+/** The stable codes; `docs/reference/errors.md` says for each what to do. */
+export type CorralErrorCode =
+  | 'INVALID_OPTION'
+  | 'INVALID_KEY'
+  | 'UNCACHEABLE_VALUE'
+  | 'VALUE_TOO_LARGE'
+  | 'CORRUPT_ENTRY'
+  | 'TENANT_REQUIRED'
+  | 'LOAD_TIMEOUT'
+  | 'LOAD_FAILED_ELSEWHERE'
+  | 'RECURSIVE_LOAD'
+  | 'INVALID_LOADER_RESULT'
+  | 'OVERLOADED'
+  | 'REDIS_UNAVAILABLE'
+  | 'CLOSED'
+
+/** The family. Test with `error instanceof CorralError`, branch on `error.code`. */
+export class CorralError extends Error {
+  readonly code: CorralErrorCode
+
+  constructor(code: CorralErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = new.target.name
+    this.code = code
+  }
+}
+
+/** An option has a wrong type, unit or range, or is not known. The message names it, what came and what was needed. */
+export class InvalidOptionError extends CorralError {
+  readonly option: string
+
+  constructor(option: string, got: unknown, needed: string) {
+    super('INVALID_OPTION', `Option "${option}" is ${describe(got)}; needed: ${needed}.`)
+    this.option = option
+  }
+}
+
+/** An id, a tenant or a name that cannot become part of a key. */
+export class InvalidKeyError extends CorralError {
+  constructor(part: string, got: unknown, needed: string) {
+    super('INVALID_KEY', `${part} is ${describe(got)}; needed: ${needed}.`)
+  }
+}
+
+/** The loader returned something that no cache could give back unchanged: a function, a cycle, a class instance. */
+export class UncacheableValueError extends CorralError {
+  /** Where in the value, as a path from its root: `$.author.books[3]`. */
+  readonly path: string
+
+  constructor(path: string, reason: string) {
+    super('UNCACHEABLE_VALUE', `The value cannot be cached: ${path} ${reason}.`)
+    this.path = path
+  }
+}
+
+/** A value over `maxValueBytes`. On a read it is returned to the caller and left out of the cache. */
+export class ValueTooLargeError extends CorralError {
+  readonly bytes: number
+  readonly maxBytes: number
+
+  constructor(bytes: number, maxBytes: number) {
+    super('VALUE_TOO_LARGE', `The value takes ${bytes} bytes when serialized; "maxValueBytes" is ${maxBytes}.`)
+    this.bytes = bytes
+    this.maxBytes = maxBytes
+  }
+}
+
+/** Bytes in Redis that are not an entry. Never thrown to callers: it is counted and read as a miss. */
+export class CorruptEntryError extends CorralError {
+  constructor(reason: string, options?: ErrorOptions) {
+    super('CORRUPT_ENTRY', `The stored entry cannot be read: ${reason}.`, options)
+  }
+}
+
+/** A call without a tenant on a cache or collection with `tenancy: 'required'`. */
+export class TenantRequiredError extends CorralError {
+  constructor(subject: string) {
+    super('TENANT_REQUIRED', `${subject} has tenancy "required": call .tenant(id) first.`)
+  }
+}
+
+/** The loader did not settle within `loadTimeout`. Its AbortSignal has fired. */
+export class LoadTimeoutError extends CorralError {
+  constructor(key: string, timeoutMs: number) {
+    super('LOAD_TIMEOUT', `The load of "${key}" took longer than its "loadTimeout" of ${timeoutMs} ms.`)
+  }
+}
+
+/** Another process ran the loader and it failed; `cause` has that error's name, message and code as plain data. */
+export class LoadFailedElsewhereError extends CorralError {
+  declare readonly cause: FailureReport
+
+  constructor(key: string, report: FailureReport) {
+    super('LOAD_FAILED_ELSEWHERE', `The load of "${key}" failed: ${report.name}: ${report.message}`, { cause: report })
+  }
+}
+
+/** What travels between processes of an error: enough to log and to branch on, bounded in size. */
+export interface FailureReport {
+  readonly name: string
+  readonly message: string
+  readonly code?: string
+}
+
+/** A loader asked the cache for the very key it is loading; waiting would never end. */
+export class RecursiveLoadError extends CorralError {
+  constructor(key: string) {
+    super('RECURSIVE_LOAD', `The loader of "${key}" asked for "${key}" itself.`)
+  }
+}
+
+/** `loadMany` returned neither a Map nor an array with one element for each id. */
+export class InvalidLoaderResultError extends CorralError {
+  constructor(collection: string, got: unknown, ids: number) {
+    super(
+      'INVALID_LOADER_RESULT',
+      `loadMany of "${collection}" returned ${describe(got)}; needed: a Map from id to value, or an array of ${ids} values in the order of the ids.`
+    )
+  }
+}
+
+/** Too many loads run and wait already. The source is being protected; answer 503 and let the client retry later. */
+export class OverloadedError extends CorralError {
+  constructor(running: number, queued: number) {
+    super('OVERLOADED', `${running} loads are running and ${queued} wait; this one was refused.`)
+  }
+}
+
+/** Redis did not do what a call needs it for, in time or at all. `cause` is the driver's error. */
+export class RedisUnavailableError extends CorralError {
+  constructor(action: string, options?: ErrorOptions) {
+    super('REDIS_UNAVAILABLE', `Redis did not ${action}.`, options)
+  }
+}
+
+/** A call after `cache.close()`. */
+export class ClosedError extends CorralError {
+  constructor() {
+    super('CLOSED', 'The cache is closed.')
+  }
+}
+
+const DESCRIPTION_LIMIT = 80
+
+/** A value as it stands in a message: its type, and as much of it as helps. */
+function describe(value: unknown): string {
+  if (value === null || value === undefined) return String(value)
+  if (typeof value === 'string') return JSON.stringify(shorten(value))
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value)
+  if (typeof value === 'bigint') return `${value}n`
+  if (typeof value === 'function' || typeof value === 'symbol') return `a ${typeof value}`
+  if (Array.isArray(value)) return `an array of ${value.length}`
+  return `an object of type ${value.constructor?.name ?? 'Object'}`
+}
+
+function shorten(text: string): string {
+  return text.length <= DESCRIPTION_LIMIT ? text : `${text.slice(0, DESCRIPTION_LIMIT)}…`
+}
