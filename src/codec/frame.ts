@@ -1,0 +1,174 @@
+import { randomFillSync } from 'node:crypto'
+import { crc32 } from 'node:zlib'
+import { ABSENT, HOLD, TOKEN_BYTES, type Entry, type FailedEntry, type Token } from '../entry.js'
+
+/*
+ * The bytes of a stored entry. Numbers are big-endian. The first four bytes and the token mean the same in every
+ * version; the Lua scripts know the offsets marked with *.
+ *
+ *   0   magic 0xC0: no UTF-8 text begins with it
+ *   1   version
+ *   2 * state: 1 HOLD, 2 FAILED, 3 VALUE
+ *   3 * HOLD: purpose (1 load); FAILED: kind (1 load failed, 2 uncacheable); VALUE: 0
+ *   4 * token, 8 bytes: the lease holder's, or the fill's
+ *  HOLD ends here. FAILED goes on with a JSON failure report. VALUE goes on:
+ *  12 * stored at, u48, ms on Redis' clock, written by the script
+ *  18 * token of the refresh lease, 8 bytes; zeros while backing off or free
+ *  26 * refresh lease until, u48, ms on Redis' clock; 0 when free
+ *  32   CRC-32 of all that follows, seeded with the key's: a value found under another key is not taken for its own
+ *  36   flags: how the payload is encoded, and whether it is a remembered not-found
+ *  37   fresh for, u40, ms
+ *  42   cost of the load, u32, ms
+ *  46   payload
+ */
+const MAGIC = 0xc0
+const VERSION = 1
+const STATE_HOLD = 1
+const STATE_FAILED = 2
+const STATE_VALUE = 3
+const PURPOSE_LOAD = 1
+const KIND_UNCACHEABLE = 2
+
+const TOKEN_AT = 4
+const STORED_AT = 12
+const LEASE_TOKEN_AT = 18
+const LEASE_UNTIL_AT = 26
+const CHECKSUM_AT = 32
+const FLAGS_AT = 36
+const FRESH_AT = 37
+const LOAD_COST_AT = 42
+const PAYLOAD_AT = 46
+
+/** Bits 0-5 of the flags belong to the payload codec. */
+const FLAG_NOT_FOUND = 0x80
+
+const REPORT_TEXT_LIMIT = 500
+const MAX_U32 = 0xffff_ffff
+
+export const VALUE_HEADER_BYTES: number = PAYLOAD_AT
+
+/** Random, so that neither another process nor this one before a restart ever had the same. */
+export function newToken(): Token {
+  return randomFillSync(Buffer.allocUnsafe(TOKEN_BYTES))
+}
+
+export function holdFrame(token: Token): Buffer {
+  const frame = Buffer.allocUnsafe(TOKEN_AT + TOKEN_BYTES)
+  writeHead(frame, STATE_HOLD, PURPOSE_LOAD, token)
+  return frame
+}
+
+export function failedFrame(token: Token, kind: FailedEntry['kind'], report: FailedEntry['report']): Buffer {
+  const { name, message, code } = report
+  const text = JSON.stringify({
+    name: name.slice(0, REPORT_TEXT_LIMIT),
+    message: message.slice(0, REPORT_TEXT_LIMIT),
+    ...(code === undefined ? {} : { code: code.slice(0, REPORT_TEXT_LIMIT) })
+  })
+  const frame = Buffer.allocUnsafe(TOKEN_AT + TOKEN_BYTES + Buffer.byteLength(text))
+  writeHead(frame, STATE_FAILED, kind === 'uncacheable' ? KIND_UNCACHEABLE : 1, token)
+  frame.write(text, TOKEN_AT + TOKEN_BYTES)
+  return frame
+}
+
+export interface ValueFields {
+  readonly token: Token
+  readonly freshMs: number
+  readonly loadMs: number
+  readonly flags: number
+  readonly notFound: boolean
+  readonly payload: Buffer
+}
+
+/** A VALUE without its time of storing, which the store writes in when it accepts the fill. */
+export function valueFrame(key: string, fields: ValueFields): Buffer {
+  const frame = Buffer.allocUnsafe(PAYLOAD_AT + fields.payload.length)
+  writeHead(frame, STATE_VALUE, 0, fields.token)
+  frame.fill(0, STORED_AT, CHECKSUM_AT)
+  frame[FLAGS_AT] = fields.flags | (fields.notFound ? FLAG_NOT_FOUND : 0)
+  frame.writeUIntBE(fields.freshMs, FRESH_AT, 5)
+  frame.writeUInt32BE(Math.min(Math.round(fields.loadMs), MAX_U32), LOAD_COST_AT)
+  fields.payload.copy(frame, PAYLOAD_AT)
+  frame.writeUInt32BE(checksum(key, frame), CHECKSUM_AT)
+  return frame
+}
+
+/** Reads what Redis had under `key`. Never throws: whatever is not an entry comes back as `unreadable`. */
+export function parseFrame(key: string, bytes: Buffer | null): Entry {
+  if (bytes === null) return ABSENT
+  if (bytes.length < TOKEN_AT + TOKEN_BYTES || bytes[0] !== MAGIC) return unreadable('it does not begin like an entry')
+  if (bytes[1] !== VERSION) return { state: 'unreadable', reason: `its version is ${bytes[1]}`, foreign: true }
+  switch (bytes[2]) {
+    case STATE_VALUE:
+      return parseValue(key, bytes)
+    case STATE_HOLD:
+      return HOLD
+    case STATE_FAILED:
+      return parseFailed(bytes)
+    default:
+      return unreadable(`its state is ${bytes[2]}`)
+  }
+}
+
+function parseValue(key: string, bytes: Buffer): Entry {
+  if (bytes.length < PAYLOAD_AT) return unreadable('it is cut short')
+  if (bytes.readUInt32BE(CHECKSUM_AT) !== checksum(key, bytes)) return unreadable('its checksum does not match')
+  const flags = bytes[FLAGS_AT]!
+  const leaseUntilMs = bytes.readUIntBE(LEASE_UNTIL_AT, 6)
+  return {
+    state: 'value',
+    token: bytes.subarray(TOKEN_AT, TOKEN_AT + TOKEN_BYTES),
+    storedAtMs: bytes.readUIntBE(STORED_AT, 6),
+    freshMs: bytes.readUIntBE(FRESH_AT, 5),
+    loadMs: bytes.readUInt32BE(LOAD_COST_AT),
+    leaseUntilMs,
+    backingOff: leaseUntilMs !== 0 && isZero(bytes, LEASE_TOKEN_AT),
+    notFound: (flags & FLAG_NOT_FOUND) !== 0,
+    flags: flags & ~FLAG_NOT_FOUND,
+    payload: bytes.subarray(PAYLOAD_AT)
+  }
+}
+
+function parseFailed(bytes: Buffer): Entry {
+  const report = parseReport(bytes.toString('utf8', TOKEN_AT + TOKEN_BYTES))
+  if (report === undefined) return unreadable('its failure report is damaged')
+  return {
+    state: 'failed',
+    token: bytes.subarray(TOKEN_AT, TOKEN_AT + TOKEN_BYTES),
+    kind: bytes[3] === KIND_UNCACHEABLE ? 'uncacheable' : 'load-failed',
+    report
+  }
+}
+
+function parseReport(text: string): FailedEntry['report'] | undefined {
+  let report: unknown
+  try {
+    report = JSON.parse(text)
+  } catch {
+    return undefined // Counted by the caller: an unreadable entry is an event of its own.
+  }
+  if (typeof report !== 'object' || report === null) return undefined
+  const { name, message, code } = report as Record<string, unknown>
+  if (typeof name !== 'string' || typeof message !== 'string') return undefined
+  return typeof code === 'string' ? { name, message, code } : { name, message }
+}
+
+function writeHead(frame: Buffer, state: number, detail: number, token: Token): void {
+  frame[0] = MAGIC
+  frame[1] = VERSION
+  frame[2] = state
+  frame[3] = detail
+  token.copy(frame, TOKEN_AT)
+}
+
+function checksum(key: string, frame: Buffer): number {
+  return crc32(frame.subarray(FLAGS_AT), crc32(key))
+}
+
+function isZero(bytes: Buffer, at: number): boolean {
+  return bytes.readUInt32BE(at) === 0 && bytes.readUInt32BE(at + 4) === 0
+}
+
+function unreadable(reason: string): Entry {
+  return { state: 'unreadable', reason, foreign: false }
+}

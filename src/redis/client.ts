@@ -1,0 +1,107 @@
+import { Redis, type Cluster, type RedisOptions } from 'ioredis'
+import { InvalidOptionError } from '../errors.js'
+import type { Clock } from '../clock.js'
+
+/** What `createCache({ redis })` takes: a URL, ioredis options (Sentinel and TLS included), or an instance of the user's. */
+export type RedisInput = string | RedisOptions | Redis | Cluster
+
+/** The part of ioredis that Corral calls; `Redis` and `Cluster` of versions 5 and 6 both have it. */
+export interface RedisClient {
+  readonly status: string
+  readonly isCluster: boolean
+  readonly options: { readonly keyPrefix?: string | undefined }
+  mgetBuffer(keys: readonly string[]): Promise<(Buffer | null)[]>
+  getBuffer(key: string): Promise<Buffer | null>
+  evalshaBuffer(...args: (string | number | Buffer)[]): Promise<unknown>
+  evalBuffer(...args: (string | number | Buffer)[]): Promise<unknown>
+  pipeline(): RedisPipeline
+  unlink(...keys: string[]): Promise<number>
+  time(): Promise<unknown>
+  call(command: string, ...args: (string | number)[]): Promise<unknown>
+  subscribe(...channels: string[]): Promise<unknown>
+  connect(): Promise<void>
+  disconnect(reconnect?: boolean): void
+  quit(): Promise<unknown>
+  on(event: string, listener: (...args: never[]) => void): unknown
+  off(event: string, listener: (...args: never[]) => void): unknown
+}
+
+export interface RedisPipeline {
+  evalshaBuffer(...args: (string | number | Buffer)[]): RedisPipeline
+  exec(): Promise<[error: Error | null, result: unknown][] | null>
+}
+
+export interface OpenedClient {
+  readonly client: RedisClient
+  /** False for an instance that the user passed in: it is never closed and never reconfigured. */
+  readonly owned: boolean
+  /** Another connection of Corral's own to the same place, with the same credentials and topology. */
+  duplicate(): RedisClient | undefined
+}
+
+/**
+ * What Corral's own connections differ in from ioredis' defaults. A command that cannot be sent now fails now, because
+ * the caller has a source to read instead; a command whose reply was lost is not sent again behind the caller's back,
+ * because by then it may undo what came after.
+ */
+function ownDefaults(clock: Clock): RedisOptions {
+  return {
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
+    connectTimeout: 3_000,
+    retryStrategy: (attempt) => reconnectDelayMs(attempt, clock)
+  }
+}
+
+/** Quick enough to be back within a second, spread so that a fleet does not reconnect in step. */
+export function reconnectDelayMs(attempt: number, clock: Clock): number {
+  const ceiling = Math.min(500, 25 * 2 ** Math.min(attempt, 10))
+  return Math.round(ceiling / 2 + (ceiling / 2) * clock.random())
+}
+
+export function openClient(input: RedisInput, clock: Clock): OpenedClient {
+  if (isInstance(input)) {
+    const client = input as unknown as RedisClient
+    return { client, owned: false, duplicate: () => duplicateOf(input, ownDefaults(clock)) }
+  }
+  const defaults = ownDefaults(clock)
+  if (typeof input === 'string') {
+    assertUrl(input)
+    const redis = new Redis(input, defaults)
+    return { client: redis as unknown as RedisClient, owned: true, duplicate: () => duplicateOf(redis, {}) }
+  }
+  const redis = new Redis({ ...defaults, ...input })
+  return { client: redis as unknown as RedisClient, owned: true, duplicate: () => duplicateOf(redis, {}) }
+}
+
+/**
+ * Speaks RESP2 on purpose: only there does ioredis hand over the invalidation messages of client tracking. A Cluster
+ * has one tracking table per node, which one pair of connections cannot watch.
+ */
+function duplicateOf(input: Redis | Cluster, overrides: RedisOptions): RedisClient | undefined {
+  if (input.isCluster) return undefined
+  const options: RedisOptions & { protocol: 2 } = {
+    ...overrides,
+    protocol: 2,
+    lazyConnect: false,
+    autoResubscribe: false,
+    enableAutoPipelining: false
+  }
+  return (input as Redis).duplicate(options) as unknown as RedisClient
+}
+
+/** By its shape: the user's ioredis may be another copy, or another version, than ours. */
+function isInstance(input: Exclude<RedisInput, string>): input is Redis | Cluster {
+  return typeof (input as Partial<RedisClient>).evalshaBuffer === 'function'
+}
+
+function assertUrl(text: string): void {
+  if (/^(rediss?|unix):\/\//.test(text) || text.startsWith('/')) return
+  throw new InvalidOptionError('redis', redacted(text), "a URL such as 'redis://127.0.0.1:6379' or 'rediss://…'")
+}
+
+/** A malformed URL may still hold a password, and messages end up in logs. */
+function redacted(text: string): string {
+  return text.replace(/\/\/[^@/]*@/, '//…@')
+}

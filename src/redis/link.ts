@@ -1,0 +1,140 @@
+import { RedisUnavailableError } from '../errors.js'
+import type { Clock } from '../clock.js'
+import { withDeadline } from '../policy/deadline.js'
+import type { OpenedClient, RedisClient } from './client.js'
+import { ServerClock } from './server-clock.js'
+
+export type LinkState = 'starting' | 'ready' | 'away' | 'closed'
+
+export interface LinkReporter {
+  stateChanged(state: LinkState): void
+  /** A call that Redis did not answer in time or refused. The caller goes on without it. */
+  callFailed(action: string, error: unknown): void
+  /** The driver's own report of a broken or refused connection. */
+  connectionFailed(error: unknown): void
+}
+
+/**
+ * The way to Redis for commands: whether it can be used now, and a deadline on every call.
+ *
+ *   starting ──first answer──▶ ready ◀──reconnected, clock read──  away
+ *       └──boot deadline──▶ away          ready ──connection lost──▶ away
+ *
+ * While starting, a call waits for the connection within its own deadline, so that a fresh process does not greet
+ * its source with a herd. Later a call without a connection fails at once: it has a source to go to.
+ */
+export class RedisLink {
+  readonly client: RedisClient
+  readonly serverClock: ServerClock
+  readonly timeoutMs: number
+  readonly #opened: OpenedClient
+  readonly #reporter: LinkReporter
+  readonly #waiting: { resolve: () => void; reject: (error: Error) => void }[] = []
+  readonly #readyListeners: (() => void)[] = []
+  #bootTimer: NodeJS.Timeout | undefined
+  #state: LinkState = 'starting'
+  #session = 0
+
+  constructor(opened: OpenedClient, timeoutMs: number, clock: Clock, reporter: LinkReporter) {
+    this.#opened = opened
+    this.client = opened.client
+    this.timeoutMs = timeoutMs
+    this.serverClock = new ServerClock(clock)
+    this.#reporter = reporter
+    this.client.on('ready', this.#onReady)
+    this.client.on('close', this.#onClose)
+    this.client.on('end', this.#onClose)
+    // A driver of the user's keeps its own error handling; ours would otherwise print to the console.
+    if (opened.owned) this.client.on('error', this.#onError)
+    this.#bootTimer = setTimeout(() => this.#enter('away'), timeoutMs)
+    this.#bootTimer.unref()
+    if (this.client.status === 'ready') void this.#onReady()
+    else if (this.client.status === 'wait') this.client.connect().catch(this.#onError)
+  }
+
+  get state(): LinkState {
+    return this.#state
+  }
+
+  /** Runs `send` under the deadline. Whatever goes wrong comes out as `RedisUnavailableError` with the reason in `cause`. */
+  async call<T>(action: string, send: (client: RedisClient) => Promise<T>, via = this.client): Promise<T> {
+    try {
+      if (this.#state !== 'ready') await this.#usable()
+      return await withDeadline(send(via), this.timeoutMs, () => new Error(`no answer within ${this.timeoutMs} ms`))
+    } catch (error) {
+      this.#reporter.callFailed(action, error)
+      throw new RedisUnavailableError(action, { cause: error })
+    }
+  }
+
+  /** Calls `listener` whenever the connection becomes usable, also when it is already. */
+  onReady(listener: () => void): void {
+    this.#readyListeners.push(listener)
+    if (this.#state === 'ready') listener()
+  }
+
+  duplicate(): RedisClient | undefined {
+    return this.#opened.duplicate()
+  }
+
+  async close(): Promise<void> {
+    if (this.#state === 'closed') return
+    const wasReady = this.#state === 'ready'
+    this.#enter('closed')
+    this.client.off('ready', this.#onReady)
+    this.client.off('close', this.#onClose)
+    this.client.off('end', this.#onClose)
+    if (!this.#opened.owned) return
+    if (wasReady) await withDeadline(this.client.quit(), this.timeoutMs, noAnswer).catch(this.#onError)
+    this.client.disconnect()
+  }
+
+  #usable(): Promise<void> {
+    if (this.#state === 'ready') return Promise.resolve()
+    if (this.#state !== 'starting') return Promise.reject(new Error(`the connection is ${this.#state}`))
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }))
+  }
+
+  readonly #onReady = async (): Promise<void> => {
+    const session = ++this.#session
+    this.serverClock.forget()
+    try {
+      await withDeadline(this.serverClock.sync(this.client), this.timeoutMs, noAnswer)
+    } catch (error) {
+      this.#reporter.connectionFailed(error)
+      if (session === this.#session && this.#state !== 'closed') this.#retryClock(session)
+      return
+    }
+    if (session === this.#session) this.#enter('ready')
+  }
+
+  // Connected, yet TIME got no answer: a server that loads its data or is frozen. Nothing else would tell us when it is back.
+  #retryClock(session: number): void {
+    const timer = setTimeout(() => {
+      if (session === this.#session && this.#state !== 'closed') void this.#onReady()
+    }, this.timeoutMs)
+    timer.unref()
+  }
+
+  readonly #onClose = (): void => {
+    this.#session++
+    if (this.#state === 'ready') this.#enter('away')
+  }
+
+  readonly #onError = (error: unknown): void => {
+    this.#reporter.connectionFailed(error)
+  }
+
+  #enter(state: LinkState): void {
+    if (this.#state === state || this.#state === 'closed') return
+    this.#state = state
+    clearTimeout(this.#bootTimer)
+    const waiting = this.#waiting.splice(0)
+    if (state === 'ready') for (const { resolve } of waiting) resolve()
+    else for (const { reject } of waiting) reject(new Error(`the connection is ${state}`))
+    this.#reporter.stateChanged(state)
+    if (state === 'ready') for (const listener of this.#readyListeners) listener()
+  }
+}
+
+const noAnswer = (): Error => new Error('Redis is connected but does not answer')

@@ -1,0 +1,54 @@
+-- Asks for the right to load a key, for the whole fleet.
+--
+-- Guarantee: of all callers that find the same state, one is granted; everyone else learns what to do instead.
+-- Run on a tracked connection, the read in here also subscribes the caller to the key's next change, atomically
+-- with the answer: no wake-up can fall between "held" and waiting for it.
+--
+-- KEYS[1]  the entry
+-- ARGV[1]  token of the caller, 8 bytes
+-- ARGV[2]  life of the lease, ms
+-- ARGV[3]  token of the VALUE that the caller read and cannot use, or ''
+-- ARGV[4]  '1': load whatever is cached and whoever is loading; their fill will be refused. Else ''
+--
+-- Returns {1}            granted: load, then fill-entry, fail-load or release-lease
+--         {2, left ms}   held by another
+--         {3, entry}     there is something the caller has not seen: decide again
+--         {4}            a later version's entry: load, store nothing
+-- @include entry-header
+
+local key, token, lease_ms, seen, force = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4] == '1'
+local header = read_header(key)
+
+local function hold()
+  redis.call('SET', key, '\192\1\1\1' .. token, 'PX', lease_ms)
+  return { 1 }
+end
+
+if header == nil then return hold() end
+if is_foreign(header) then return { 4 } end
+
+if is_hold(header) then
+  -- Asked again because the first answer was lost.
+  if token_of(header) == token then return { 1 } end
+  if force and header:byte(4) == 1 then return hold() end
+  return { 2, redis.call('PTTL', key) }
+end
+
+if is_failed(header) then
+  if force then return hold() end
+  return { 3, redis.call('GET', key) }
+end
+
+if not is_value(header) then return hold() end
+if not force then
+  if token_of(header) ~= seen then return { 3, redis.call('GET', key) } end
+  local left = lease_left_ms(header, now_ms())
+  if left > 0 then
+    if lease_token_of(header) == token then return { 1 } end
+    if lease_token_of(header) == NO_TOKEN then return { 3, redis.call('GET', key) } end
+    return { 2, left }
+  end
+end
+write_lease(key, token, now_ms() + lease_ms)
+outlast(key, lease_ms)
+return { 1 }

@@ -1,0 +1,85 @@
+import { createHash } from 'node:crypto'
+import { LUA } from './lua.generated.js'
+import type { RedisClient } from './client.js'
+
+export type ScriptName = keyof typeof LUA
+type ScriptArgument = string | number | Buffer
+
+const SHA = Object.fromEntries(
+  Object.entries(LUA).map(([name, text]) => [name, createHash('sha1').update(text).digest('hex')])
+) as Record<ScriptName, string>
+
+interface Call {
+  readonly script: ScriptName
+  readonly key: string
+  readonly args: readonly ScriptArgument[]
+  readonly resolve: (reply: unknown) => void
+  readonly reject: (error: unknown) => void
+}
+
+/**
+ * Runs scripts on one connection: calls of the same turn of the event loop go out as one pipeline, by hash, and with
+ * the text when the server does not know it (restart, failover, SCRIPT FLUSH). Every script may be sent again: a
+ * second run finds the state that the first one left and changes nothing wrongly.
+ */
+export class ScriptRunner {
+  readonly #client: RedisClient
+  #queue: Call[] = []
+
+  constructor(client: RedisClient) {
+    this.#client = client
+  }
+
+  run(script: ScriptName, key: string, args: readonly ScriptArgument[]): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ script, key, args, resolve, reject })
+      if (this.#queue.length === 1) setImmediate(this.#flush)
+    })
+  }
+
+  readonly #flush = (): void => {
+    const calls = this.#queue
+    this.#queue = []
+    // A Cluster's pipeline takes the keys of one slot only; its commands go out one by one.
+    if (calls.length === 1 || this.#client.isCluster) for (const call of calls) void this.#send(call)
+    else void this.#sendTogether(calls)
+  }
+
+  async #send(call: Call): Promise<void> {
+    try {
+      call.resolve(await this.#client.evalshaBuffer(SHA[call.script], 1, call.key, ...call.args))
+    } catch (error) {
+      await this.#failed(call, error)
+    }
+  }
+
+  async #sendTogether(calls: readonly Call[]): Promise<void> {
+    try {
+      const pipeline = this.#client.pipeline()
+      for (const { script, key, args } of calls) pipeline.evalshaBuffer(SHA[script], 1, key, ...args)
+      const replies = (await pipeline.exec()) ?? []
+      await Promise.all(calls.map((call, index) => this.#settle(call, replies[index])))
+    } catch (error) {
+      for (const call of calls) call.reject(error)
+    }
+  }
+
+  async #settle(call: Call, reply: [error: Error | null, result: unknown] | undefined): Promise<void> {
+    if (reply === undefined) call.reject(new Error('the pipeline ended without a reply'))
+    else if (reply[0] === null) call.resolve(reply[1])
+    else await this.#failed(call, reply[0])
+  }
+
+  async #failed(call: Call, error: unknown): Promise<void> {
+    if (!isUnknownScript(error)) return call.reject(error)
+    try {
+      call.resolve(await this.#client.evalBuffer(LUA[call.script], 1, call.key, ...call.args))
+    } catch (evalError) {
+      call.reject(evalError)
+    }
+  }
+}
+
+function isUnknownScript(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('NOSCRIPT')
+}
