@@ -29,7 +29,7 @@ guard=$!
 echo "$server" >&3
 exec 3>&- 4<&-
 wait "$server"; code=$?
-kill "$guard" 2>/dev/null
+kill "$guard" 2>/dev/null; wait "$guard" 2>/dev/null
 exit "$code"
 `
 
@@ -47,8 +47,13 @@ export interface GuardOptions {
 
 export interface GuardedProcess {
   readonly pid: number
-  /** Settles when the server has ended, with the code a shell gives: 128 + n when signal n ended it. */
+  /**
+   * Settles when the server has ended, with the code a shell gives: 128 + n when signal n ended it. Does not keep this
+   * process alive.
+   */
   readonly exited: Promise<number>
+  /** `exited`, and keeps this process alive until then. */
+  wait(): Promise<number>
   readonly running: boolean
   /** The last 64 kB of what it printed, for error messages. */
   output(): string
@@ -103,6 +108,16 @@ export async function spawnGuarded(
   const handles = [child, ...child.stdio]
   for (const handle of handles) unrefStream(handle)
 
+  const wait = async (): Promise<number> => {
+    // Child and pipes are unreferenced, and between the end of the one and of the others nothing else may be pending.
+    const keepAlive = setInterval(() => undefined, 60_000)
+    try {
+      return await exited
+    } finally {
+      clearInterval(keepAlive)
+    }
+  }
+
   return {
     pid,
     exited,
@@ -113,11 +128,10 @@ export async function spawnGuarded(
     signal: (signal) => {
       if (running) process.kill(pid, signal)
     },
+    wait,
     end: async () => {
-      // Nothing else may keep the event loop alive until the server is gone.
-      child.ref()
       child.stdin?.end()
-      await exited
+      await wait()
     }
   }
 }

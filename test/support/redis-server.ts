@@ -59,7 +59,7 @@ export async function startRedisServer(options: RedisServerOptions = {}): Promis
     server.signal(signal)
     // A frozen process takes no signal but SIGKILL until it goes on.
     if (signal !== 'SIGKILL') server.signal('SIGCONT')
-    await server.exited
+    await server.wait()
   }
   const stop = async (): Promise<void> => {
     await server.end()
