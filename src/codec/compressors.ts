@@ -1,0 +1,29 @@
+import { promisify } from 'node:util'
+import { deflateRaw, inflateRaw } from 'node:zlib'
+
+const deflate = promisify(deflateRaw)
+const inflate = promisify(inflateRaw)
+
+/** Of the levels measured this one gives the most for its time; see `docs/decisions/0001-codec.md`. */
+const LEVEL = 1
+/** Saving less than this share of the bytes is not worth inflating them on every read. */
+const MIN_SAVING = 0.1
+
+/**
+ * Deflates on zlib's thread pool, so the event loop is not held up.
+ *
+ * @returns undefined when it would save less than a tenth
+ */
+export async function compress(bytes: Buffer): Promise<Buffer | undefined> {
+  const compressed = await deflate(bytes, { level: LEVEL })
+  return compressed.length <= bytes.length * (1 - MIN_SAVING) ? compressed : undefined
+}
+
+/**
+ * Inflates on zlib's thread pool, and stops at `maxBytes`: a few kilobytes can be made to inflate to gigabytes.
+ *
+ * @throws on damaged bytes and on more than `maxBytes` of output; the caller says what that means
+ */
+export function decompress(compressed: Buffer, maxBytes: number): Promise<Buffer> {
+  return inflate(compressed, Number.isFinite(maxBytes) ? { maxOutputLength: Math.max(1, maxBytes) } : {})
+}
