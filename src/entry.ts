@@ -56,6 +56,8 @@ export interface ValueEntry {
 export interface UnreadableEntry {
   readonly state: 'unreadable'
   readonly reason: string
+  /** Names this very damage, so that only it is replaced; undefined when there is not even that much of an entry. */
+  readonly token: Token | undefined
   /** A later version of this library wrote it: what it means is unknown, so it must not be overwritten. */
   readonly foreign: boolean
 }

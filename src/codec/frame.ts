@@ -11,7 +11,10 @@ import { ABSENT, HOLD, TOKEN_BYTES, type Entry, type FailedEntry, type Token } f
  *   2 * state: 1 HOLD, 2 FAILED, 3 VALUE
  *   3 * HOLD: purpose (1 load); FAILED: kind (1 load failed, 2 uncacheable); VALUE: 0
  *   4 * token, 8 bytes: the lease holder's, or the fill's
- *  HOLD ends here. FAILED goes on with a JSON failure report. VALUE goes on:
+ *  HOLD ends here. FAILED goes on:
+ *  12   CRC-32 of all that follows and of the bytes 2 to 11, seeded with the key's
+ *  16   a failure report in JSON
+ *  VALUE goes on:
  *  12 * stored at, u48, ms on Redis' clock, written by the script
  *  18 * token of the refresh lease, 8 bytes; zeros while backing off or free
  *  26 * refresh lease until, u48, ms on Redis' clock; 0 when free
@@ -27,6 +30,7 @@ const STATE_HOLD = 1
 const STATE_FAILED = 2
 const STATE_VALUE = 3
 const PURPOSE_LOAD = 1
+const KIND_LOAD_FAILED = 1
 const KIND_UNCACHEABLE = 2
 
 const TOKEN_AT = 4
@@ -38,6 +42,10 @@ const FLAGS_AT = 36
 const FRESH_AT = 37
 const LOAD_COST_AT = 42
 const PAYLOAD_AT = 46
+
+const STATE_AT = 2
+const FAILED_CHECKSUM_AT = 12
+const REPORT_AT = 16
 
 /** Bits 0-5 of the flags belong to the payload codec. */
 const FLAG_NOT_FOUND = 0x80
@@ -58,16 +66,22 @@ export function holdFrame(token: Token): Buffer {
   return frame
 }
 
-export function failedFrame(token: Token, kind: FailedEntry['kind'], report: FailedEntry['report']): Buffer {
+export function failedFrame(
+  key: string,
+  token: Token,
+  kind: FailedEntry['kind'],
+  report: FailedEntry['report']
+): Buffer {
   const { name, message, code } = report
   const text = JSON.stringify({
     name: name.slice(0, REPORT_TEXT_LIMIT),
     message: message.slice(0, REPORT_TEXT_LIMIT),
     ...(code === undefined ? {} : { code: code.slice(0, REPORT_TEXT_LIMIT) })
   })
-  const frame = Buffer.allocUnsafe(TOKEN_AT + TOKEN_BYTES + Buffer.byteLength(text))
-  writeHead(frame, STATE_FAILED, kind === 'uncacheable' ? KIND_UNCACHEABLE : 1, token)
-  frame.write(text, TOKEN_AT + TOKEN_BYTES)
+  const frame = Buffer.allocUnsafe(REPORT_AT + Buffer.byteLength(text))
+  writeHead(frame, STATE_FAILED, kind === 'uncacheable' ? KIND_UNCACHEABLE : KIND_LOAD_FAILED, token)
+  frame.write(text, REPORT_AT)
+  frame.writeUInt32BE(failedChecksum(key, frame), FAILED_CHECKSUM_AT)
   return frame
 }
 
@@ -93,31 +107,74 @@ export function valueFrame(key: string, fields: ValueFields): Buffer {
   return frame
 }
 
+/** Who has a lease on an entry, as the Lua scripts see it: the header alone, without trust in the rest. */
+export interface Header {
+  readonly state: 'hold' | 'failed' | 'value'
+  readonly token: Token
+  readonly leaseToken: Token
+  readonly leaseUntilMs: number
+}
+
+/** Undefined for bytes that are no entry; `'foreign'` for one of a later version. */
+export function readHeader(bytes: Buffer): Header | 'foreign' | undefined {
+  if (bytes.length < TOKEN_AT + TOKEN_BYTES || bytes[0] !== MAGIC) return undefined
+  if (bytes[1] !== VERSION) return 'foreign'
+  const token = tokenIn(bytes)
+  if (bytes[2] === STATE_HOLD && bytes.length === TOKEN_AT + TOKEN_BYTES) {
+    return { state: 'hold', token, leaseToken: NO_TOKEN, leaseUntilMs: 0 }
+  }
+  if (bytes[2] === STATE_FAILED) return { state: 'failed', token, leaseToken: NO_TOKEN, leaseUntilMs: 0 }
+  if (bytes[2] !== STATE_VALUE || bytes.length < CHECKSUM_AT) return undefined
+  const leaseToken = bytes.subarray(LEASE_TOKEN_AT, LEASE_TOKEN_AT + TOKEN_BYTES)
+  return { state: 'value', token, leaseToken, leaseUntilMs: bytes.readUIntBE(LEASE_UNTIL_AT, 6) }
+}
+
+export const NO_TOKEN: Token = Buffer.alloc(TOKEN_BYTES)
+
+/** A copy of a VALUE with another lease on it. */
+export function withLease(value: Buffer, token: Token, untilMs: number): Buffer {
+  const frame = Buffer.from(value)
+  token.copy(frame, LEASE_TOKEN_AT)
+  frame.writeUIntBE(Math.floor(untilMs), LEASE_UNTIL_AT, 6)
+  return frame
+}
+
+/** A copy of a VALUE with its time of storing written in. */
+export function storedAt(value: Buffer, nowMs: number): Buffer {
+  const frame = Buffer.from(value)
+  frame.writeUIntBE(Math.floor(nowMs), STORED_AT, 6)
+  return frame
+}
+
 /** Reads what Redis had under `key`. Never throws: whatever is not an entry comes back as `unreadable`. */
 export function parseFrame(key: string, bytes: Buffer | null): Entry {
   if (bytes === null) return ABSENT
-  if (bytes.length < TOKEN_AT + TOKEN_BYTES || bytes[0] !== MAGIC) return unreadable('it does not begin like an entry')
-  if (bytes[1] !== VERSION) return { state: 'unreadable', reason: `its version is ${bytes[1]}`, foreign: true }
+  if (bytes.length < TOKEN_AT + TOKEN_BYTES || bytes[0] !== MAGIC)
+    return unreadable('it does not begin like an entry')
+  if (bytes[1] !== VERSION) {
+    return { state: 'unreadable', reason: `its version is ${bytes[1]}`, token: undefined, foreign: true }
+  }
   switch (bytes[2]) {
     case STATE_VALUE:
       return parseValue(key, bytes)
     case STATE_HOLD:
-      return HOLD
+      return bytes.length === TOKEN_AT + TOKEN_BYTES ? HOLD : unreadable('it is a lease of the wrong length')
     case STATE_FAILED:
-      return parseFailed(bytes)
+      return parseFailed(key, bytes)
     default:
       return unreadable(`its state is ${bytes[2]}`)
   }
 }
 
 function parseValue(key: string, bytes: Buffer): Entry {
-  if (bytes.length < PAYLOAD_AT) return unreadable('it is cut short')
-  if (bytes.readUInt32BE(CHECKSUM_AT) !== checksum(key, bytes)) return unreadable('its checksum does not match')
+  if (bytes.length < PAYLOAD_AT) return unreadable('it is cut short', bytes)
+  if (bytes.readUInt32BE(CHECKSUM_AT) !== checksum(key, bytes))
+    return unreadable('its checksum does not match', bytes)
   const flags = bytes[FLAGS_AT]!
   const leaseUntilMs = bytes.readUIntBE(LEASE_UNTIL_AT, 6)
   return {
     state: 'value',
-    token: bytes.subarray(TOKEN_AT, TOKEN_AT + TOKEN_BYTES),
+    token: tokenIn(bytes),
     storedAtMs: bytes.readUIntBE(STORED_AT, 6),
     freshMs: bytes.readUIntBE(FRESH_AT, 5),
     loadMs: bytes.readUInt32BE(LOAD_COST_AT),
@@ -129,12 +186,16 @@ function parseValue(key: string, bytes: Buffer): Entry {
   }
 }
 
-function parseFailed(bytes: Buffer): Entry {
-  const report = parseReport(bytes.toString('utf8', TOKEN_AT + TOKEN_BYTES))
-  if (report === undefined) return unreadable('its failure report is damaged')
+function parseFailed(key: string, bytes: Buffer): Entry {
+  if (bytes.length < REPORT_AT) return unreadable('it is cut short', bytes)
+  if (bytes.readUInt32BE(FAILED_CHECKSUM_AT) !== failedChecksum(key, bytes)) {
+    return unreadable('its checksum does not match', bytes)
+  }
+  const report = parseReport(bytes.toString('utf8', REPORT_AT))
+  if (report === undefined) return unreadable('its failure report is damaged', bytes)
   return {
     state: 'failed',
-    token: bytes.subarray(TOKEN_AT, TOKEN_AT + TOKEN_BYTES),
+    token: tokenIn(bytes),
     kind: bytes[3] === KIND_UNCACHEABLE ? 'uncacheable' : 'load-failed',
     report
   }
@@ -165,10 +226,18 @@ function checksum(key: string, frame: Buffer): number {
   return crc32(frame.subarray(FLAGS_AT), crc32(key))
 }
 
-function isZero(bytes: Buffer, at: number): boolean {
-  return bytes.readUInt32BE(at) === 0 && bytes.readUInt32BE(at + 4) === 0
+function failedChecksum(key: string, frame: Buffer): number {
+  return crc32(frame.subarray(REPORT_AT), crc32(frame.subarray(STATE_AT, FAILED_CHECKSUM_AT), crc32(key)))
 }
 
-function unreadable(reason: string): Entry {
-  return { state: 'unreadable', reason, foreign: false }
+function isZero(bytes: Buffer, at: number): boolean {
+  return bytes.readUInt32BE(at) === 0 && bytes.readUInt32BE(at + TOKEN_BYTES / 2) === 0
+}
+
+function unreadable(reason: string, bytes?: Buffer): Entry {
+  return { state: 'unreadable', reason, token: bytes && tokenIn(bytes), foreign: false }
+}
+
+function tokenIn(bytes: Buffer): Token {
+  return bytes.subarray(TOKEN_AT, TOKEN_AT + TOKEN_BYTES)
 }

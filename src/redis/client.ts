@@ -61,43 +61,41 @@ export function reconnectDelayMs(attempt: number, clock: Clock): number {
 }
 
 export function openClient(input: RedisInput, clock: Clock): OpenedClient {
-  if (isInstance(input)) {
-    const client = input as unknown as RedisClient
-    return { client, owned: false, duplicate: () => duplicateOf(input, ownDefaults(clock)) }
-  }
   const defaults = ownDefaults(clock)
-  if (typeof input === 'string') {
-    assertUrl(input)
-    const redis = new Redis(input, defaults)
-    return { client: redis as unknown as RedisClient, owned: true, duplicate: () => duplicateOf(redis, {}) }
+  if (typeof input !== 'string' && isInstance(input)) {
+    return { client: asClient(input), owned: false, duplicate: () => duplicateOf(input, defaults) }
   }
-  const redis = new Redis({ ...defaults, ...input })
-  return { client: redis as unknown as RedisClient, owned: true, duplicate: () => duplicateOf(redis, {}) }
+  const redis =
+    typeof input === 'string'
+      ? new Redis(checkedUrl(input), { ...defaults, ...PLAIN_REPLIES })
+      : new Redis({ ...defaults, ...input, ...PLAIN_REPLIES })
+  return { client: asClient(redis), owned: true, duplicate: () => duplicateOf(redis, {}) }
 }
 
 /**
- * Speaks RESP2 on purpose: only there does ioredis hand over the invalidation messages of client tracking. A Cluster
- * has one tracking table per node, which one pair of connections cannot watch.
+ * RESP2 on purpose: replies look the same under ioredis 5 and 6, and only there does ioredis hand over the
+ * invalidation messages of client tracking.
  */
+const PLAIN_REPLIES = { protocol: 2, replyMapping: 'legacy' } as const
+
+/** A Cluster has one tracking table per node, which one pair of connections cannot watch. */
 function duplicateOf(input: Redis | Cluster, overrides: RedisOptions): RedisClient | undefined {
   if (input.isCluster) return undefined
-  const options: RedisOptions & { protocol: 2 } = {
-    ...overrides,
-    protocol: 2,
-    lazyConnect: false,
-    autoResubscribe: false,
-    enableAutoPipelining: false
-  }
-  return (input as Redis).duplicate(options) as unknown as RedisClient
+  const options = { ...overrides, ...PLAIN_REPLIES, lazyConnect: false, autoResubscribe: false, enableAutoPipelining: false }
+  return asClient((input as Redis).duplicate(options))
+}
+
+function asClient(instance: Redis | Cluster): RedisClient {
+  return instance as unknown as RedisClient
 }
 
 /** By its shape: the user's ioredis may be another copy, or another version, than ours. */
-function isInstance(input: Exclude<RedisInput, string>): input is Redis | Cluster {
+function isInstance(input: RedisOptions | Redis | Cluster): input is Redis | Cluster {
   return typeof (input as Partial<RedisClient>).evalshaBuffer === 'function'
 }
 
-function assertUrl(text: string): void {
-  if (/^(rediss?|unix):\/\//.test(text) || text.startsWith('/')) return
+function checkedUrl(text: string): string {
+  if (/^(rediss?|unix):\/\//.test(text) || text.startsWith('/')) return text
   throw new InvalidOptionError('redis', redacted(text), "a URL such as 'redis://127.0.0.1:6379' or 'rediss://…'")
 }
 

@@ -25,6 +25,8 @@ export class WakeUps {
   readonly #prefix: string
   #subscriber: RedisClient | undefined
   #tracked: RedisClient | undefined
+  /** Redis' id of the subscriber's present connection, known once it listens. */
+  #subscriberId: number | undefined
   #armed = false
   #epoch = 0
   #closed = false
@@ -64,6 +66,7 @@ export class WakeUps {
       client?.on('close', this.#disarm)
       client?.on('error', this.#onFailure)
     }
+    this.#subscriber?.on('close', () => (this.#subscriberId = undefined))
     this.#subscriber?.on('messageBuffer', this.#onMessage)
   }
 
@@ -72,13 +75,23 @@ export class WakeUps {
     const epoch = ++this.#epoch
     const [subscriber, tracked] = [this.#subscriber, this.#tracked]
     try {
-      await withDeadline(startTracking(subscriber, tracked), this.#link.timeoutMs, noAnswer)
+      await withDeadline(this.#startTracking(subscriber, tracked), this.#link.timeoutMs, noAnswer)
       // Either connection may have been lost, and armed anew, while the replies were under way.
       if (epoch === this.#epoch) this.#armed = true
     } catch (error) {
       this.#onFailure(error)
       if (epoch === this.#epoch) this.#retryLater()
     }
+  }
+
+  async #startTracking(subscriber: RedisClient, tracked: RedisClient): Promise<void> {
+    if (this.#subscriberId === undefined) {
+      // Asked before SUBSCRIBE: after it a RESP2 connection takes no other command.
+      const id = Number(await subscriber.call('CLIENT', 'ID'))
+      await subscriber.subscribe(INVALIDATIONS)
+      this.#subscriberId = id
+    }
+    await tracked.call('CLIENT', 'TRACKING', 'ON', 'REDIRECT', this.#subscriberId)
   }
 
   readonly #disarm = (): void => {
@@ -102,15 +115,6 @@ export class WakeUps {
   #logicalKey(key: string): string {
     return key.startsWith(this.#prefix) ? key.slice(this.#prefix.length) : key
   }
-}
-
-async function startTracking(subscriber: RedisClient, tracked: RedisClient): Promise<void> {
-  // Asked before SUBSCRIBE, after which a RESP2 connection takes no such command; on a re-arm it has subscribed already.
-  await subscriber.call('UNSUBSCRIBE')
-  const id = Number(await subscriber.call('CLIENT', 'ID'))
-  await subscriber.subscribe(INVALIDATIONS)
-  await tracked.call('CLIENT', 'TRACKING', 'OFF')
-  await tracked.call('CLIENT', 'TRACKING', 'ON', 'REDIRECT', id)
 }
 
 const noAnswer = (): Error => new Error('Redis did not answer while tracking was being set up')

@@ -7,7 +7,7 @@
 -- KEYS[1]  the entry
 -- ARGV[1]  token of the caller, 8 bytes
 -- ARGV[2]  life of the lease, ms
--- ARGV[3]  token of the VALUE that the caller read and cannot use, or ''
+-- ARGV[3]  token of the VALUE or FAILED that the caller read and cannot use, or ''
 -- ARGV[4]  '1': load whatever is cached and whoever is loading; their fill will be refused. Else ''
 --
 -- Returns {1}            granted: load, then fill-entry, fail-load or release-lease
@@ -35,7 +35,7 @@ if is_hold(header) then
 end
 
 if is_failed(header) then
-  if force then return hold() end
+  if force or token_of(header) == seen then return hold() end
   return { 3, redis.call('GET', key) }
 end
 

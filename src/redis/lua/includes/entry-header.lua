@@ -11,7 +11,7 @@ local function read_header(key)
 end
 
 local function is_foreign(header) return header:byte(2) ~= 1 end
-local function is_hold(header) return header:byte(3) == 1 end
+local function is_hold(header) return header:byte(3) == 1 and #header == 12 end
 local function is_failed(header) return header:byte(3) == 2 end
 local function is_value(header) return header:byte(3) == 3 and #header == HEADER_END + 1 end
 local function token_of(header) return header:sub(5, 12) end

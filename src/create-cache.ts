@@ -1,0 +1,91 @@
+import { CorralCache, type Cache } from './cache.js'
+import { systemClock, type Clock } from './clock.js'
+import { PayloadCodec } from './codec/codec.js'
+import { Events } from './events.js'
+import { resolveCachePolicy, type CacheLimits, type CachePolicy, type Tenancy } from './options.js'
+import { ConcurrencyLimit } from './policy/concurrency-limit.js'
+import { Failures } from './read/failures.js'
+import { Judge } from './read/judge.js'
+import { LoadRunner } from './read/load-runner.js'
+import { Loading } from './read/loading.js'
+import { Reader } from './read/reader.js'
+import { openClient, type RedisInput } from './redis/client.js'
+import { RedisLink } from './redis/link.js'
+import type { CacheStats } from './stats.js'
+import type { EntryStore } from './tiers/entry-store.js'
+import { LocalStore } from './tiers/local-store.js'
+import { RedisStore } from './tiers/redis-store.js'
+
+export interface CacheOptions<T extends Tenancy = Tenancy> extends CacheLimits {
+  /** A URL, ioredis options, or an ioredis instance of your own. Omitted: the same guarantees within this process. */
+  readonly redis?: RedisInput | undefined
+  /** First part of every key; whoever shares it shares the entries. 1 to 64 letters, digits, '_', '.' or '-'. */
+  readonly namespace: string
+  /** `'required'` makes calls without a tenant an error, for the compiler too. Default 'optional'. */
+  readonly tenancy?: T | undefined
+}
+
+/**
+ * Builds the parts and joins them. Nothing is awaited: calls made before Redis is connected wait for it within their
+ * deadline. Throws `InvalidOptionError`.
+ */
+export function createCache<const T extends Tenancy = 'optional'>(options: CacheOptions<T>): Cache<T> {
+  const policy = resolveCachePolicy(options)
+  const clock = systemClock
+  const events = new Events()
+  const { store, redisStats } = openStore(options.redis, policy, events, clock)
+  const codec = new PayloadCodec(policy)
+  const failures = new Failures(clock)
+  const judge = new Judge(store, codec, events, clock, failures)
+  const limit = new ConcurrencyLimit(policy.maxConcurrentLoads, policy.maxQueuedLoads)
+  const loads = new LoadRunner(limit, events, clock)
+  const loading = new Loading({ store, codec, events, clock, loads, failures, judge, leaseMs: policy.leaseMs })
+  const reader = new Reader({ store, events, failures, judge, loading, loads })
+
+  const cache = new CorralCache({
+    namespace: policy.namespace,
+    tenancy: policy.tenancy,
+    reader,
+    events,
+    vitals: () => ({ redis: redisStats(), loads: { running: loads.running, queued: loads.queued } }),
+    shutDown: async (timeoutMs) => {
+      reader.close()
+      if (!(await isDrainedWithin(loading, timeoutMs))) loading.abort()
+      await loading.drain()
+      await store.close()
+    }
+  })
+  return cache as unknown as Cache<T>
+}
+
+interface OpenedStore {
+  readonly store: EntryStore
+  readonly redisStats: () => CacheStats['redis']
+}
+
+function openStore(redis: RedisInput | undefined, policy: CachePolicy, events: Events, clock: Clock): OpenedStore {
+  if (redis === undefined) {
+    const store = new LocalStore(policy.maxLocalBytes, clock)
+    return { store, redisStats: () => ({ state: 'none', failures: 0, pushes: true }) }
+  }
+  let failures = 0
+  const link = new RedisLink(openClient(redis, clock), policy.commandTimeoutMs, clock, {
+    stateChanged: (state) => events.emit('redisState', { state }),
+    connectionFailed: (error) => events.emit('redisConnectionFailed', { error }),
+    callFailed: (action, error) => {
+      failures++
+      events.emit('redisFailed', { action, error })
+    }
+  })
+  const store = new RedisStore(link, (error) => events.emit('redisConnectionFailed', { error }))
+  return { store, redisStats: () => ({ state: link.state, failures, pushes: store.pushes }) }
+}
+
+async function isDrainedWithin(loading: Loading, timeoutMs: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<false>((resolve) => {
+    timer = setTimeout(resolve, timeoutMs, false)
+  })
+  const drained = loading.drain().then(() => true)
+  return Promise.race([drained, late]).finally(() => clearTimeout(timer))
+}

@@ -1,0 +1,90 @@
+/**
+ * Every fact the cache reports, with its payload. The core only reports; metrics, traces and logs are listeners.
+ * Times are in milliseconds. `key` is the whole Redis key.
+ */
+export interface CacheEvents {
+  /** A fresh value was served. */
+  hit: KeyFact & { readonly source: 'memory' | 'redis'; readonly ageMs: number }
+  /** A value past its `ttl` was served: because a refresh runs, or because the source failed. */
+  stale: KeyFact & { readonly ageMs: number; readonly reason: StaleReason }
+  /** Nothing usable was cached. */
+  miss: KeyFact
+  /** The loader is about to run in this process. */
+  load: KeyFact & { readonly reason: LoadReason }
+  /** The loader returned. `found` is false for `undefined`. */
+  loaded: KeyFact & { readonly durationMs: number; readonly found: boolean }
+  /** The loader threw, or ran over its deadline. */
+  loadFailed: KeyFact & { readonly durationMs: number; readonly error: unknown }
+  /** A loaded value was stored; `bytes` with its header. */
+  fill: KeyFact & { readonly bytes: number; readonly lifeMs: number }
+  /** A loaded value was not stored. Its caller has it all the same. */
+  fillRejected: KeyFact & { readonly reason: RejectionReason }
+  /** This process begins to wait for another one's load. */
+  wait: KeyFact
+  /** That wait is over. */
+  waited: KeyFact & { readonly durationMs: number; readonly outcome: WaitOutcome }
+  /** The process that was loading is gone, or gave up: this one loads now. */
+  takeover: KeyFact
+  /** The right to store was lost while the loader ran: an invalidation, or this process was stopped for too long. */
+  leaseLost: KeyFact
+  /** Entries were declared wrong. `dropped` of them existed. */
+  invalidated: { readonly keys: readonly string[]; readonly dropped: number }
+  /** What Redis held cannot be read, or fails the schema; it counts as a miss. */
+  unreadable: KeyFact & { readonly reason: string }
+  /** Redis did not do what was asked, in time or at all; the call went on without it. */
+  redisFailed: { readonly action: string; readonly error: unknown }
+  /** The driver reports a broken or refused connection. */
+  redisConnectionFailed: { readonly error: unknown }
+  /** Whether Redis can be used: `ready`, `away` (reads go to the source), `closed`. */
+  redisState: { readonly state: 'starting' | 'ready' | 'away' | 'closed' }
+  /** A listener of one of these events threw. */
+  listenerFailed: { readonly event: keyof CacheEvents; readonly error: unknown }
+}
+
+export interface KeyFact {
+  readonly key: string
+  readonly collection: string
+}
+
+export type StaleReason = 'refreshing' | 'load-failed' | 'redis-away'
+export type LoadReason = 'miss' | 'refresh' | 'early-refresh' | 'forced' | 'redis-away' | 'uncacheable' | 'waited-too-long'
+export type RejectionReason = 'superseded' | 'too-large' | 'uncacheable' | 'redis-away'
+export type WaitOutcome = 'value' | 'failed' | 'takeover' | 'timeout' | 'redis-away'
+
+export type EventName = keyof CacheEvents
+export type Listener<Name extends EventName> = (fact: CacheEvents[Name]) => void
+
+/** The typed emitter. A listener that throws is reported and never disturbs the call that caused the event. */
+export class Events {
+  readonly #listeners = new Map<EventName, Set<(fact: never) => void>>()
+
+  on<Name extends EventName>(name: Name, listener: Listener<Name>): () => void {
+    const ofName = this.#listeners.get(name) ?? new Set()
+    this.#listeners.set(name, ofName.add(listener))
+    return () => {
+      if (ofName.delete(listener) && ofName.size === 0) this.#listeners.delete(name)
+    }
+  }
+
+  /** Ask before building a payload on a hot path. */
+  has(name: EventName): boolean {
+    return this.#listeners.has(name)
+  }
+
+  emit<Name extends EventName>(name: Name, fact: CacheEvents[Name]): void {
+    const ofName = this.#listeners.get(name)
+    if (ofName === undefined) return
+    for (const listener of ofName as Set<Listener<Name>>) {
+      try {
+        listener(fact)
+      } catch (error) {
+        this.#listenerFailed(name, error)
+      }
+    }
+  }
+
+  #listenerFailed(event: EventName, error: unknown): void {
+    if (event !== 'listenerFailed' && this.has('listenerFailed')) this.emit('listenerFailed', { event, error })
+    else process.emitWarning(`A listener of the cache event "${event}" threw: ${String(error)}`, 'CorralWarning')
+  }
+}

@@ -1,0 +1,121 @@
+import { createHash } from 'node:crypto'
+import { InvalidKeyError } from '../errors.js'
+import type { CacheId, IdObject, IdPart, TenantId } from '../ports.js'
+
+/*
+ * The only file that joins key strings.
+ *
+ *   shop:products:42                          namespace : collection : id
+ *   shop:tenant:acme_corp:products:9876       namespace : tenant : its id : collection : id
+ *   shop:~:homepage                           what `getOrLoad` stores, in a collection without a name
+ *
+ * Names → key is injective. A part never holds ':', so the number of parts tells the two forms apart and where each
+ * part ends. In a part, `A-Z a-z 0-9 _ . @ / + ~ -` stand for themselves and every other character as the %XX of its
+ * UTF-8 bytes, so that no id can steer a Cluster slot ({…}), a SCAN pattern (* ? [ \) or another tenant's key. What
+ * is left of ASCII marks types:
+ *
+ *   'text'     a string that would otherwise read as something else: '42', '', 'true', '7n'
+ *   42  7n     number, bigint
+ *   (a,(b,7))  array        (page=2,brand=acme) → (brand=acme,page=2)   object, names sorted, undefined left out
+ *   #…         the SHA-256 of a part longer than LONGEST_PART characters
+ */
+
+/** A part that is longer, escaped, is hashed: long keys cost memory and bandwidth at every command. */
+export const LONGEST_PART = 200
+
+const DEEPEST_ID = 8
+const ORDINARY = /^[A-Za-z0-9_.@/+~-]+$/
+const EXTRAORDINARY = /[^A-Za-z0-9_.@/+~-]/gu
+const LONE_SURROGATE = /\p{Surrogate}/u
+/** Texts that read as another type's id. */
+const AMBIGUOUS = /^(-?\d+(\.\d+)?(e[+-]?\d+)?n?|true|false|null|)$/
+
+/** Stands where a collection's name would; no collection can be called that. */
+export const AD_HOC = '~'
+
+/** The prefix of every entry of one collection, or of one tenant's part of it. */
+export function collectionPrefix(namespace: string, collection: string, tenant?: TenantId): string {
+  if (tenant === undefined) return `${namespace}:${collection}:`
+  return `${namespace}:tenant:${tenantPart(tenant)}:${collection}:`
+}
+
+/** The last part of a key. Throws `InvalidKeyError` for what cannot be told apart for ever: NaN, dates, instances, … */
+export function idPart(id: CacheId): string {
+  // The two commonest first: no closure, no regular expression for a number.
+  if (typeof id === 'number' && Number.isSafeInteger(id)) return id === 0 ? '0' : String(id)
+  return bounded(encode(id, 'The id', 0))
+}
+
+function tenantPart(tenant: TenantId): string {
+  if (typeof tenant !== 'string' && typeof tenant !== 'number' && typeof tenant !== 'bigint') {
+    throw new InvalidKeyError('The tenant', tenant, 'a string, a number or a bigint')
+  }
+  if (tenant === '') throw new InvalidKeyError('The tenant', tenant, 'a string that is not empty')
+  return bounded(encode(tenant, 'The tenant', 0))
+}
+
+function bounded(part: string): string {
+  if (part.length <= LONGEST_PART) return part
+  return `#${createHash('sha256').update(part).digest('base64url')}`
+}
+
+function encode(id: IdPart, what: string, depth: number): string {
+  switch (typeof id) {
+    case 'string':
+      return encodeText(id, what)
+    case 'number':
+      if (!Number.isFinite(id)) throw new InvalidKeyError(what, id, 'a finite number')
+      return encodeNumber(id)
+    case 'bigint':
+      return `${id}n`
+    case 'boolean':
+      return String(id)
+    case 'object':
+      if (depth >= DEEPEST_ID) throw new InvalidKeyError(what, id, `nested at most ${DEEPEST_ID} deep`)
+      if (id === null && depth > 0) return 'null'
+      if (Array.isArray(id)) return encodeArray(id, what, depth)
+      if (isPlain(id)) return encodeObject(id as IdObject, what, depth)
+  }
+  throw new InvalidKeyError(what, id, 'a string, number, bigint, boolean, or a small plain object or array of them')
+}
+
+function encodeText(text: string, what: string): string {
+  if (ORDINARY.test(text)) return AMBIGUOUS.test(text) ? `'${text}'` : text
+  if (text === '') return "''"
+  // UTF-8 has no form for half a surrogate pair: different halves would end up as one key.
+  if (LONE_SURROGATE.test(text)) throw new InvalidKeyError(what, text, 'text without lone surrogates')
+  return text.replace(EXTRAORDINARY, escapeCharacter)
+}
+
+function escapeCharacter(character: string): string {
+  let escaped = ''
+  for (const byte of Buffer.from(character)) escaped += `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
+  return escaped
+}
+
+/** `-0` is `0`, as `===` has it; the plus of `1e+21` is an ordinary character. */
+function encodeNumber(number: number): string {
+  return number === 0 ? '0' : String(number)
+}
+
+function encodeArray(parts: readonly IdPart[], what: string, depth: number): string {
+  // Array.from visits holes too, which encode refuses like undefined.
+  return `(${Array.from(parts, (part, index) => encode(part, `${what}[${index}]`, depth + 1)).join(',')})`
+}
+
+function encodeObject(object: IdObject, what: string, depth: number): string {
+  const fields: string[] = []
+  for (const name of Object.keys(object).sort()) {
+    const part = object[name]
+    if (part === undefined) continue
+    fields.push(`${encodeText(name, `${what}'s field name`)}=${encode(part, `${what}.${name}`, depth + 1)}`)
+  }
+  // An object without fields must not read as an array without elements.
+  return fields.length === 0 ? '(=)' : `(${fields.join(',')})`
+}
+
+function isPlain(value: object | null): boolean {
+  if (value === null) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
+}

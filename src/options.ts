@@ -1,0 +1,227 @@
+import { InvalidOptionError } from './errors.js'
+import { toMilliseconds, type Duration } from './durations.js'
+import type { Awaitable, CacheId, LoadContext, StandardSchema } from './ports.js'
+
+/** Whether calls name a tenant: `'optional'`, or `'required'` so that a call without one is an error. */
+export type Tenancy = 'optional' | 'required'
+
+/** How long values live and how loads behave; for each collection, or each `getOrLoad`. */
+export interface EntryOptions {
+  /** Fresh for this long. Required; at least 1 ms. */
+  readonly ttl: Duration
+  /**
+   * For this long after `ttl` the old value is served at once while one process refreshes it, and when the source
+   * fails. Default 0: a stale value is never served.
+   */
+  readonly stale?: Duration | undefined
+  /**
+   * For this long after `ttl` the old value is served when the source fails, but a load is tried and waited for
+   * first. Default: as long as `stale`; at least that.
+   */
+  readonly staleIfError?: Duration | undefined
+  /** How long "there is no such thing" (the loader gave `undefined`) is remembered. Default '30s', never above `ttl`; 0 never. */
+  readonly notFoundTtl?: Duration | undefined
+  /** After a failed load nobody tries again for this long. Default '1s', spread by a fifth; 0 lets the next caller try. */
+  readonly failedTtl?: Duration | undefined
+  /** The deadline of one run of the loader. Default '10s'. */
+  readonly loadTimeout?: Duration | undefined
+  /** How long a caller waits for another process's load before it reads the source itself, storing nothing. Default '10s'. */
+  readonly waitTimeout?: Duration | undefined
+  /**
+   * `ttl` is shortened by a random share of up to this much, so that entries stored together do not expire together.
+   * From 0 to 1; default 0.1.
+   */
+  readonly jitter?: number | undefined
+  /**
+   * How eagerly one process refreshes a value shortly before it goes stale: the beta of XFetch, which weighs the cost
+   * of the last load. 0 never; 1 is the default; above 1 earlier. Callers are served from the cache meanwhile.
+   */
+  readonly earlyRefresh?: number | undefined
+}
+
+export interface CollectionOptions<Id extends CacheId, Value, T extends Tenancy = Tenancy> extends EntryOptions {
+  /** Reads the source of record; `undefined` means there is no such thing. */
+  readonly load: (id: Id, context: LoadContext) => Awaitable<Value | undefined>
+  /**
+   * Reads many at once, for the misses of `getMany`. Gives a Map from id to value, or an array with one element for
+   * each id in the same order; what is missing or `undefined` does not exist. Default: `load` for each.
+   */
+  readonly loadMany?:
+    | ((
+        ids: readonly Id[],
+        context: LoadContext
+      ) => Awaitable<ReadonlyMap<Id, Value> | readonly (Value | undefined)[]>)
+    | undefined
+  /** Checked against what comes back from Redis; a mismatch is a miss. Any Standard Schema: zod, valibot, … */
+  readonly schema?: StandardSchema | undefined
+  /** Default: as the cache has it. */
+  readonly tenancy?: T | undefined
+}
+
+/** What rules the life of an entry, in milliseconds, every default filled in. */
+export interface EntryPolicy {
+  readonly ttlMs: number
+  readonly staleMs: number
+  readonly staleIfErrorMs: number
+  readonly notFoundMs: number
+  readonly failedMs: number
+  readonly loadTimeoutMs: number
+  readonly waitTimeoutMs: number
+  readonly jitter: number
+  readonly earlyRefresh: number
+}
+
+export interface CacheLimits {
+  /** The deadline of one Redis call. Default '200ms'. */
+  readonly commandTimeout?: Duration | undefined
+  /**
+   * How long a silent process keeps the right to load a key: what a crash costs the waiting ones. A living one renews
+   * it at a third. Default '2s'; from 50 ms to 60 s.
+   */
+  readonly lease?: Duration | undefined
+  /** Loads that may run at once in this process, over all collections. Default 100. Loads started by a loader do not count. */
+  readonly maxConcurrentLoads?: number | undefined
+  /** Loads that may wait for their turn; beyond it callers get `OverloadedError`. Default 10,000. */
+  readonly maxQueuedLoads?: number | undefined
+  /** The largest value, serialized, before compression. A larger one is returned but not stored. Default 4 MiB. */
+  readonly maxValueBytes?: number | undefined
+  /** Values whose serialized form is larger are compressed. Default 64 KiB; Infinity never. */
+  readonly compressAbove?: number | undefined
+  /** The bound of a cache without Redis, in bytes. Default 64 MiB. */
+  readonly maxLocalBytes?: number | undefined
+}
+
+export interface CachePolicy {
+  readonly namespace: string
+  readonly tenancy: Tenancy
+  readonly commandTimeoutMs: number
+  readonly leaseMs: number
+  readonly maxConcurrentLoads: number
+  readonly maxQueuedLoads: number
+  readonly maxValueBytes: number
+  readonly compressAboveBytes: number
+  readonly maxLocalBytes: number
+}
+
+const ENTRY_OPTION_NAMES: readonly string[] = [
+  'ttl',
+  'stale',
+  'staleIfError',
+  'notFoundTtl',
+  'failedTtl',
+  'loadTimeout',
+  'waitTimeout',
+  'jitter',
+  'earlyRefresh'
+]
+const COLLECTION_OPTION_NAMES: readonly string[] = [...ENTRY_OPTION_NAMES, 'load', 'loadMany', 'schema', 'tenancy']
+const CACHE_OPTION_NAMES: readonly string[] = [
+  'redis',
+  'namespace',
+  'tenancy',
+  'commandTimeout',
+  'lease',
+  'maxConcurrentLoads',
+  'maxQueuedLoads',
+  'maxValueBytes',
+  'compressAbove',
+  'maxLocalBytes'
+]
+
+const NAME = /^[A-Za-z0-9_.-]{1,64}$/
+const NAME_FORM = "1 to 64 letters, digits, '_', '.' or '-'"
+/** Redis refuses strings above 512 MB; a cached value that large is a mistake long before. */
+const LARGEST_VALUE_BYTES = 64 * 1024 * 1024
+
+export function resolveEntryPolicy(options: EntryOptions): EntryPolicy {
+  const ttlMs = toMilliseconds(options.ttl, 'ttl', 1)
+  const staleMs = durationOr(options.stale, 'stale', 0)
+  const staleIfErrorMs = Math.max(staleMs, durationOr(options.staleIfError, 'staleIfError', staleMs))
+  return {
+    ttlMs,
+    staleMs,
+    staleIfErrorMs,
+    notFoundMs: Math.min(ttlMs, durationOr(options.notFoundTtl, 'notFoundTtl', 30_000)),
+    failedMs: durationOr(options.failedTtl, 'failedTtl', 1_000),
+    loadTimeoutMs: durationOr(options.loadTimeout, 'loadTimeout', 10_000, 1),
+    waitTimeoutMs: durationOr(options.waitTimeout, 'waitTimeout', 10_000, 1),
+    jitter: numberOr(options.jitter, 'jitter', 0.1, 0, 1),
+    earlyRefresh: numberOr(options.earlyRefresh, 'earlyRefresh', 1, 0, 100)
+  }
+}
+
+/** For `getOrLoad`, whose options hold no loader. */
+export function checkEntryOptions(options: unknown): void {
+  assertKnown(options, ENTRY_OPTION_NAMES, 'getOrLoad')
+}
+
+export function checkCollectionOptions(name: unknown, options: unknown): void {
+  if (typeof name !== 'string' || !NAME.test(name) || name === 'tenant') {
+    // `tenant` marks the keys of tenants: a collection of that name would share their prefix.
+    throw new InvalidOptionError('collection name', name, `${NAME_FORM}, and not 'tenant'`)
+  }
+  assertKnown(options, COLLECTION_OPTION_NAMES, `collection "${name}"`)
+  const { load, loadMany, schema, tenancy } = options as Record<string, unknown>
+  if (typeof load !== 'function') throw new InvalidOptionError('load', load, 'a function (id, context) => value')
+  if (loadMany !== undefined && typeof loadMany !== 'function') {
+    throw new InvalidOptionError('loadMany', loadMany, 'a function (ids, context) => Map or array of values')
+  }
+  if (schema !== undefined && typeof (schema as StandardSchema | null)?.['~standard']?.validate !== 'function') {
+    throw new InvalidOptionError('schema', schema, 'a Standard Schema (zod, valibot, arktype, …)')
+  }
+  resolveTenancy(tenancy, 'optional')
+}
+
+export function resolveCachePolicy(options: unknown): CachePolicy {
+  assertKnown(options, CACHE_OPTION_NAMES, 'createCache')
+  const given = options as CacheLimits & { namespace?: unknown; tenancy?: unknown }
+  const { namespace } = given
+  if (typeof namespace !== 'string' || !NAME.test(namespace)) {
+    throw new InvalidOptionError('namespace', namespace, NAME_FORM)
+  }
+  const leaseMs = durationOr(given.lease, 'lease', 2_000, 50)
+  if (leaseMs > 60_000) throw new InvalidOptionError('lease', given.lease, 'from 50 ms to 60 s')
+  return {
+    namespace,
+    tenancy: resolveTenancy(given.tenancy, 'optional'),
+    commandTimeoutMs: durationOr(given.commandTimeout, 'commandTimeout', 200, 1),
+    leaseMs,
+    maxConcurrentLoads: wholeOr(given.maxConcurrentLoads, 'maxConcurrentLoads', 100, 1),
+    maxQueuedLoads: wholeOr(given.maxQueuedLoads, 'maxQueuedLoads', 10_000, 0),
+    maxValueBytes: wholeOr(given.maxValueBytes, 'maxValueBytes', 4 * 1024 * 1024, 1, LARGEST_VALUE_BYTES),
+    compressAboveBytes: numberOr(given.compressAbove, 'compressAbove', 64 * 1024, 0, Number.POSITIVE_INFINITY),
+    maxLocalBytes: wholeOr(given.maxLocalBytes, 'maxLocalBytes', 64 * 1024 * 1024, 1024)
+  }
+}
+
+export function resolveTenancy(tenancy: unknown, fallback: Tenancy): Tenancy {
+  if (tenancy === undefined) return fallback
+  if (tenancy === 'optional' || tenancy === 'required') return tenancy
+  throw new InvalidOptionError('tenancy', tenancy, "'optional' or 'required'")
+}
+
+/** A misspelt option would otherwise be a default in production. */
+function assertKnown(options: unknown, names: readonly string[], of: string): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new InvalidOptionError(`options of ${of}`, options, 'an object')
+  }
+  for (const name of Object.keys(options)) {
+    if (!names.includes(name)) throw new InvalidOptionError(name, 'unknown', `one of ${names.join(', ')}`)
+  }
+}
+
+function durationOr(given: unknown, option: string, fallbackMs: number, leastMs = 0): number {
+  return given === undefined ? fallbackMs : toMilliseconds(given, option, leastMs)
+}
+
+function numberOr(given: unknown, option: string, fallback: number, least: number, most: number): number {
+  if (given === undefined) return fallback
+  if (typeof given === 'number' && given >= least && given <= most) return given
+  throw new InvalidOptionError(option, given, `a number from ${least} to ${most}`)
+}
+
+function wholeOr(given: unknown, option: string, fallback: number, least: number, most = Number.MAX_SAFE_INTEGER): number {
+  if (given === undefined) return fallback
+  if (Number.isInteger(given) && (given as number) >= least && (given as number) <= most) return given as number
+  throw new InvalidOptionError(option, given, `a whole number from ${least} to ${most}`)
+}

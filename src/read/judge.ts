@@ -1,0 +1,158 @@
+import { isShareable, type PayloadCodec } from '../codec/codec.js'
+import { CorruptEntryError } from '../errors.js'
+import type { Clock } from '../clock.js'
+import { ageMs, freshForMs, type Token, type ValueEntry } from '../entry.js'
+import type { Events } from '../events.js'
+import type { Awaitable } from '../ports.js'
+import type { EntryStore } from '../tiers/entry-store.js'
+import type { FetchedEntry } from '../tiers/fetched-entry.js'
+import { decide, isWithinStale } from './decide.js'
+import type { Failures } from './failures.js'
+import type { Lookup, ReadRequest } from './request.js'
+
+/** What one look into the store comes to. */
+export type Verdict =
+  | { readonly act: 'serve'; readonly lookup: Lookup; readonly refresh: Refresh | undefined }
+  | LoadVerdict
+  /** Load without a lease, store nothing. */
+  | { readonly act: 'load-alone' }
+  | { readonly act: 'fail'; readonly error: unknown }
+
+export interface LoadVerdict {
+  readonly act: 'load'
+  /** The entry that cannot be used as it is. */
+  readonly seen: Token | undefined
+  /** That entry, when it may still be served should the source fail. */
+  readonly fallback: FetchedEntry | undefined
+}
+
+/** One process in the fleet should load while everybody is served. */
+export interface Refresh {
+  readonly reason: 'refresh' | 'early-refresh'
+  readonly seen: Token
+  readonly fallback: FetchedEntry
+}
+
+const UNUSABLE = Symbol('unusable')
+const LOAD_ALONE: Verdict = { act: 'load-alone' }
+
+/** Reads an entry and says what to do with it: the decision, the decoding and the schema, and nothing that waits on Redis. */
+export class Judge {
+  readonly #store: EntryStore
+  readonly #codec: PayloadCodec
+  readonly #events: Events
+  readonly #clock: Clock
+  readonly #failures: Failures
+
+  constructor(store: EntryStore, codec: PayloadCodec, events: Events, clock: Clock, failures: Failures) {
+    this.#store = store
+    this.#codec = codec
+    this.#events = events
+    this.#clock = clock
+    this.#failures = failures
+  }
+
+  /** At once for a plain value; a promise when it has to be inflated, or its schema is asynchronous. */
+  judge(fetched: FetchedEntry, request: ReadRequest): Awaitable<Verdict> {
+    const { entry } = fetched
+    const nowMs = this.#store.nowMs()
+    const decision = decide(entry, nowMs, request.source.policy, this.#clock.random())
+    switch (decision.act) {
+      case 'serve':
+      case 'serve-stale': {
+        const opened = this.#open(fetched, entry as ValueEntry, request)
+        const serve = (value: unknown): Verdict => this.#serve(fetched, value, nowMs, decision.refresh)
+        return opened instanceof Promise ? opened.then(serve) : serve(opened)
+      }
+      case 'load':
+        if (entry.state === 'unreadable') this.#reportUnreadable(request, entry.reason)
+        return { act: 'load', seen: decision.seen, fallback: this.#fallback(fetched, nowMs, request) }
+      case 'load-alone':
+        if (entry.state === 'unreadable') this.#reportUnreadable(request, entry.reason)
+        return LOAD_ALONE
+      case 'fail':
+        return { act: 'fail', error: this.#failures.errorFor(fetched.key, entry) }
+    }
+  }
+
+  /** An old value, for when the source has failed; undefined when it cannot be read after all. */
+  async serveStale(fetched: FetchedEntry, request: ReadRequest): Promise<Lookup | undefined> {
+    const value = await this.#open(fetched, fetched.entry as ValueEntry, request)
+    if (value === UNUSABLE) return undefined
+    return this.#lookup(fetched.entry as ValueEntry, value, this.#store.nowMs())
+  }
+
+  /** The same answer for one more caller: a value that cannot be frozen is decoded for each. */
+  async copyOf(fetched: FetchedEntry, lookup: Lookup): Promise<Lookup> {
+    const entry = fetched.entry as ValueEntry
+    if (entry.notFound || isShareable(entry.flags)) return lookup
+    return { ...lookup, value: await fetched.decode(entry, this.#codec) }
+  }
+
+  #serve(fetched: FetchedEntry, value: unknown, nowMs: number, refresh: Refresh['reason'] | 'none'): Verdict {
+    const entry = fetched.entry as ValueEntry
+    if (value === UNUSABLE) return { act: 'load', seen: entry.token, fallback: undefined }
+    return {
+      act: 'serve',
+      lookup: this.#lookup(entry, value, nowMs),
+      refresh: refresh === 'none' ? undefined : { reason: refresh, seen: entry.token, fallback: fetched }
+    }
+  }
+
+  #lookup(entry: ValueEntry, value: unknown, nowMs: number): Lookup {
+    const freshFor = freshForMs(entry, nowMs)
+    const source = freshFor > 0 ? this.#store.source : 'stale'
+    return { value, source, ageMs: ageMs(entry, nowMs), ttlMs: Math.max(0, freshFor) }
+  }
+
+  #fallback(fetched: FetchedEntry, nowMs: number, request: ReadRequest): FetchedEntry | undefined {
+    const { entry } = fetched
+    if (entry.state !== 'value') return undefined
+    return isWithinStale(entry, nowMs, request.source.policy.staleIfErrorMs) ? fetched : undefined
+  }
+
+  #open(fetched: FetchedEntry, entry: ValueEntry, request: ReadRequest): unknown {
+    let value: unknown
+    try {
+      value = fetched.decode(entry, this.#codec)
+    } catch (error) {
+      return this.#unusable(request, error)
+    }
+    if (value instanceof Promise) return this.#openLater(value, request)
+    return request.source.schema === undefined || entry.notFound ? value : this.#checked(value, request)
+  }
+
+  async #openLater(inflating: Promise<unknown>, request: ReadRequest): Promise<unknown> {
+    let value: unknown
+    try {
+      value = await inflating
+    } catch (error) {
+      return this.#unusable(request, error)
+    }
+    return request.source.schema === undefined ? value : this.#checked(value, request)
+  }
+
+  /** The value as it is, whatever the schema would make of it: a hit must equal the miss that stored it. */
+  #checked(value: unknown, request: ReadRequest): unknown {
+    const result = request.source.schema!['~standard'].validate(value)
+    if (result instanceof Promise) return result.then((settled) => this.#matching(settled.issues, value, request))
+    return this.#matching(result.issues, value, request)
+  }
+
+  #matching(issues: readonly { message: string }[] | undefined, value: unknown, request: ReadRequest): unknown {
+    if (issues === undefined) return value
+    this.#reportUnreadable(request, `it does not match the schema: ${issues[0]?.message ?? 'no reason given'}`)
+    return UNUSABLE
+  }
+
+  #unusable(request: ReadRequest, error: unknown): typeof UNUSABLE {
+    if (!(error instanceof CorruptEntryError)) throw error
+    this.#reportUnreadable(request, error.message)
+    return UNUSABLE
+  }
+
+  #reportUnreadable({ key, source }: ReadRequest, reason: string): void {
+    source.stats.unreadable++
+    this.#events.emit('unreadable', { key, collection: source.name, reason })
+  }
+}

@@ -1,0 +1,400 @@
+import type { PayloadCodec } from '../codec/codec.js'
+import { failedFrame, newToken } from '../codec/frame.js'
+import { ClosedError, RedisUnavailableError, type FailureReport } from '../errors.js'
+import { spread, type Clock } from '../clock.js'
+import type { FailedEntry, Token } from '../entry.js'
+import type { Events, LoadReason, RejectionReason, WaitOutcome } from '../events.js'
+import type { Wake } from '../redis/key-listeners.js'
+import type { EntryStore, LeaseAnswer } from '../tiers/entry-store.js'
+import type { FetchedEntry } from '../tiers/fetched-entry.js'
+import { reportOf, type Failures } from './failures.js'
+import { Flight, NOTHING, type Landing } from './flight.js'
+import type { Judge, Verdict } from './judge.js'
+import { keepLease } from './lease-keeper.js'
+import type { BatchPlace } from './load-batch.js'
+import type { LoadRunner } from './load-runner.js'
+import { pack, type Packed } from './pack.js'
+import type { ReadRequest } from './request.js'
+
+/** Between two looks at a lease that somebody else holds, when Redis will tell of its end, and when it will not. */
+const LOOK_AGAIN_PUSHED_MS = 500
+const LOOK_AGAIN_MS = 40
+/** Waiters for the lease of a dead process do not all ask in the same millisecond. */
+const TAKEOVER_SPREAD_MS = 20
+/** How long other processes load a value for themselves before one tries again whether it fits the cache. */
+const UNCACHEABLE_LIFE_MS = 10_000
+const FAILED_SPREAD = 0.2
+
+export interface LoadPlan {
+  readonly reason: LoadReason
+  readonly seen?: Token | undefined
+  readonly fallback?: FetchedEntry | undefined
+  /** Readers wait for this load; else it goes on behind a value that they are served. */
+  readonly blocking: boolean
+  /** Load whatever is cached and whoever is loading. */
+  readonly forced?: boolean
+  /** Do not ask the store for a lease: it is away, or the value does not fit. */
+  readonly alone?: boolean
+  readonly place?: BatchPlace | undefined
+}
+
+export interface LoadingParts {
+  readonly store: EntryStore
+  readonly codec: PayloadCodec
+  readonly events: Events
+  readonly clock: Clock
+  readonly loads: LoadRunner
+  readonly failures: Failures
+  readonly judge: Judge
+  readonly leaseMs: number
+}
+
+/**
+ * From "nothing usable is cached" to a value: one flight per key in this process, one lease per key in the fleet.
+ *
+ *   take the lease ─ granted ─▶ load ─▶ fill ─▶ land
+ *        │  ▲ └─ an entry ─▶ judge ─▶ land
+ *        │  └── woken, or time to look ──┐
+ *        └─ held by another ─▶ wait ─────┘
+ */
+export class Loading {
+  readonly #parts: LoadingParts
+  readonly #flights = new Map<string, Flight>()
+  readonly #aloft = new Set<Flight>()
+  readonly #waiting = new Set<() => void>()
+  #aborted = false
+
+  constructor(parts: LoadingParts) {
+    this.#parts = parts
+  }
+
+  flightOf(key: string): Flight | undefined {
+    return this.#flights.get(key)
+  }
+
+  /** Begins a flight; the caller may join it in the same turn, before anything is asked. */
+  launch(request: ReadRequest, plan: LoadPlan): Flight {
+    const flight = new Flight(request.key, { blocking: plan.blocking, forced: plan.forced === true })
+    this.#flights.set(request.key, flight)
+    this.#aloft.add(flight)
+    const landing = Promise.resolve()
+      .then(() => (plan.alone === true ? this.#loadAlone(flight, request, plan) : this.#fly(flight, request, plan)))
+      .finally(() => {
+        plan.place?.pass()
+        this.#aloft.delete(flight)
+        this.#detachFlight(flight)
+      })
+    flight.land(landing)
+    return flight
+  }
+
+  /** Whoever comes from now on does not join the flight of `key`. */
+  detach(key: string): void {
+    this.#flights.delete(key)
+  }
+
+  /** Resolves when no flight is under way. */
+  async drain(): Promise<void> {
+    while (this.#aloft.size > 0) await Promise.allSettled([...this.#aloft].map((flight) => flight.done))
+  }
+
+  /** Loaders' signals fire, and waits end; every caller gets a `ClosedError`. */
+  abort(): void {
+    this.#aborted = true
+    for (const goOn of this.#waiting) goOn()
+    this.#parts.loads.abortAll()
+  }
+
+  async #fly(flight: Flight, request: ReadRequest, plan: LoadPlan): Promise<Landing> {
+    const { store, clock, leaseMs } = this.#parts
+    const { key } = request
+    const token = newToken()
+    const wait = new Wait(request, this.#parts)
+    let { seen, fallback } = plan
+    for (;;) {
+      const wake = store.listen(key)
+      try {
+        if (this.#aborted) throw new ClosedError()
+        flight.mark()
+        const answer = await this.#askForLease({ key, token, leaseMs, seen, force: flight.forced })
+        if (answer.kind !== 'granted') plan.place?.pass()
+        if (answer.kind === 'unavailable') {
+          wait.over('redis-away')
+          return await this.#loadAlone(flight, request, { ...plan, reason: 'redis-away' })
+        }
+        if (answer.kind === 'granted') {
+          wait.over('takeover')
+          return await this.#loadUnderLease(flight, request, { ...plan, fallback }, token)
+        }
+        if (answer.kind === 'foreign') return await this.#loadAlone(flight, request, { ...plan, reason: 'uncacheable' })
+        if (answer.kind === 'entry') {
+          const verdict = await this.#parts.judge.judge(answer.fetched, request)
+          if (verdict.act !== 'load') {
+            wait.over(verdict.act === 'fail' ? 'failed' : 'value')
+            return await this.#landOn(answer.fetched, verdict, flight, request, plan)
+          }
+          const isNews = seen === undefined || verdict.seen === undefined || !seen.equals(verdict.seen)
+          ;({ seen, fallback } = verdict)
+          if (isNews) continue
+          // Our estimate of the store's clock and the clock itself disagree for a moment on whether a lease has ended.
+        }
+        if (!flight.blocking) return NOTHING
+        if (wait.isTooLong) {
+          wait.over('timeout')
+          return await this.#waitedTooLong(flight, request, plan, fallback)
+        }
+        wait.begin()
+        const heldForMs = answer.kind === 'held' ? answer.leftMs : 0
+        await this.#untilChanged(wake, Math.min(wait.leftMs, this.#lookAgainMs(heldForMs, clock)))
+      } finally {
+        wake.cancel()
+      }
+    }
+  }
+
+  async #askForLease(request: Parameters<EntryStore['takeLease']>[0]): Promise<LeaseAnswer | { kind: 'unavailable' }> {
+    try {
+      return await this.#parts.store.takeLease(request)
+    } catch (error) {
+      if (error instanceof RedisUnavailableError) return { kind: 'unavailable' }
+      throw error
+    }
+  }
+
+  /** Until the entry may have changed, the time is up, or the cache closes. */
+  #untilChanged(wake: Wake, ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const goOn = (): void => {
+        clearTimeout(timer)
+        this.#waiting.delete(goOn)
+        resolve()
+      }
+      const timer = setTimeout(goOn, Math.max(1, ms))
+      this.#waiting.add(goOn)
+      void wake.changed.then(goOn)
+    })
+  }
+
+  #lookAgainMs(leftMs: number, clock: Clock): number {
+    const lookAgain = spread(this.#parts.store.pushes ? LOOK_AGAIN_PUSHED_MS : LOOK_AGAIN_MS, 0.25, clock)
+    return Math.min(lookAgain, leftMs + 1 + TAKEOVER_SPREAD_MS * clock.random())
+  }
+
+  /** Another process's load, or an earlier one, left something: good for all who joined before it was read. */
+  async #landOn(
+    fetched: FetchedEntry,
+    verdict: Exclude<Verdict, { act: 'load' }>,
+    flight: Flight,
+    request: ReadRequest,
+    plan: LoadPlan
+  ): Promise<Landing> {
+    if (verdict.act === 'fail') throw verdict.error
+    if (verdict.act === 'load-alone') return this.#loadAlone(flight, request, { ...plan, reason: 'uncacheable' })
+    return { give: () => this.#parts.judge.copyOf(fetched, verdict.lookup), validBelow: flight.marked }
+  }
+
+  async #loadUnderLease(flight: Flight, request: ReadRequest, plan: LoadPlan, token: Token): Promise<Landing> {
+    const { store, clock, leaseMs, events } = this.#parts
+    const { key, source } = request
+    // From here on a caller comes after the load began, so the value is theirs only if the fill proves it current.
+    flight.mark()
+    flight.loading = true
+    const stopRenewing = keepLease(store, key, token, leaseMs, () => {
+      source.stats.leasesLost++
+      events.emit('leaseLost', { key, collection: source.name })
+      this.#detachFlight(flight)
+    })
+    try {
+      const startedAt = clock.now()
+      const value = await this.#runLoader(request, plan)
+      const packed = await this.#pack(request, value, clock.now() - startedAt)
+      stopRenewing()
+      return await this.#store(flight, request, token, packed)
+    } catch (error) {
+      return await this.#loadFailed(flight, request, plan, token, error)
+    } finally {
+      stopRenewing()
+    }
+  }
+
+  async #store(flight: Flight, request: ReadRequest, token: Token, packed: Packed): Promise<Landing> {
+    const { store, failures } = this.#parts
+    const { key } = request
+    if (packed.frame === undefined) return this.#leaveUnstored(flight, request, token, packed)
+    let stored = false
+    let rejection: RejectionReason = 'superseded'
+    try {
+      stored = await store.fill(key, token, packed.frame, packed.lifeMs)
+    } catch (error) {
+      if (!(error instanceof RedisUnavailableError)) throw error
+      rejection = 'redis-away'
+    }
+    if (!stored) {
+      this.#reportRejected(request, rejection)
+      return landingOf(packed, 0, flight.marked)
+    }
+    failures.forget(key)
+    this.#reportFill(request, packed.frame.length, packed.lifeMs)
+    return landingOf(packed, packed.freshMs, Number.POSITIVE_INFINITY)
+  }
+
+  async #leaveUnstored(flight: Flight, request: ReadRequest, token: Token, packed: Packed): Promise<Landing> {
+    if (packed.tooLarge) {
+      this.#reportRejected(request, 'too-large')
+      const report = { name: 'ValueTooLargeError', message: 'The value is larger than "maxValueBytes".' }
+      await this.#settleLease(request.key, token, 'uncacheable', report, UNCACHEABLE_LIFE_MS)
+    } else {
+      await this.#settleLease(request.key, token, 'release')
+    }
+    return landingOf(packed, 0, flight.marked)
+  }
+
+  async #loadFailed(
+    flight: Flight,
+    request: ReadRequest,
+    { fallback }: LoadPlan,
+    token: Token,
+    error: unknown
+  ): Promise<Landing> {
+    const { failures, clock, judge } = this.#parts
+    const { key, source } = request
+    const lifeMs = Math.round(spread(source.policy.failedMs, FAILED_SPREAD, clock))
+    const outcome =
+      lifeMs < 1 || error instanceof ClosedError
+        ? await this.#settleLease(key, token, 'release')
+        : await this.#settleLease(key, token, 'load-failed', reportOf(error), lifeMs)
+    failures.remember(key, token, error, lifeMs)
+    // With the lease gone somebody declared the old value wrong, and it must not come back.
+    if (fallback === undefined || flight.forced || outcome === 'lost') throw error
+    const lookup = await judge.serveStale(fallback, request)
+    if (lookup === undefined) throw error
+    return { give: () => judge.copyOf(fallback, lookup), validBelow: Number.POSITIVE_INFINITY }
+  }
+
+  async #settleLease(
+    key: string,
+    token: Token,
+    how: FailedEntry['kind'] | 'release',
+    report?: FailureReport,
+    lifeMs = 0
+  ): Promise<'settled' | 'lost' | 'unknown'> {
+    const { store } = this.#parts
+    try {
+      const settled =
+        how === 'release' || report === undefined
+          ? await store.release(key, token)
+          : await store.fail(key, token, failedFrame(key, token, how, report), lifeMs)
+      return settled ? 'settled' : 'lost'
+    } catch (error) {
+      if (error instanceof RedisUnavailableError) return 'unknown'
+      throw error
+    }
+  }
+
+  /** One load for the callers of this process, with nothing stored. */
+  async #loadAlone(flight: Flight, request: ReadRequest, plan: LoadPlan): Promise<Landing> {
+    const { failures, clock } = this.#parts
+    const { key, source } = request
+    flight.mark()
+    flight.loading = true
+    const startedAt = clock.now()
+    let packed: Packed
+    try {
+      const value = await this.#runLoader(request, plan)
+      packed = await this.#pack(request, value, clock.now() - startedAt)
+    } catch (error) {
+      failures.remember(key, newToken(), error, spread(source.policy.failedMs, FAILED_SPREAD, clock))
+      throw error
+    }
+    failures.forget(key)
+    // Without Redis nothing can tell when an invalidation elsewhere came, so sharing stays within this process's own knowledge.
+    const validBelow = plan.reason === 'redis-away' ? Number.POSITIVE_INFINITY : flight.marked
+    return landingOf(packed, 0, validBelow)
+  }
+
+  async #waitedTooLong(
+    flight: Flight,
+    request: ReadRequest,
+    plan: LoadPlan,
+    fallback: FetchedEntry | undefined
+  ): Promise<Landing> {
+    const { judge } = this.#parts
+    const lookup = fallback && (await judge.serveStale(fallback, request))
+    if (fallback && lookup) return { give: () => judge.copyOf(fallback, lookup), validBelow: flight.marked }
+    return this.#loadAlone(flight, request, { ...plan, reason: 'waited-too-long' })
+  }
+
+  #runLoader(request: ReadRequest, { place, reason }: LoadPlan): Promise<unknown> {
+    return place?.isOpen ? place.load(request) : this.#parts.loads.load(request, reason)
+  }
+
+  async #pack(request: ReadRequest, value: unknown, loadMs: number): Promise<Packed> {
+    const { codec, clock } = this.#parts
+    try {
+      return await pack(request.key, value, loadMs, request.source.policy, codec, clock.random())
+    } catch (error) {
+      this.#reportRejected(request, 'uncacheable')
+      throw error
+    }
+  }
+
+  #detachFlight(flight: Flight): void {
+    if (this.#flights.get(flight.key) === flight) this.#flights.delete(flight.key)
+  }
+
+  #reportFill({ key, source }: ReadRequest, bytes: number, lifeMs: number): void {
+    source.stats.fills++
+    this.#parts.events.emit('fill', { key, collection: source.name, bytes, lifeMs })
+  }
+
+  #reportRejected({ key, source }: ReadRequest, reason: RejectionReason): void {
+    source.stats.rejectedFills++
+    this.#parts.events.emit('fillRejected', { key, collection: source.name, reason })
+  }
+}
+
+/** One caller's wait for somebody else's load: its budget and its facts. */
+class Wait {
+  readonly #request: ReadRequest
+  readonly #events: Events
+  readonly #clock: Clock
+  readonly #launchedAt: number
+  #begunAt: number | undefined
+
+  constructor(request: ReadRequest, { events, clock }: LoadingParts) {
+    this.#request = request
+    this.#events = events
+    this.#clock = clock
+    this.#launchedAt = clock.now()
+  }
+
+  get leftMs(): number {
+    return this.#launchedAt + this.#request.source.policy.waitTimeoutMs - this.#clock.now()
+  }
+
+  get isTooLong(): boolean {
+    return this.leftMs <= 0
+  }
+
+  begin(): void {
+    if (this.#begunAt !== undefined) return
+    this.#begunAt = this.#clock.now()
+    const { key, source } = this.#request
+    source.stats.waits++
+    this.#events.emit('wait', { key, collection: source.name })
+  }
+
+  over(outcome: WaitOutcome): void {
+    if (this.#begunAt === undefined) return
+    const { key, source } = this.#request
+    const durationMs = this.#clock.now() - this.#begunAt
+    this.#events.emit('waited', { key, collection: source.name, durationMs, outcome })
+    if (outcome !== 'takeover') return
+    source.stats.takeovers++
+    this.#events.emit('takeover', { key, collection: source.name })
+  }
+}
+
+function landingOf(packed: Packed, ttlMs: number, validBelow: number): Landing {
+  return { give: async () => ({ value: await packed.copy(), source: 'loader', ageMs: 0, ttlMs }), validBelow }
+}

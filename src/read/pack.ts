@@ -1,0 +1,64 @@
+import { isShareable, type PayloadCodec } from '../codec/codec.js'
+import { newToken, valueFrame } from '../codec/frame.js'
+import { ValueTooLargeError } from '../errors.js'
+import type { EntryPolicy } from '../options.js'
+import type { Awaitable } from '../ports.js'
+
+/** A loaded value, ready to be stored and to be handed out. */
+export interface Packed {
+  /** Undefined for what must not be stored: larger than `maxValueBytes`, or a not-found that is not to be remembered. */
+  readonly frame: Buffer | undefined
+  readonly tooLarge: boolean
+  readonly freshMs: number
+  /** How long the store keeps the entry: as long as anyone may serve it. */
+  readonly lifeMs: number
+  /**
+   * The value as a hit would give it: decoded from what is stored, so that a miss and a hit have the same shape, and
+   * frozen where it is shared. One that is too large to be stored is handed out as the loader gave it.
+   */
+  copy(): Awaitable<unknown>
+}
+
+/** Throws `UncacheableValueError` for what could not be given back unchanged. */
+export async function pack(
+  key: string,
+  value: unknown,
+  loadMs: number,
+  policy: EntryPolicy,
+  codec: PayloadCodec,
+  draw: number
+): Promise<Packed> {
+  const notFound = value === undefined
+  const freshMs = jittered(notFound ? policy.notFoundMs : policy.ttlMs, policy.jitter, draw)
+  if (notFound && policy.notFoundMs === 0) return unstored(undefined, false)
+  try {
+    const { flags, bytes } = notFound ? NOT_FOUND : await codec.encode(value)
+    const lifeMs = freshMs + policy.staleIfErrorMs
+    const frame = valueFrame(key, { token: newToken(), freshMs, loadMs, flags, notFound, payload: bytes })
+    const copy = notFound ? (): unknown => undefined : copies(codec, flags, bytes)
+    return { frame, tooLarge: false, freshMs, lifeMs, copy }
+  } catch (error) {
+    if (error instanceof ValueTooLargeError) return unstored(value, true)
+    throw error
+  }
+}
+
+const NOT_FOUND = { flags: 0, bytes: Buffer.alloc(0) }
+
+function unstored(value: unknown, tooLarge: boolean): Packed {
+  return { frame: undefined, tooLarge, freshMs: 0, lifeMs: 0, copy: () => value }
+}
+
+function copies(codec: PayloadCodec, flags: number, bytes: Buffer): () => Awaitable<unknown> {
+  if (!isShareable(flags)) return () => codec.decode(flags, bytes)
+  let shared: { readonly value: unknown } | undefined
+  return () => {
+    shared ??= { value: codec.decode(flags, bytes) }
+    return shared.value
+  }
+}
+
+/** Only ever shorter: what is stated as fresh for an hour is never served for longer. */
+export function jittered(ms: number, jitter: number, draw: number): number {
+  return Math.max(1, Math.round(ms * (1 - jitter * draw)))
+}

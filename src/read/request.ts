@@ -1,0 +1,33 @@
+import type { EntryPolicy } from '../options.js'
+import type { Awaitable, CacheId, LoadContext, StandardSchema, TenantId } from '../ports.js'
+import type { CollectionStats } from '../stats.js'
+
+/** What reads of one collection, or one `getOrLoad`, have in common. Values are `unknown` here; the types stand at the edge. */
+export interface Source {
+  readonly name: string
+  readonly policy: EntryPolicy
+  readonly stats: CollectionStats
+  readonly schema: StandardSchema | undefined
+  load(id: CacheId, context: LoadContext): Awaitable<unknown>
+  /** Values in the order of `ids`. Undefined where the user gave no `loadMany`. */
+  readonly loadMany: ((ids: readonly CacheId[], context: LoadContext) => Promise<readonly unknown[]>) | undefined
+}
+
+/** One read. */
+export interface ReadRequest {
+  readonly source: Source
+  readonly key: string
+  readonly id: CacheId
+  readonly tenant: TenantId | undefined
+}
+
+/** Where a value came from, and how old it is. */
+export interface Lookup<Value = unknown> {
+  readonly value: Value | undefined
+  /** `stale`: past its `ttl`, from whichever tier. */
+  readonly source: 'memory' | 'redis' | 'loader' | 'stale'
+  /** Milliseconds since it was stored; 0 for one just loaded. */
+  readonly ageMs: number
+  /** Milliseconds for which it stays fresh; 0 when it is stale or was not stored. */
+  readonly ttlMs: number
+}

@@ -1,0 +1,146 @@
+import { LRUCache } from 'lru-cache'
+import type { Clock } from '../clock.js'
+import { holdFrame, NO_TOKEN, readHeader, storedAt, withLease, type Header } from '../codec/frame.js'
+import type { Token } from '../entry.js'
+import { KeyListeners, type Wake } from '../redis/key-listeners.js'
+import type { EntryStore, LeaseAnswer, LeaseRequest } from './entry-store.js'
+import { FetchedEntry } from './fetched-entry.js'
+
+/** What lru-cache and V8 keep for an entry beside its bytes; measured, rounded up. */
+const OVERHEAD_BYTES = 200
+
+/**
+ * Entries in this process, for a cache without Redis: the same states and transitions, on the same bytes, bounded by
+ * size. An entry pushed out by others is absent like any other, so a lease lost that way voids its fill.
+ */
+export class LocalStore implements EntryStore {
+  readonly source = 'memory'
+  readonly pushes = true
+  readonly #clock: Clock
+  readonly #entries: LRUCache<string, Buffer>
+  readonly #listeners = new KeyListeners()
+
+  constructor(maxBytes: number, clock: Clock) {
+    this.#clock = clock
+    this.#entries = new LRUCache({
+      maxSize: maxBytes,
+      sizeCalculation: (bytes, key) => bytes.length + key.length * 2 + OVERHEAD_BYTES,
+      ttl: 1,
+      ttlResolution: 0,
+      perf: { now: () => clock.now() }
+    })
+  }
+
+  nowMs(): number {
+    return this.#clock.now()
+  }
+
+  async read(key: string): Promise<FetchedEntry> {
+    return this.#look(key)
+  }
+
+  async readMany(keys: readonly string[]): Promise<FetchedEntry[]> {
+    return keys.map((key) => this.#look(key))
+  }
+
+  async takeLease({ key, token, leaseMs, seen, force }: LeaseRequest): Promise<LeaseAnswer> {
+    const bytes = this.#entries.get(key)
+    const header = bytes && readHeader(bytes)
+    if (header === 'foreign') return { kind: 'foreign' }
+    if (bytes === undefined || header === undefined) return this.#hold(key, token, leaseMs)
+    if (header.state === 'hold' && !force) return { kind: 'held', leftMs: this.#entries.getRemainingTTL(key) }
+    if (header.state !== 'value') {
+      const overrule = force || (seen !== undefined && header.token.equals(seen))
+      return overrule ? this.#hold(key, token, leaseMs) : this.#entry(key)
+    }
+    if (!force) {
+      if (seen === undefined || !header.token.equals(seen)) return this.#entry(key)
+      const leftMs = header.leaseUntilMs - this.nowMs()
+      if (leftMs > 0) return header.leaseToken.equals(NO_TOKEN) ? this.#entry(key) : { kind: 'held', leftMs }
+    }
+    this.#putLease(key, bytes, token, leaseMs)
+    return { kind: 'granted' }
+  }
+
+  async renewLease(key: string, token: Token, leaseMs: number): Promise<boolean> {
+    const [bytes, holder] = this.#leaseOf(key, token)
+    if (holder === 'hold') this.#put(key, bytes!, leaseMs)
+    if (holder === 'value') this.#putLease(key, bytes!, token, leaseMs)
+    return holder !== undefined
+  }
+
+  async fill(key: string, token: Token, frame: Buffer, lifeMs: number): Promise<boolean> {
+    if (this.#leaseOf(key, token)[1] === undefined) return false
+    this.#put(key, storedAt(frame, this.nowMs()), lifeMs)
+    return true
+  }
+
+  async fail(key: string, token: Token, frame: Buffer, lifeMs: number): Promise<boolean> {
+    const [bytes, holder] = this.#leaseOf(key, token)
+    if (holder === 'hold') this.#put(key, frame, lifeMs)
+    if (holder === 'value') this.#put(key, withLease(bytes!, NO_TOKEN, this.nowMs() + lifeMs), this.#lifeOf(key))
+    return holder !== undefined
+  }
+
+  async release(key: string, token: Token): Promise<boolean> {
+    const [bytes, holder] = this.#leaseOf(key, token)
+    if (holder === 'hold') this.#delete(key)
+    if (holder === 'value') this.#put(key, withLease(bytes!, NO_TOKEN, 0), this.#lifeOf(key))
+    return holder !== undefined
+  }
+
+  async drop(keys: readonly string[]): Promise<number> {
+    return keys.filter((key) => this.#delete(key)).length
+  }
+
+  listen(key: string): Wake {
+    return this.#listeners.listen(key)
+  }
+
+  async close(): Promise<void> {
+    this.#entries.clear()
+    this.#listeners.wakeAll()
+  }
+
+  #look(key: string): FetchedEntry {
+    return new FetchedEntry(key, this.#entries.get(key) ?? null)
+  }
+
+  #entry(key: string): LeaseAnswer {
+    return { kind: 'entry', fetched: this.#look(key) }
+  }
+
+  #hold(key: string, token: Token, leaseMs: number): LeaseAnswer {
+    this.#put(key, holdFrame(token), leaseMs)
+    return { kind: 'granted' }
+  }
+
+  /** The entry under `token`'s lease, and what kind of lease it is. */
+  #leaseOf(key: string, token: Token): [bytes: Buffer | undefined, holder: Header['state'] | undefined] {
+    const bytes = this.#entries.get(key)
+    const header = bytes && readHeader(bytes)
+    if (header === undefined || header === 'foreign') return [bytes, undefined]
+    if (header.state === 'hold' && header.token.equals(token)) return [bytes, 'hold']
+    if (header.state === 'value' && header.leaseToken.equals(token)) return [bytes, 'value']
+    return [bytes, undefined]
+  }
+
+  #putLease(key: string, value: Buffer, token: Token, leaseMs: number): void {
+    this.#put(key, withLease(value, token, this.nowMs() + leaseMs), Math.max(this.#lifeOf(key), leaseMs))
+  }
+
+  #lifeOf(key: string): number {
+    return this.#entries.getRemainingTTL(key)
+  }
+
+  #put(key: string, bytes: Buffer, lifeMs: number): void {
+    this.#entries.set(key, bytes, { ttl: Math.max(1, Math.ceil(lifeMs)) })
+    this.#listeners.wake(key)
+  }
+
+  #delete(key: string): boolean {
+    const deleted = this.#entries.delete(key)
+    this.#listeners.wake(key)
+    return deleted
+  }
+}
