@@ -18,6 +18,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['index'],
   ['create-cache'],
   ['cache'],
+  ['collection'],
   ['read', 'write', 'invalidation'],
   ['tiers'],
   ['redis'],

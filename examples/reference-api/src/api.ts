@@ -1,0 +1,29 @@
+import { createCatalogue } from './catalogue.js'
+import { createRoutes, type Route } from './routes.js'
+import { type ApiServer, serve, type ServeOptions } from './server.js'
+import { openDatabase } from './store/database.js'
+import { createMovieStore, type MovieStore } from './store/movie-store.js'
+
+export interface ApiOptions extends ServeOptions {
+  readonly databaseUrl: string
+  readonly redisUrl: string
+  /** Routes beside the API's own. */
+  readonly moreRoutes?: (store: MovieStore) => readonly Route[]
+}
+
+/** One process of the API: database, cache and HTTP server joined, and closed in the opposite order. */
+export async function startApi(options: ApiOptions): Promise<ApiServer> {
+  const database = openDatabase(options.databaseUrl)
+  const store = createMovieStore(database)
+  const catalogue = createCatalogue(store, options.redisUrl)
+  const routes = [...createRoutes(catalogue, store), ...(options.moreRoutes?.(store) ?? [])]
+  const server = await serve(routes, options)
+  return {
+    url: server.url,
+    close: async () => {
+      await server.close()
+      await catalogue.cache.close()
+      await database.close()
+    }
+  }
+}

@@ -1,0 +1,35 @@
+import type { CacheStats } from 'corral'
+
+type Counter = keyof CacheStats['total']
+
+/** What is exported of each collection: the metric's name, what it counts, and where the count stands. */
+const COUNTERS: readonly { readonly name: string; readonly help: string; readonly counter: Counter }[] = [
+  { name: 'cache_hits_total', help: 'Reads answered with a fresh value.', counter: 'hits' },
+  { name: 'cache_stale_hits_total', help: 'Reads answered with a stale value.', counter: 'staleHits' },
+  { name: 'cache_misses_total', help: 'Reads that found nothing usable.', counter: 'misses' },
+  { name: 'cache_loads_total', help: 'Runs of the loader.', counter: 'loads' },
+  { name: 'cache_load_failures_total', help: 'Runs of the loader that failed.', counter: 'loadFailures' },
+  { name: 'cache_load_milliseconds_total', help: 'Milliseconds spent in loaders.', counter: 'loadMs' },
+  { name: 'cache_waits_total', help: "Waits for another process's load.", counter: 'waits' }
+]
+
+/** The cache's counts in the text format of Prometheus. */
+export function renderMetrics({ collections, redis, loads }: CacheStats): string {
+  const lines = COUNTERS.flatMap(({ name, help, counter }) => [
+    `# HELP ${name} ${help}`,
+    `# TYPE ${name} counter`,
+    ...Object.entries(collections).map(
+      ([collection, counts]) => `${name}{collection="${collection}"} ${counts[counter]}`
+    )
+  ])
+  return `${[
+    ...lines,
+    ...gauge('cache_redis_up', 'Whether Redis answers.', redis.state === 'ready' ? 1 : 0),
+    ...gauge('cache_loads_running', 'Loads running now.', loads.running),
+    ...gauge('cache_loads_queued', 'Loads waiting for their turn now.', loads.queued)
+  ].join('\n')}\n`
+}
+
+function gauge(name: string, help: string, value: number): string[] {
+  return [`# HELP ${name} ${help}`, `# TYPE ${name} gauge`, `${name} ${value}`]
+}

@@ -1,0 +1,50 @@
+import { Problem } from './problems.js'
+
+/** A request as plain data; the handlers know nothing of Express. */
+export interface ApiRequest {
+  readonly params: Readonly<Record<string, string>>
+  readonly query: Readonly<Record<string, unknown>>
+  readonly header: (name: string) => string | undefined
+  /** Fires when the client leaves before it has its answer. */
+  readonly signal: AbortSignal
+}
+
+const MAX_ID = 2_147_483_647
+const MAX_IDS = 100
+const TENANT = /^[a-z][a-z0-9_-]{0,39}$/
+
+export function productIdOf({ params }: ApiRequest): number {
+  return parseId(params['id'] ?? '', 'The product id')
+}
+
+/** `?ids=1,2,3`; an id that is asked for twice counts once. */
+export function productIdsOf({ query }: ApiRequest): number[] {
+  const text = query['ids']
+  if (typeof text !== 'string' || text === '') {
+    throw new Problem(400, 'Say which products: ?ids=1,2,3 (once, and with at least one id).')
+  }
+  const ids = new Set(text.split(',').map((part) => parseId(part, 'Each of "ids"')))
+  if (ids.size > MAX_IDS)
+    throw new Problem(400, `"ids" may name at most ${MAX_IDS} products; these are ${ids.size}.`)
+  return [...ids]
+}
+
+/** The `X-Tenant` header; undefined is the main shop. */
+export function tenantOf({ header }: ApiRequest): string | undefined {
+  const tenant = header('x-tenant')
+  if (tenant === undefined) return undefined
+  if (!TENANT.test(tenant)) {
+    throw new Problem(
+      400,
+      'X-Tenant must be 1 to 40 lower-case letters, digits, "_" or "-", and begin with a letter.'
+    )
+  }
+  return tenant
+}
+
+/** Digits only: what `Number()` takes as well, such as "0x1f", " 7" or "1e3", would give one product several names. */
+function parseId(text: string, what: string): number {
+  const id = /^[1-9][0-9]{0,9}$/.test(text) ? Number(text) : Number.NaN
+  if (!(id <= MAX_ID)) throw new Problem(400, `${what} must be a whole number from 1 to ${MAX_ID}.`)
+  return id
+}

@@ -1,0 +1,71 @@
+import type { Catalogue } from './catalogue.js'
+import { renderMetrics } from './metrics.js'
+import { Problem } from './problems.js'
+import { type ApiRequest, productIdOf, productIdsOf, tenantOf } from './requests.js'
+import { MAIN_SHOP, type MovieStore } from './store/movie-store.js'
+
+/** An answer as plain data: `json` for the API, `text` for the metrics. */
+export type ApiAnswer =
+  | { readonly status?: number; readonly json: unknown }
+  | { readonly status?: number; readonly text: string; readonly contentType: string }
+
+export interface Route {
+  readonly method: 'get' | 'put' | 'post' | 'delete'
+  readonly path: string
+  readonly handle: (request: ApiRequest) => Promise<ApiAnswer>
+}
+
+export function createRoutes(catalogue: Catalogue, store: MovieStore): Route[] {
+  return [
+    { method: 'get', path: '/api/products/:id', handle: getProduct },
+    { method: 'get', path: '/api/products', handle: getProducts },
+    { method: 'get', path: '/api/homepage', handle: getHomepage },
+    { method: 'get', path: '/health', handle: getHealth },
+    { method: 'get', path: '/metrics', handle: getMetrics }
+  ]
+
+  async function getProduct(request: ApiRequest): Promise<ApiAnswer> {
+    const id = productIdOf(request)
+    const { source, data } = await catalogue.product(id, await knownTenantOf(request))
+    if (data === undefined) throw new Problem(404, `There is no product ${id}.`)
+    return { json: { source, data } }
+  }
+
+  async function getProducts(request: ApiRequest): Promise<ApiAnswer> {
+    const ids = productIdsOf(request)
+    const found = await catalogue.products(ids, await knownTenantOf(request))
+    return { json: { data: [...found.values()], missing: ids.filter((id) => !found.has(id)) } }
+  }
+
+  async function getHomepage(request: ApiRequest): Promise<ApiAnswer> {
+    return { json: await catalogue.homepage(await knownTenantOf(request)) }
+  }
+
+  /** Without Redis the API is slower but serves; without the database it does not. */
+  async function getHealth(): Promise<ApiAnswer> {
+    const redis = catalogue.cache.stats().redis.state
+    try {
+      await store.ping()
+      return { json: { status: 'ok', database: 'ready', redis } }
+    } catch {
+      return { status: 503, json: { status: 'down', database: 'away', redis } }
+    }
+  }
+
+  async function getMetrics(): Promise<ApiAnswer> {
+    return {
+      text: renderMetrics(catalogue.cache.stats()),
+      contentType: 'text/plain; version=0.0.4; charset=utf-8'
+    }
+  }
+
+  /** Whether a shop exists is cached like anything else: made-up names do not reach the database twice. */
+  async function knownTenantOf(request: ApiRequest): Promise<string | undefined> {
+    const tenant = tenantOf(request)
+    // The main shop by its own name has the same entries as without one.
+    if (tenant === undefined || tenant === MAIN_SHOP) return undefined
+    if ((await catalogue.shop(tenant)) === undefined)
+      throw new Problem(404, `There is no tenant "${tenant}".`)
+    return tenant
+  }
+}

@@ -1,0 +1,82 @@
+import { once } from 'node:events'
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import express, { type NextFunction, type Request, type Response } from 'express'
+import { describeProblem } from './problems.js'
+import type { ApiRequest } from './requests.js'
+import type { ApiAnswer, Route } from './routes.js'
+
+export interface ApiServer {
+  readonly url: string
+  /** Takes no new requests, waits for the answers under way. */
+  close(): Promise<void>
+}
+
+export interface ServeOptions {
+  /** 0 or nothing: a free one. */
+  readonly port?: number
+  readonly host?: string
+}
+
+/** Longer than a load balancer in front keeps a connection, so that it is never closed under a request. */
+const KEEP_ALIVE_MS = 65_000
+
+export async function serve(routes: readonly Route[], options: ServeOptions = {}): Promise<ApiServer> {
+  const app = express()
+  app.disable('x-powered-by')
+  // Answers differ from tenant to tenant; a proxy must not hand one to another.
+  app.use((_request, response, next) => {
+    response.vary('X-Tenant')
+    next()
+  })
+  for (const route of routes) {
+    app[route.method](route.path, async (request, response) => {
+      send(response, await route.handle(toApiRequest(request, response)))
+    })
+  }
+  app.use((request, response) => {
+    response.status(404).json({ error: `There is no ${request.method} ${request.path}.` })
+  })
+  app.use((error: unknown, request: Request, response: Response, _next: NextFunction) => {
+    const { status, headers, body } = describeProblem(error)
+    if (status === 500 && !response.destroyed)
+      console.error(`${request.method} ${request.path} failed:`, error)
+    if (response.headersSent) return response.destroy()
+    response.status(status).set(headers).json(body)
+  })
+
+  const host = options.host ?? '127.0.0.1'
+  const server = app.listen(options.port ?? 0, host)
+  server.keepAliveTimeout = KEEP_ALIVE_MS
+  await Promise.race([
+    once(server, 'listening'),
+    once(server, 'error').then(([error]) => Promise.reject(error as Error))
+  ])
+  const { port } = server.address() as AddressInfo
+  return { url: `http://${host}:${port}`, close: () => close(server) }
+}
+
+function send(response: Response, answer: ApiAnswer): void {
+  response.status(answer.status ?? 200)
+  if ('json' in answer) response.json(answer.json)
+  else response.type(answer.contentType).send(answer.text)
+}
+
+function toApiRequest(request: Request, response: Response): ApiRequest {
+  const leaving = new AbortController()
+  response.once('close', () => {
+    if (!response.writableFinished) leaving.abort(new Error('The client has left'))
+  })
+  return {
+    params: request.params as Record<string, string>,
+    query: request.query,
+    header: (name) => request.get(name),
+    signal: leaving.signal
+  }
+}
+
+async function close(server: Server): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+  server.closeIdleConnections()
+  await closed
+}

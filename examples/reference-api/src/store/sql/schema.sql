@@ -1,0 +1,49 @@
+-- A movie store with several shops: every shop sells the same films at prices and stocks of its own.
+create schema movie_store;
+
+create table movie_store.shops (
+  id   text primary key,
+  name text not null
+);
+
+create table movie_store.products (
+  id                integer primary key,
+  title             text not null,
+  genre             text,
+  released_on       date,
+  mpaa_rating       text,
+  running_minutes   integer,
+  distributor       text,
+  director          text,
+  based_on          text,
+  worldwide_gross   bigint,
+  critics_percent   integer,
+  imdb_rating       numeric(3, 1),
+  imdb_votes        integer
+);
+
+create table movie_store.offers (
+  shop_id     text    not null,
+  product_id  integer not null,
+  price_cents integer not null check (price_cents > 0),
+  stock       integer not null check (stock >= 0)
+);
+
+create table movie_store.customers (
+  id      integer primary key,
+  country text not null
+);
+
+create table movie_store.orders (
+  id          integer primary key,
+  shop_id     text        not null,
+  customer_id integer     not null,
+  ordered_at  timestamptz not null
+);
+
+create table movie_store.order_items (
+  order_id    integer not null,
+  product_id  integer not null,
+  quantity    integer not null check (quantity > 0),
+  price_cents integer not null
+);
