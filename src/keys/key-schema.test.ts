@@ -23,11 +23,38 @@ function meaningOf(value: unknown): string {
 
 const text = fc.oneof(
   fc.string({ unit: 'grapheme' }),
-  fc.string({ unit: fc.constantFrom(':', '*', '{', '}', '[', '\\', '?', '\0', "'", '%', '(', ')', ',', '=', '#', '1', 'a', 'n') }),
+  fc.string({
+    unit: fc.constantFrom(
+      ':',
+      '*',
+      '{',
+      '}',
+      '[',
+      '\\',
+      '?',
+      '\0',
+      "'",
+      '%',
+      '(',
+      ')',
+      ',',
+      '=',
+      '#',
+      '1',
+      'a',
+      'n'
+    )
+  }),
   fc.integer().map(String),
   fc.constantFrom('', 'true', 'null', '7n', '1e+21', '-0', '%3A', "'1'", '(=)', '()')
 )
-const scalar = fc.oneof(text, fc.integer(), fc.double({ noNaN: true, noDefaultInfinity: true }), fc.bigInt(), fc.boolean())
+const scalar = fc.oneof(
+  text,
+  fc.integer(),
+  fc.double({ noNaN: true, noDefaultInfinity: true }),
+  fc.bigInt(),
+  fc.boolean()
+)
 const id = fc.letrec<{ part: CacheId }>((tie) => ({
   part: fc.oneof(
     { depthSize: 'small', withCrossShrink: true },
@@ -36,7 +63,14 @@ const id = fc.letrec<{ part: CacheId }>((tie) => ({
     fc.dictionary(text, fc.oneof(tie('part'), fc.constant(null)), { maxKeys: 4 })
   ) as fc.Arbitrary<CacheId>
 })).part
-const tenant = fc.option(fc.oneof(text.filter((t) => t !== ''), fc.integer(), fc.bigInt()), { nil: undefined })
+const tenant = fc.option(
+  fc.oneof(
+    text.filter((t) => t !== ''),
+    fc.integer(),
+    fc.bigInt()
+  ),
+  { nil: undefined }
+)
 const collection = fc.stringMatching(/^[A-Za-z0-9_.-]{1,8}$/).filter((name) => name !== 'tenant')
 
 describe('keys', () => {
@@ -54,7 +88,9 @@ describe('keys', () => {
   it('are different for different tenants, collections and ids, whatever bytes those hold (#107)', () => {
     fc.assert(
       fc.property(tenant, collection, id, tenant, collection, id, (t1, c1, i1, t2, c2, i2) => {
-        const same = meaningOf([t1 ?? 'no tenant', typeof t1, c1, i1]) === meaningOf([t2 ?? 'no tenant', typeof t2, c2, i2])
+        const same =
+          meaningOf([t1 ?? 'no tenant', typeof t1, c1, i1]) ===
+          meaningOf([t2 ?? 'no tenant', typeof t2, c2, i2])
         expect(keyOf(t1, c1, i1) === keyOf(t2, c2, i2)).toBe(same)
       }),
       { numRuns: 5_000 }
@@ -63,9 +99,53 @@ describe('keys', () => {
 
   it('are different for ids that nearly look alike', () => {
     const ids: CacheId[] = [
-      1, '1', 1n, '1n', [1], ['1'], [[1]], { 1: 1 }, true, 'true', ['true'], [true], [null], ['null'], [], {}, [[]],
-      [{}], '', [''], "''", "'1'", 'a,b', ['a,b'], ['a', 'b'], { a: 'b' }, 'a=b', ['a=b'], '(a)', ['a'], '%28a%29',
-      'é', 'e\u0301', 'Е', 'E', 'a:b', 'a%3Ab', 'a*', '{x}', '0', 0, '-0', '#', '~', ' ', '\0', '\u2028'
+      1,
+      '1',
+      1n,
+      '1n',
+      [1],
+      ['1'],
+      [[1]],
+      { 1: 1 },
+      true,
+      'true',
+      ['true'],
+      [true],
+      [null],
+      ['null'],
+      [],
+      {},
+      [[]],
+      [{}],
+      '',
+      [''],
+      "''",
+      "'1'",
+      'a,b',
+      ['a,b'],
+      ['a', 'b'],
+      { a: 'b' },
+      'a=b',
+      ['a=b'],
+      '(a)',
+      ['a'],
+      '%28a%29',
+      'é',
+      'e\u0301',
+      'Е',
+      'E',
+      'a:b',
+      'a%3Ab',
+      'a*',
+      '{x}',
+      '0',
+      0,
+      '-0',
+      '#',
+      '~',
+      ' ',
+      '\0',
+      '\u2028'
     ]
     expect(new Set(ids.map((one) => keyOf(undefined, 'c', one))).size).toBe(ids.length)
   })

@@ -76,7 +76,11 @@ function encode(id: IdPart, what: string, depth: number): string {
       if (Array.isArray(id)) return encodeArray(id, what, depth)
       if (isPlain(id)) return encodeObject(id as IdObject, what, depth)
   }
-  throw new InvalidKeyError(what, id, 'a string, number, bigint, boolean, or a small plain object or array of them')
+  throw new InvalidKeyError(
+    what,
+    id,
+    'a string, number, bigint, boolean, or a small plain object or array of them'
+  )
 }
 
 function encodeText(text: string, what: string): string {

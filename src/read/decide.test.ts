@@ -64,7 +64,10 @@ describe('what to do with a value', () => {
     const dear = { loadMs: 100 }
     expect(at(900, dear, 0.5)).toEqual({ act: 'serve', refresh: 'none' })
     expect(at(900, dear, 0.7)).toEqual({ act: 'serve', refresh: 'early-refresh' })
-    expect(at(900, { ...dear, leaseUntilMs: STORED_AT + 950 }, 0.7)).toEqual({ act: 'serve', refresh: 'none' })
+    expect(at(900, { ...dear, leaseUntilMs: STORED_AT + 950 }, 0.7)).toEqual({
+      act: 'serve',
+      refresh: 'none'
+    })
   })
 })
 
@@ -77,17 +80,26 @@ describe('what to do with anything else', () => {
   })
 
   it('a load that failed a moment ago: fail', () => {
-    expect(decideOn({ state: 'failed', kind: 'load-failed', token, report: { name: 'E', message: '' } })).toEqual({ act: 'fail' })
+    expect(
+      decideOn({ state: 'failed', kind: 'load-failed', token, report: { name: 'E', message: '' } })
+    ).toEqual({ act: 'fail' })
   })
 
   it('a value known not to fit the cache, or an entry of a later version: load, store nothing', () => {
     const report = { name: 'E', message: '' }
-    expect(decideOn({ state: 'failed', kind: 'uncacheable', token, report })).toMatchObject({ act: 'load-alone' })
-    expect(decideOn({ state: 'unreadable', reason: '', token: undefined, foreign: true })).toMatchObject({ act: 'load-alone' })
+    expect(decideOn({ state: 'failed', kind: 'uncacheable', token, report })).toMatchObject({
+      act: 'load-alone'
+    })
+    expect(decideOn({ state: 'unreadable', reason: '', token: undefined, foreign: true })).toMatchObject({
+      act: 'load-alone'
+    })
   })
 
   it('damage: replace exactly that', () => {
-    expect(decideOn({ state: 'unreadable', reason: '', token, foreign: false })).toEqual({ act: 'load', seen: token })
+    expect(decideOn({ state: 'unreadable', reason: '', token, foreign: false })).toEqual({
+      act: 'load',
+      seen: token
+    })
   })
 })
 

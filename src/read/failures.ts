@@ -21,7 +21,12 @@ export class Failures {
   readonly #byKey: LRUCache<string, Remembered>
 
   constructor(clock: Clock) {
-    this.#byKey = new LRUCache({ max: MOST_REMEMBERED, ttl: 1, ttlResolution: 0, perf: { now: () => clock.now() } })
+    this.#byKey = new LRUCache({
+      max: MOST_REMEMBERED,
+      ttl: 1,
+      ttlResolution: 0,
+      perf: { now: () => clock.now() }
+    })
   }
 
   remember(key: string, token: Token, error: unknown, lifeMs: number): void {

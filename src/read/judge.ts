@@ -135,13 +135,21 @@ export class Judge {
   /** The value as it is, whatever the schema would make of it: a hit must equal the miss that stored it. */
   #checked(value: unknown, request: ReadRequest): unknown {
     const result = request.source.schema!['~standard'].validate(value)
-    if (result instanceof Promise) return result.then((settled) => this.#matching(settled.issues, value, request))
+    if (result instanceof Promise)
+      return result.then((settled) => this.#matching(settled.issues, value, request))
     return this.#matching(result.issues, value, request)
   }
 
-  #matching(issues: readonly { message: string }[] | undefined, value: unknown, request: ReadRequest): unknown {
+  #matching(
+    issues: readonly { message: string }[] | undefined,
+    value: unknown,
+    request: ReadRequest
+  ): unknown {
     if (issues === undefined) return value
-    this.#reportUnreadable(request, `it does not match the schema: ${issues[0]?.message ?? 'no reason given'}`)
+    this.#reportUnreadable(
+      request,
+      `it does not match the schema: ${issues[0]?.message ?? 'no reason given'}`
+    )
     return UNUSABLE
   }
 

@@ -74,10 +74,14 @@ export class LoadRunner {
       loadTimeoutMs
     )
     this.#running.add(controller)
-    for (const request of requests) this.#events.emit('load', { key: request.key, collection: source.name, reason })
+    for (const request of requests)
+      this.#events.emit('load', { key: request.key, collection: source.name, reason })
     const startedAt = this.#clock.now()
     try {
-      const values = await firstOf(this.#inTurn(requests, signal, () => work({ signal, tenant })), signal)
+      const values = await firstOf(
+        this.#inTurn(requests, signal, () => work({ signal, tenant })),
+        signal
+      )
       this.#succeeded(requests, values, this.#clock.now() - startedAt)
       return values
     } catch (error) {
@@ -120,7 +124,8 @@ export class LoadRunner {
     stats.loads++
     stats.loadMs += durationMs
     stats.loadFailures++
-    for (const { key } of requests) this.#events.emit('loadFailed', { key, collection: name, durationMs, error })
+    for (const { key } of requests)
+      this.#events.emit('loadFailed', { key, collection: name, durationMs, error })
   }
 }
 

@@ -78,7 +78,9 @@ export class Loading {
     this.#flights.set(request.key, flight)
     this.#aloft.add(flight)
     const landing = Promise.resolve()
-      .then(() => (plan.alone === true ? this.#loadAlone(flight, request, plan) : this.#fly(flight, request, plan)))
+      .then(() =>
+        plan.alone === true ? this.#loadAlone(flight, request, plan) : this.#fly(flight, request, plan)
+      )
       .finally(() => {
         plan.place?.pass()
         this.#aloft.delete(flight)
@@ -126,7 +128,8 @@ export class Loading {
           wait.over('takeover')
           return await this.#loadUnderLease(flight, request, { ...plan, fallback }, token)
         }
-        if (answer.kind === 'foreign') return await this.#loadAlone(flight, request, { ...plan, reason: 'uncacheable' })
+        if (answer.kind === 'foreign')
+          return await this.#loadAlone(flight, request, { ...plan, reason: 'uncacheable' })
         if (answer.kind === 'entry') {
           const verdict = await this.#parts.judge.judge(answer.fetched, request)
           if (verdict.act !== 'load') {
@@ -152,7 +155,9 @@ export class Loading {
     }
   }
 
-  async #askForLease(request: Parameters<EntryStore['takeLease']>[0]): Promise<LeaseAnswer | { kind: 'unavailable' }> {
+  async #askForLease(
+    request: Parameters<EntryStore['takeLease']>[0]
+  ): Promise<LeaseAnswer | { kind: 'unavailable' }> {
     try {
       return await this.#parts.store.takeLease(request)
     } catch (error) {
@@ -189,11 +194,17 @@ export class Loading {
     plan: LoadPlan
   ): Promise<Landing> {
     if (verdict.act === 'fail') throw verdict.error
-    if (verdict.act === 'load-alone') return this.#loadAlone(flight, request, { ...plan, reason: 'uncacheable' })
+    if (verdict.act === 'load-alone')
+      return this.#loadAlone(flight, request, { ...plan, reason: 'uncacheable' })
     return { give: () => this.#parts.judge.copyOf(fetched, verdict.lookup), validBelow: flight.marked }
   }
 
-  async #loadUnderLease(flight: Flight, request: ReadRequest, plan: LoadPlan, token: Token): Promise<Landing> {
+  async #loadUnderLease(
+    flight: Flight,
+    request: ReadRequest,
+    plan: LoadPlan,
+    token: Token
+  ): Promise<Landing> {
     const { store, clock, leaseMs, events } = this.#parts
     const { key, source } = request
     // From here on a caller comes after the load began, so the value is theirs only if the fill proves it current.

@@ -61,7 +61,10 @@ export class Reader {
   async readMany(requests: readonly ReadRequest[]): Promise<Lookup[]> {
     this.#assertOpen()
     const { judge, loading } = this.#parts
-    const lookups: (Lookup | Promise<Lookup | undefined> | undefined)[] = Array.from(requests, () => undefined)
+    const lookups: (Lookup | Promise<Lookup | undefined> | undefined)[] = Array.from(
+      requests,
+      () => undefined
+    )
     const asked: number[] = []
     for (const [index, { key }] of requests.entries()) {
       const flight = loading.flightOf(key)
@@ -94,7 +97,9 @@ export class Reader {
     for (;;) {
       const current = loading.flightOf(request.key)
       const joinable = current?.forced === true && !current.loading
-      const flight = joinable ? current : loading.launch(request, { reason: 'forced', blocking: false, forced: true })
+      const flight = joinable
+        ? current
+        : loading.launch(request, { reason: 'forced', blocking: false, forced: true })
       const lookup = await this.#join(flight)
       if (lookup !== undefined) return lookup
     }

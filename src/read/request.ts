@@ -10,7 +10,9 @@ export interface Source {
   readonly schema: StandardSchema | undefined
   load(id: CacheId, context: LoadContext): Awaitable<unknown>
   /** Values in the order of `ids`. Undefined where the user gave no `loadMany`. */
-  readonly loadMany: ((ids: readonly CacheId[], context: LoadContext) => Promise<readonly unknown[]>) | undefined
+  readonly loadMany:
+    | ((ids: readonly CacheId[], context: LoadContext) => Promise<readonly unknown[]>)
+    | undefined
 }
 
 /** One read. */

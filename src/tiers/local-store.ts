@@ -48,6 +48,8 @@ export class LocalStore implements EntryStore {
     const header = bytes && readHeader(bytes)
     if (header === 'foreign') return { kind: 'foreign' }
     if (bytes === undefined || header === undefined) return this.#hold(key, token, leaseMs)
+    // Asked again, as one does of Redis when the first answer was lost.
+    if (header.state === 'hold' && header.token.equals(token)) return { kind: 'granted' }
     if (header.state === 'hold' && !force) return { kind: 'held', leftMs: this.#entries.getRemainingTTL(key) }
     if (header.state !== 'value') {
       const overrule = force || (seen !== undefined && header.token.equals(seen))
@@ -78,7 +80,8 @@ export class LocalStore implements EntryStore {
   async fail(key: string, token: Token, frame: Buffer, lifeMs: number): Promise<boolean> {
     const [bytes, holder] = this.#leaseOf(key, token)
     if (holder === 'hold') this.#put(key, frame, lifeMs)
-    if (holder === 'value') this.#put(key, withLease(bytes!, NO_TOKEN, this.nowMs() + lifeMs), this.#lifeOf(key))
+    if (holder === 'value')
+      this.#put(key, withLease(bytes!, NO_TOKEN, this.nowMs() + lifeMs), this.#lifeOf(key))
     return holder !== undefined
   }
 
@@ -100,6 +103,11 @@ export class LocalStore implements EntryStore {
   async close(): Promise<void> {
     this.#entries.clear()
     this.#listeners.wakeAll()
+  }
+
+  /** What the entries take, by the count that bounds them. */
+  get bytes(): number {
+    return this.#entries.calculatedSize
   }
 
   #look(key: string): FetchedEntry {

@@ -46,7 +46,10 @@ export class RedisStore implements EntryStore {
 
   async takeLease({ key, token, leaseMs, seen, force }: LeaseRequest): Promise<LeaseAnswer> {
     const args = [token, leaseMs, seen ?? NOTHING_SEEN, force ? '1' : '']
-    const [kind, detail] = (await this.#runTracked('take a lease', 'take-lease', key, args)) as [number, unknown]
+    const [kind, detail] = (await this.#runTracked('take a lease', 'take-lease', key, args)) as [
+      number,
+      unknown
+    ]
     switch (kind) {
       case GRANTED:
         return { kind: 'granted' }
@@ -95,7 +98,12 @@ export class RedisStore implements EntryStore {
   }
 
   /** Over the tracked connection when there is one, so that "held" also means "you will be told". */
-  async #runTracked(action: string, script: ScriptName, key: string, args: (string | number | Buffer)[]): Promise<unknown> {
+  async #runTracked(
+    action: string,
+    script: ScriptName,
+    key: string,
+    args: (string | number | Buffer)[]
+  ): Promise<unknown> {
     const tracked = this.#wakeUps.trackedClient
     if (tracked === undefined) return this.#run(action, script, key, args)
     try {

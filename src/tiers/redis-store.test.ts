@@ -1,0 +1,33 @@
+import { Redis } from 'ioredis'
+import { afterAll, beforeAll } from 'vitest'
+import { entryStoreContract } from '../../test/contracts/entry-store.js'
+import { until } from '../../test/support/until.js'
+import { startRedisServer, type RedisServer } from '../../test/support/redis-server.js'
+import { systemClock } from '../clock.js'
+import { openClient } from '../redis/client.js'
+import { RedisLink } from '../redis/link.js'
+import { RedisStore } from './redis-store.js'
+
+let server: RedisServer
+let other: Redis
+
+beforeAll(async () => {
+  server = await startRedisServer()
+  other = new Redis(server.url)
+})
+afterAll(async () => {
+  other.disconnect()
+  await server.stop()
+})
+
+entryStoreContract('RedisStore', async () => {
+  await other.flushall()
+  const link = new RedisLink(openClient(server.url, systemClock), 2_000, systemClock, {
+    stateChanged: () => undefined,
+    callFailed: () => undefined,
+    connectionFailed: () => undefined
+  })
+  const store = new RedisStore(link, () => undefined)
+  await until('waiters are told by Redis', () => store.pushes)
+  return { store, plant: async (key, bytes) => void (await other.set(key, bytes, 'PX', 60_000)) }
+})

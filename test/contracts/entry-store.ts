@@ -1,0 +1,282 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { failedFrame, newToken, valueFrame } from '../../src/codec/frame.js'
+import type { Token, ValueEntry } from '../../src/entry.js'
+import type { EntryStore, LeaseAnswer, LeaseRequest } from '../../src/tiers/entry-store.js'
+
+export interface OpenedForTest {
+  readonly store: EntryStore
+  /** Puts bytes under a key past the store, as another program, an accident or an attacker would. */
+  plant(key: string, bytes: Buffer): Promise<void>
+}
+
+const LEASE_MS = 5_000
+const LIFE_MS = 60_000
+const KEY = 'shop:products:1'
+
+const frame = (text: string, key = KEY): Buffer =>
+  valueFrame(key, {
+    token: newToken(),
+    freshMs: 1_000,
+    loadMs: 5,
+    flags: 0,
+    notFound: false,
+    payload: Buffer.from(text)
+  })
+const failed = (token: Token): Buffer =>
+  failedFrame(KEY, token, 'load-failed', { name: 'Error', message: 'boom' })
+
+/** What every store must do, step by step: the guarantees that the engine builds on. */
+export function entryStoreContract(name: string, open: () => Promise<OpenedForTest>): void {
+  describe(`${name}, as a store of entries`, () => {
+    let opened: OpenedForTest
+    let store: EntryStore
+
+    beforeEach(async () => {
+      opened = await open()
+      store = opened.store
+    })
+    afterEach(() => store.close())
+
+    const take = (token: Token, more: Partial<LeaseRequest> = {}): Promise<LeaseAnswer> =>
+      store.takeLease({ key: KEY, token, leaseMs: LEASE_MS, seen: undefined, force: false, ...more })
+    const read = async (): Promise<unknown> => (await store.read(KEY)).entry
+    const payload = async (): Promise<string | undefined> => {
+      const { entry } = await store.read(KEY)
+      return entry.state === 'value' ? entry.payload.toString() : undefined
+    }
+    const stored = async (text = 'old'): Promise<ValueEntry> => {
+      const token = newToken()
+      await take(token, { force: true })
+      expect(await store.fill(KEY, token, frame(text), LIFE_MS)).toBe(true)
+      return (await store.read(KEY)).entry as ValueEntry
+    }
+
+    it('grants a lease on an absent entry to one, and tells the others that it is held', async () => {
+      const tokens = Array.from({ length: 20 }, newToken)
+      const answers = await Promise.all(tokens.map((token) => take(token)))
+      expect(answers.filter(({ kind }) => kind === 'granted')).toHaveLength(1)
+      for (const answer of answers) {
+        if (answer.kind === 'granted') continue
+        expect(answer.kind).toBe('held')
+        expect((answer as { leftMs: number }).leftMs).toBeGreaterThan(LEASE_MS - 1_000)
+      }
+      expect(await read()).toEqual({ state: 'hold' })
+    })
+
+    it('grants again to the holder who asks again, because the first answer may be lost (#34)', async () => {
+      const token = newToken()
+      expect(await take(token)).toEqual({ kind: 'granted' })
+      expect(await take(token)).toEqual({ kind: 'granted' })
+    })
+
+    it('stores a fill under its lease, with the time of storing on its own clock', async () => {
+      const before = store.nowMs()
+      const entry = await stored('value')
+      expect(entry).toMatchObject({ state: 'value', leaseUntilMs: 0, freshMs: 1_000, loadMs: 5 })
+      expect(entry.storedAtMs).toBeGreaterThan(before - 50)
+      expect(entry.storedAtMs).toBeLessThan(store.nowMs() + 50)
+      expect(await payload()).toBe('value')
+    })
+
+    it('refuses a fill without a lease: absence is never permission (#4, #33)', async () => {
+      expect(await store.fill(KEY, newToken(), frame('phantom'), LIFE_MS)).toBe(false)
+      expect(await read()).toEqual({ state: 'absent' })
+    })
+
+    it('refuses a fill whose lease was dropped, whatever came after (#4)', async () => {
+      const [first, second] = [newToken(), newToken()]
+      await take(first)
+      expect(await store.drop([KEY])).toBe(1)
+      expect(await store.fill(KEY, first, frame('stale'), LIFE_MS)).toBe(false)
+      await take(second)
+      expect(await store.fill(KEY, first, frame('stale'), LIFE_MS)).toBe(false)
+      expect(await store.fill(KEY, second, frame('new'), LIFE_MS)).toBe(true)
+      expect(await store.fill(KEY, first, frame('stale'), LIFE_MS)).toBe(false)
+      expect(await payload()).toBe('new')
+    })
+
+    it('lets a lease end, and then refuses its fill once another has it (#5)', async () => {
+      const [slow, quick] = [newToken(), newToken()]
+      await take(slow, { leaseMs: 60 })
+      await sleep(120)
+      expect(await take(quick)).toEqual({ kind: 'granted' })
+      expect(await store.fill(KEY, slow, frame('late'), LIFE_MS)).toBe(false)
+      expect(await store.renewLease(KEY, slow, LEASE_MS)).toBe(false)
+    })
+
+    it('keeps a lease that is renewed', async () => {
+      const token = newToken()
+      await take(token, { leaseMs: 150 })
+      for (let round = 0; round < 4; round++) {
+        await sleep(60)
+        expect(await store.renewLease(KEY, token, 150)).toBe(true)
+      }
+      expect(await take(newToken())).toMatchObject({ kind: 'held' })
+    })
+
+    it('answers with the entry when there is something that the asker has not seen', async () => {
+      const entry = await stored()
+      const answer = await take(newToken())
+      expect(answer.kind).toBe('entry')
+      if (answer.kind === 'entry')
+        expect(answer.fetched.entry).toMatchObject({ state: 'value', token: entry.token })
+    })
+
+    it('leases a value that cannot be used to one; it stays readable; the fill replaces it', async () => {
+      const { token: seen } = await stored()
+      const refresher = newToken()
+      expect(await take(refresher, { seen })).toEqual({ kind: 'granted' })
+      expect(await take(newToken(), { seen })).toMatchObject({ kind: 'held' })
+      expect(await payload()).toBe('old')
+      expect(await read()).toMatchObject({ backingOff: false })
+      expect(((await read()) as ValueEntry).leaseUntilMs).toBeGreaterThan(store.nowMs() + LEASE_MS - 1_000)
+      expect(await store.renewLease(KEY, refresher, LEASE_MS)).toBe(true)
+      expect(await store.fill(KEY, refresher, frame('new'), LIFE_MS)).toBe(true)
+      expect(await payload()).toBe('new')
+      expect(await read()).toMatchObject({ leaseUntilMs: 0 })
+    })
+
+    it('refuses the fill of a refresh whose value was dropped', async () => {
+      const { token: seen } = await stored()
+      const refresher = newToken()
+      await take(refresher, { seen })
+      await store.drop([KEY])
+      expect(await store.fill(KEY, refresher, frame('stale'), LIFE_MS)).toBe(false)
+      expect(await read()).toEqual({ state: 'absent' })
+    })
+
+    it('keeps an entry at least as long as the lease on it', async () => {
+      const token = newToken()
+      await take(token)
+      await store.fill(KEY, token, frame('short-lived'), 80)
+      const seen = ((await read()) as ValueEntry).token
+      const refresher = newToken()
+      await take(refresher, { seen, leaseMs: 2_000 })
+      await sleep(160)
+      expect(await store.fill(KEY, refresher, frame('refreshed'), LIFE_MS)).toBe(true)
+    })
+
+    it('lets an entry go at the end of its life', async () => {
+      const token = newToken()
+      await take(token)
+      await store.fill(KEY, token, frame('short-lived'), 60)
+      await sleep(120)
+      expect(await read()).toEqual({ state: 'absent' })
+    })
+
+    it('marks a failed load for all, for a while (#9)', async () => {
+      const token = newToken()
+      await take(token)
+      expect(await store.fail(KEY, token, failed(token), 80)).toBe(true)
+      expect(await read()).toMatchObject({ state: 'failed', token, report: { message: 'boom' } })
+      const answer = await take(newToken())
+      expect(answer.kind === 'entry' && answer.fetched.entry.state).toBe('failed')
+      await sleep(160)
+      expect(await take(newToken())).toEqual({ kind: 'granted' })
+    })
+
+    it('lets a value stay when its refresh fails, and lets nobody try for a while (#15)', async () => {
+      const { token: seen } = await stored()
+      const refresher = newToken()
+      await take(refresher, { seen })
+      expect(await store.fail(KEY, refresher, failed(refresher), 150)).toBe(true)
+      expect(await read()).toMatchObject({ state: 'value', token: seen, backingOff: true })
+      const answer = await take(newToken(), { seen })
+      expect(answer.kind === 'entry' && answer.fetched.entry).toMatchObject({ backingOff: true })
+      await sleep(200)
+      expect(await take(newToken(), { seen })).toEqual({ kind: 'granted' })
+    })
+
+    it('gives back a lease, and only to its holder (#6)', async () => {
+      const token = newToken()
+      await take(token)
+      expect(await store.release(KEY, newToken())).toBe(false)
+      expect(await store.fail(KEY, newToken(), failed(token), 1_000)).toBe(false)
+      expect(await read()).toEqual({ state: 'hold' })
+      expect(await store.release(KEY, token)).toBe(true)
+      expect(await read()).toEqual({ state: 'absent' })
+
+      const { token: seen } = await stored()
+      const refresher = newToken()
+      await take(refresher, { seen })
+      expect(await store.release(KEY, refresher)).toBe(true)
+      expect(await take(newToken(), { seen })).toEqual({ kind: 'granted' })
+    })
+
+    it('lets a forced load take the lease from whoever has it, and refuses their fill', async () => {
+      const [first, forced] = [newToken(), newToken()]
+      await take(first)
+      expect(await take(forced, { force: true })).toEqual({ kind: 'granted' })
+      expect(await store.fill(KEY, first, frame('older'), LIFE_MS)).toBe(false)
+      expect(await store.fill(KEY, forced, frame('newer'), LIFE_MS)).toBe(true)
+
+      const [refresher, again] = [newToken(), newToken()]
+      await take(refresher, { seen: ((await read()) as ValueEntry).token })
+      expect(await take(again, { force: true })).toEqual({ kind: 'granted' })
+      expect(await store.fill(KEY, refresher, frame('older'), LIFE_MS)).toBe(false)
+      expect(await payload()).toBe('newer')
+    })
+
+    it('forces its way past a failed load', async () => {
+      const token = newToken()
+      await take(token)
+      await store.fail(KEY, token, failed(token), 10_000)
+      expect(await take(newToken(), { force: true })).toEqual({ kind: 'granted' })
+    })
+
+    it('replaces garbage, and exactly the damage that was seen (#23)', async () => {
+      await opened.plant(KEY, Buffer.from('"a value of some other program"'))
+      expect(await take(newToken())).toEqual({ kind: 'granted' })
+
+      await store.drop([KEY])
+      const entry = await stored()
+      const damaged = frame('damaged')
+      damaged[damaged.length - 1]! ^= 1
+      await opened.plant(KEY, damaged)
+      expect(await read()).toMatchObject({ state: 'unreadable', foreign: false })
+      expect((await take(newToken(), { seen: entry.token })).kind).toBe('entry')
+      const { token } = (await read()) as { token: Token }
+      const mender = newToken()
+      expect(await take(mender, { seen: token })).toEqual({ kind: 'granted' })
+      expect(await store.fill(KEY, mender, frame('mended'), LIFE_MS)).toBe(true)
+      expect(await payload()).toBe('mended')
+    })
+
+    it('leaves an entry of a later version alone (#22)', async () => {
+      const later = frame('from the future')
+      later[1] = 9
+      await opened.plant(KEY, later)
+      expect(await take(newToken())).toEqual({ kind: 'foreign' })
+      expect(await take(newToken(), { force: true })).toEqual({ kind: 'foreign' })
+      expect(await store.fill(KEY, newToken(), frame('x'), LIFE_MS)).toBe(false)
+      expect(await store.drop([KEY])).toBe(1)
+    })
+
+    it('reads many in the order they were asked for', async () => {
+      await stored('one')
+      const found = await store.readMany(['shop:products:0', KEY, 'shop:products:2', KEY])
+      expect(found.map(({ entry }) => entry.state)).toEqual(['absent', 'value', 'absent', 'value'])
+    })
+
+    it('tells who listens of a fill, a drop, a failure and the end of a lease', async () => {
+      const changes: [string, (token: Token) => Promise<unknown>][] = [
+        ['fill', (token) => store.fill(KEY, token, frame('x'), LIFE_MS)],
+        ['drop', () => store.drop([KEY])],
+        ['fail', (token) => store.fail(KEY, token, failed(token), 1_000)],
+        ['release', (token) => store.release(KEY, token)]
+      ]
+      for (const [what, change] of changes) {
+        await store.drop([KEY])
+        const token = newToken()
+        await take(token)
+        const wake = store.listen(KEY)
+        expect((await take(newToken())).kind).toBe('held')
+        await change(token)
+        const woken = await Promise.race([wake.changed.then(() => true), sleep(2_000, false)])
+        expect(woken, what).toBe(true)
+        wake.cancel()
+      }
+    })
+  })
+}

@@ -1,0 +1,726 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Redis } from 'ioredis'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import {
+  createCache,
+  ClosedError,
+  InvalidOptionError,
+  LoadTimeoutError,
+  OverloadedError,
+  RecursiveLoadError,
+  TenantRequiredError,
+  UncacheableValueError,
+  type Cache,
+  type CacheEvents,
+  type CacheOptions
+} from '../../src/index.js'
+import { CountingLoader } from '../doubles/loaders.js'
+import { startRedisServer, type RedisServer } from '../support/redis-server.js'
+import { until } from '../support/until.js'
+
+let server: RedisServer
+let admin: Redis
+const opened: Cache[] = []
+
+beforeAll(async () => {
+  server = await startRedisServer()
+  admin = new Redis(server.url)
+})
+beforeEach(() => admin.flushall())
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((cache) => cache.close()))
+})
+afterAll(async () => {
+  admin.disconnect()
+  await server.stop()
+})
+
+/** `commandTimeout` is generous: on a busy machine a late reply must not turn a test of something else into one of outages. */
+const open = (options: Partial<CacheOptions<'optional'>> = {}): Cache => {
+  const cache = createCache({ namespace: 'shop', commandTimeout: '2s', ...options })
+  opened.push(cache)
+  return cache
+}
+
+const facts = (cache: Cache, ...names: (keyof CacheEvents)[]): string[] => {
+  const seen: string[] = []
+  for (const name of names) cache.on(name, () => void seen.push(name))
+  return seen
+}
+
+for (const kind of ['Redis', 'one process'] as const) {
+  const where = (): Partial<CacheOptions<'optional'>> => (kind === 'Redis' ? { redis: server.url } : {})
+  const source = kind === 'Redis' ? 'redis' : 'memory'
+
+  describe(`reading, with ${kind}`, () => {
+    it('loads once, then serves from the cache and says where a value came from', async () => {
+      const loader = new CountingLoader((run, id) => ({ id, run }))
+      const products = open(where()).collection('products', { ttl: '1h', jitter: 0, load: loader.load })
+      expect(await products.lookup(1)).toEqual({
+        value: { id: 1, run: 1 },
+        source: 'loader',
+        ageMs: 0,
+        ttlMs: 3_600_000
+      })
+      await sleep(20)
+      const hit = await products.lookup(1)
+      expect(hit).toMatchObject({ value: { id: 1, run: 1 }, source })
+      expect(hit.ageMs).toBeGreaterThanOrEqual(10)
+      expect(hit.ageMs + hit.ttlMs).toBeCloseTo(3_600_000, -1)
+      expect(await products.get(2)).toEqual({ id: 2, run: 2 })
+      expect(loader.runs).toBe(2)
+    })
+
+    it('runs the loader once for 5,000 callers of one cold key (#2)', async () => {
+      const loader = new CountingLoader(() => 'value')
+      const cache = open(where())
+      const products = cache.collection('products', { ttl: '1h', load: loader.load })
+      const values = await Promise.all(Array.from({ length: 5_000 }, () => products.get(1)))
+      expect(new Set(values)).toEqual(new Set(['value']))
+      expect(loader.runs).toBe(1)
+      expect(cache.stats().collections['products']).toMatchObject({ misses: 5_000, loads: 1, fills: 1 })
+    })
+
+    it('gives a hit the shape of the miss, and every caller something that no other can spoil (#20, #21)', async () => {
+      const row = {
+        at: new Date(5),
+        tags: new Set(['a']),
+        bytes: Buffer.from([1, 2]),
+        price: 10n ** 30n,
+        none: undefined,
+        nan: Number.NaN,
+        zero: -0
+      }
+      const cache = open(where())
+      const rich = cache.collection('rich', { ttl: '1h', load: () => row })
+      const [miss, joined] = await Promise.all([rich.get(1), rich.get(1)])
+      const hit = await rich.get(1)
+      for (const copy of [miss, joined, hit]) expect(copy).toStrictEqual(row)
+      miss!.at.setTime(0)
+      joined!.tags.add('b')
+      expect(await rich.get(1)).toStrictEqual(row)
+      expect(hit).toStrictEqual(row)
+
+      const plain = cache.collection('plain', {
+        ttl: '1h',
+        load: () => ({ name: 'x', nested: { list: [1] } })
+      })
+      for (const copy of [await plain.get(1), await plain.get(1)]) {
+        expect(() => (copy!.name = 'spoilt')).toThrow(TypeError)
+        expect(() => copy!.nested.list.push(2)).toThrow(TypeError)
+      }
+    })
+
+    it('remembers that there is nothing, for its own time (#16)', async () => {
+      const loader = new CountingLoader<string>((run) => (run === 1 ? undefined : 'there now'))
+      const products = open(where()).collection('products', {
+        ttl: '1h',
+        notFoundTtl: 80,
+        jitter: 0,
+        load: loader.load
+      })
+      expect(await products.get(1)).toBeUndefined()
+      expect(await products.lookup(1)).toMatchObject({ value: undefined, source })
+      expect(loader.runs).toBe(1)
+      await sleep(120)
+      expect(await products.get(1)).toBe('there now')
+    })
+
+    it('does not remember it when told not to', async () => {
+      const loader = new CountingLoader<string>(() => undefined)
+      const products = open(where()).collection('products', { ttl: '1h', notFoundTtl: 0, load: loader.load })
+      await products.get(1)
+      await products.get(1)
+      expect(loader.runs).toBe(2)
+    })
+
+    it('keeps null, false, 0 and the empty string as values', async () => {
+      const values = [null, false, 0, '', Number.NaN]
+      const loader = new CountingLoader<unknown>((_run, id) => values[id as number])
+      const things = open(where()).collection('things', { ttl: '1h', load: loader.load })
+      for (const index of values.keys()) {
+        await things.get(index)
+        expect(await things.get(index)).toBe(values[index])
+      }
+      expect(loader.runs).toBe(values.length)
+    })
+
+    it('hands the tenant and a signal to the loader, and keeps tenants apart', async () => {
+      const seen: unknown[] = []
+      const products = open(where()).collection('products', {
+        ttl: '1h',
+        load: (id: number, { tenant, signal }) => {
+          seen.push([id, tenant, signal.aborted])
+          return `${String(tenant)}:${id}`
+        }
+      })
+      const tenants = [undefined, '1', '10', 1, 'a:b', 'a*', '{x}', 'a\0']
+      const read = (tenant: string | number | undefined): Promise<string | undefined> =>
+        (tenant === undefined ? products : products.tenant(tenant)).get(7)
+      for (const tenant of tenants) expect(await read(tenant)).toBe(`${String(tenant)}:7`)
+      for (const tenant of tenants) expect(await read(tenant)).toBe(`${String(tenant)}:7`)
+      expect(seen).toEqual(tenants.map((tenant) => [7, tenant, false]))
+    })
+
+    it('drops exactly the entry that is declared wrong', async () => {
+      const loader = new CountingLoader((run) => run)
+      const products = open(where()).collection('products', { ttl: '1h', load: loader.load })
+      await products.getMany([1, 10, 11])
+      await products.tenant('t').get(1)
+      await products.invalidate(1)
+      expect(await products.get(1)).toBe(5)
+      expect([await products.get(10), await products.get(11), await products.tenant('t').get(1)]).toEqual([
+        2, 3, 4
+      ])
+      await products.invalidateMany([10, 11])
+      expect(await products.getMany([10, 11])).toEqual(
+        new Map([
+          [10, 6],
+          [11, 7]
+        ])
+      )
+    })
+
+    describe('a value past its ttl', () => {
+      it('is served at once while one refresh runs, then the new one (SWR)', async () => {
+        const loader = new CountingLoader((run) => `v${run}`)
+        const cache = open(where())
+        const products = cache.collection('products', {
+          ttl: 60,
+          stale: '10s',
+          jitter: 0,
+          earlyRefresh: 0,
+          load: loader.load
+        })
+        await products.get(1)
+        await sleep(90)
+        loader.hold()
+        const lookups = await Promise.all(Array.from({ length: 500 }, () => products.lookup(1)))
+        expect(lookups.every(({ value, source: from }) => value === 'v1' && from === 'stale')).toBe(true)
+        for (let round = 0; round < 20; round++) expect(await products.get(1)).toBe('v1')
+        await until('the refresh has begun', () => loader.runs === 2)
+        loader.letGo()
+        await until('the refresh is stored', async () => (await products.get(1)) === 'v2')
+        expect(loader.runs).toBe(2)
+      })
+
+      it('is refreshed before it goes stale, by one, when its load is dear', async () => {
+        const loader = new CountingLoader(async (run) => {
+          await sleep(40)
+          return `v${run}`
+        })
+        const cache = open(where())
+        const loads = facts(cache, 'load')
+        const products = cache.collection('products', {
+          ttl: 300,
+          jitter: 0,
+          earlyRefresh: 3,
+          load: loader.load
+        })
+        await products.get(1)
+        const deadline = performance.now() + 290
+        while (loader.runs === 1 && performance.now() < deadline) {
+          expect((await products.lookup(1)).source).toBe(source)
+          await sleep(2)
+        }
+        expect(loader.runs).toBe(2)
+        await until('the refresh is stored', async () => (await products.get(1)) === 'v2')
+        expect(loads).toHaveLength(2)
+      })
+
+      it('is served when the source fails, and the source is left in peace for a while (#15)', async () => {
+        const loader = new CountingLoader((run) => {
+          if (run > 1) throw new Error('the database is down')
+          return 'v1'
+        })
+        const cache = open(where())
+        const products = cache.collection('products', {
+          ttl: 60,
+          stale: 0,
+          staleIfError: '10s',
+          failedTtl: '5s',
+          jitter: 0,
+          earlyRefresh: 0,
+          load: loader.load
+        })
+        await products.get(1)
+        await sleep(90)
+        const lookups = await Promise.all(Array.from({ length: 100 }, () => products.lookup(1)))
+        expect(lookups.every(({ value, source: from }) => value === 'v1' && from === 'stale')).toBe(true)
+        for (let round = 0; round < 20; round++) expect(await products.get(1)).toBe('v1')
+        expect(loader.runs).toBe(2)
+      })
+
+      it('is not served beyond what was allowed', async () => {
+        const loader = new CountingLoader((run) => {
+          if (run > 1) throw new Error('the database is down')
+          return 'v1'
+        })
+        const products = open(where()).collection('products', {
+          ttl: 40,
+          stale: 40,
+          failedTtl: 0,
+          jitter: 0,
+          load: loader.load
+        })
+        await products.get(1)
+        await sleep(150)
+        await expect(products.get(1)).rejects.toThrow('the database is down')
+      })
+    })
+
+    describe('a failing loader', () => {
+      it('runs once for 5,000 callers, who all get its own error; then not before the failure’s life is over (#9)', async () => {
+        const boom = Object.assign(new Error('no such table'), { code: '42P01' })
+        const loader = new CountingLoader((run) => {
+          if (run === 1) throw boom
+          return 'well again'
+        })
+        const products = open(where()).collection('products', {
+          ttl: '1h',
+          failedTtl: 400,
+          load: loader.load
+        })
+        const results = await Promise.allSettled(Array.from({ length: 5_000 }, () => products.get(1)))
+        expect(results.every((result) => result.status === 'rejected' && result.reason === boom)).toBe(true)
+        for (let round = 0; round < 20; round++) await expect(products.get(1)).rejects.toBe(boom)
+        expect(loader.runs).toBe(1)
+        await sleep(500)
+        expect(await products.get(1)).toBe('well again')
+        expect(loader.runs).toBe(2)
+      })
+
+      it('is over its deadline: its signal fires and callers get a typed error (#10)', async () => {
+        let fired: unknown
+        const products = open(where()).collection('products', {
+          ttl: '1h',
+          loadTimeout: 60,
+          load: async (_id: number, { signal }): Promise<string> => {
+            signal.addEventListener('abort', () => (fired = signal.reason))
+            await new Promise(() => undefined)
+            return 'never'
+          }
+        })
+        const results = await Promise.allSettled([products.get(1), products.get(1)])
+        for (const result of results)
+          expect(result).toMatchObject({ status: 'rejected', reason: { code: 'LOAD_TIMEOUT' } })
+        expect(fired).toBeInstanceOf(LoadTimeoutError)
+      })
+
+      it('that asks for its own key is told so, instead of waiting for itself', async () => {
+        const cache = open(where())
+        const products = cache.collection('products', {
+          ttl: '1h',
+          load: (id: number): Promise<number> => other(id)
+        })
+        const others = cache.collection('others', {
+          ttl: '1h',
+          load: async (id: number) => (await products.get(id)) as number
+        })
+        const other = async (id: number): Promise<number> => (await others.get(id)) as number
+        await expect(products.get(1)).rejects.toThrow(RecursiveLoadError)
+      })
+
+      it('that returns what no cache could give back gets a clear error, with the path', async () => {
+        const things = open(where()).collection('things', {
+          ttl: '1h',
+          load: () => ({ list: [{ run: () => 1 }] })
+        })
+        const error: unknown = await things.get(1).catch((caught: unknown) => caught)
+        expect(error).toBeInstanceOf(UncacheableValueError)
+        expect((error as UncacheableValueError).path).toBe('$.list[0].run')
+      })
+    })
+
+    it('returns a value that is too large, and stores nothing (#24)', async () => {
+      const loader = new CountingLoader(() => 'x'.repeat(10_000_000))
+      const cache = open({ ...where(), maxValueBytes: 1_000_000 })
+      const things = cache.collection('things', { ttl: '1h', load: loader.load })
+      const values = await Promise.all([things.get(1), things.get(1), things.get(1)])
+      expect(values.every((value) => value?.length === 10_000_000)).toBe(true)
+      expect(loader.runs).toBeLessThanOrEqual(2)
+      expect((await things.get(1))?.length).toBe(10_000_000)
+      expect(cache.stats().collections['things']!.fills).toBe(0)
+    })
+
+    it('compresses what is large, and gives it back', async () => {
+      const cache = open({ ...where(), compressAbove: 1_000 })
+      const rows = Array.from({ length: 500 }, (_, id) => ({ id, name: `product ${id}` }))
+      const things = cache.collection('things', { ttl: '1h', load: () => rows })
+      let bytes = 0
+      cache.on('fill', (fact) => (bytes = fact.bytes))
+      await things.get(1)
+      expect(await things.get(1)).toEqual(rows)
+      expect(await Promise.all([things.get(1), things.get(1)])).toEqual([rows, rows])
+      expect(bytes).toBeLessThan(JSON.stringify(rows).length / 2)
+    })
+
+    describe('many at once', () => {
+      it('asks the source once for what is missing, by loadMany, and keeps the order', async () => {
+        const asked: (readonly number[])[] = []
+        const products = open(where()).collection('products', {
+          ttl: '1h',
+          load: (id: number) => `one ${id}`,
+          loadMany: (ids: readonly number[]) => {
+            asked.push(ids)
+            return new Map(ids.filter((id) => id !== 4).map((id) => [id, `many ${id}`]))
+          }
+        })
+        await products.get(2)
+        expect(await products.getMany([3, 2, 1, 4, 3])).toEqual(
+          new Map([
+            [3, 'many 3'],
+            [2, 'one 2'],
+            [1, 'many 1']
+          ])
+        )
+        expect(asked).toEqual([[3, 1, 4]])
+        expect([...(await products.getMany([1, 2, 3, 4])).keys()]).toEqual([1, 2, 3])
+        expect(asked).toHaveLength(1)
+        expect(await products.getMany([])).toEqual(new Map())
+      })
+
+      it('shares loads with single reads, in both directions', async () => {
+        const loader = new CountingLoader((_run, id) => `one ${String(id)}`)
+        const many: (readonly number[])[] = []
+        const products = open(where()).collection('products', {
+          ttl: '1h',
+          load: loader.load as (id: number) => Promise<string | undefined>,
+          loadMany: async (ids: readonly number[]) => {
+            many.push(ids)
+            await sleep(30)
+            return ids.map((id) => `many ${id}`)
+          }
+        })
+        loader.hold()
+        const single = products.get(1)
+        await until('the single load runs', () => loader.running === 1)
+        const all = products.getMany([1, 2, 3])
+        await until('the load of many runs', () => many.length === 1)
+        const alsoSingle = products.get(3)
+        loader.letGo()
+        expect(await single).toBe('one 1')
+        expect(await all).toEqual(
+          new Map([
+            [1, 'one 1'],
+            [2, 'many 2'],
+            [3, 'many 3']
+          ])
+        )
+        expect(await alsoSingle).toBe('many 3')
+        expect([loader.runs, many]).toEqual([1, [[2, 3]]])
+      })
+
+      it('uses load for each without loadMany, and takes an array in the order of the ids', async () => {
+        const cache = open(where())
+        const plain = cache.collection('plain', { ttl: '1h', load: (id: number) => id * 2 })
+        expect(await plain.getMany(new Set([1, 2, 3]))).toEqual(
+          new Map([
+            [1, 2],
+            [2, 4],
+            [3, 6]
+          ])
+        )
+        const listed = cache.collection('listed', {
+          ttl: '1h',
+          load: (id: { n: number }) => id.n,
+          loadMany: (ids: readonly { n: number }[]) => ids.map(({ n }) => (n === 2 ? undefined : n * 10))
+        })
+        const [a, b, c] = [{ n: 1 }, { n: 2 }, { n: 3 }]
+        expect(await listed.getMany([a, b, c])).toEqual(
+          new Map([
+            [a, 10],
+            [c, 30]
+          ])
+        )
+      })
+
+      it('refuses an answer of loadMany that cannot be told apart', async () => {
+        const products = open(where()).collection('products', {
+          ttl: '1h',
+          load: (id: number) => id,
+          loadMany: () => [1]
+        })
+        await expect(products.getMany([1, 2])).rejects.toMatchObject({ code: 'INVALID_LOADER_RESULT' })
+      })
+
+      it('rejects with the loader’s error, and leaves no rejection unhandled', async () => {
+        const boom = new Error('boom')
+        const products = open(where()).collection('products', {
+          ttl: '1h',
+          load: (id: number): number => {
+            if (id > 1) throw boom
+            return id
+          }
+        })
+        await expect(products.getMany([1, 2, 3, 4])).rejects.toBe(boom)
+        await expect(products.getMany([1, 2, 3, 4])).rejects.toBe(boom)
+        expect(await products.getMany([1])).toEqual(new Map([[1, 1]]))
+      })
+
+      it('takes a thousand keys', async () => {
+        const ids = Array.from({ length: 1_000 }, (_, id) => id)
+        const products = open(where()).collection('products', { ttl: '1h', load: (id: number) => id })
+        expect((await products.getMany(ids)).size).toBe(1_000)
+        expect([...(await products.getMany(ids))]).toEqual(ids.map((id) => [id, id]))
+      })
+    })
+
+    describe('refresh', () => {
+      it('loads now, whatever is cached, and stores it', async () => {
+        const loader = new CountingLoader((run) => `v${run}`)
+        const products = open(where()).collection('products', { ttl: '1h', load: loader.load })
+        await products.get(1)
+        expect(await products.refresh(1)).toBe('v2')
+        expect(await products.get(1)).toBe('v2')
+        await Promise.all(Array.from({ length: 100 }, () => products.refresh(1)))
+        expect(loader.runs).toBe(3)
+      })
+
+      it('is not satisfied with a load that began before it', async () => {
+        const loader = new CountingLoader((run) => `v${run}`)
+        const products = open(where()).collection('products', { ttl: '1h', load: loader.load })
+        loader.hold()
+        const read = products.get(1)
+        await until('the load runs', () => loader.running === 1)
+        const refreshed = products.refresh(1)
+        await until('the second load runs', () => loader.running === 2)
+        loader.letGo()
+        expect(await refreshed).toBe('v2')
+        expect(await read).toBe('v1')
+        expect(await products.get(1)).toBe('v2')
+      })
+
+      it('rejects when the source fails, and leaves what is cached', async () => {
+        const loader = new CountingLoader((run) => {
+          if (run > 1) throw new Error('down')
+          return 'v1'
+        })
+        const products = open(where()).collection('products', { ttl: '1h', load: loader.load })
+        await products.get(1)
+        await expect(products.refresh(1)).rejects.toThrow('down')
+        expect(await products.get(1)).toBe('v1')
+      })
+    })
+
+    describe('an invalidation while a load runs', () => {
+      it('keeps the old value out of the cache and from everyone who comes after it: 0 of 200 stale (#3, #4)', async () => {
+        const products = open(where())
+        let row = 0
+        const loader = new CountingLoader(() => row)
+        const collection = products.collection('products', { ttl: '1h', load: loader.load })
+        let stale = 0
+        for (let round = 0; round < 200; round++) {
+          await collection.invalidate(1)
+          loader.hold()
+          const early = collection.get(1)
+          await until('the load runs', () => loader.running === 1)
+          row++
+          await collection.invalidate(1)
+          const late = collection.get(1)
+          await until('a second load runs', () => loader.running === 2)
+          loader.letGo()
+          if ((await late) !== row) stale++
+          await early
+          if ((await collection.get(1)) !== row) stale++
+        }
+        expect(stale).toBe(0)
+      })
+    })
+
+    it('checks what comes back against a schema; a mismatch is a miss', async () => {
+      const old = open({ ...where(), namespace: 'same' })
+      const cache = kind === 'Redis' ? open({ ...where(), namespace: 'same' }) : old
+      const before = old.collection('products', { ttl: '1h', load: () => ({ price: '12.50' }) })
+      await before.get(1)
+      const unreadable: string[] = []
+      cache.on('unreadable', ({ reason }) => void unreadable.push(reason))
+      const name = kind === 'Redis' ? 'products' : 'others'
+      const loader = new CountingLoader<{ price: number | string }>((run) => ({
+        price: run === 1 && kind !== 'Redis' ? 'x' : 12.5
+      }))
+      const after = cache.collection(name, {
+        ttl: '1h',
+        schema: z.object({ price: z.number() }),
+        load: loader.load
+      })
+      if (kind !== 'Redis') await after.get(1)
+      expect(await after.lookup(1)).toMatchObject({ value: { price: 12.5 }, source: 'loader' })
+      expect(await after.lookup(1)).toMatchObject({ value: { price: 12.5 }, source })
+      expect(unreadable).toHaveLength(1)
+      expect(unreadable[0]).toMatch(/schema/)
+    })
+
+    it('lets a caller leave without disturbing the others', async () => {
+      const loader = new CountingLoader(() => 'value')
+      const products = open(where()).collection('products', { ttl: '1h', load: loader.load })
+      loader.hold()
+      const leaving = new AbortController()
+      const left = products.get(1, { signal: leaving.signal })
+      const stays = products.get(1)
+      await until('the load runs', () => loader.running === 1)
+      leaving.abort(new Error('client went away'))
+      await expect(left).rejects.toThrow('client went away')
+      loader.letGo()
+      expect(await stays).toBe('value')
+      expect(await products.get(1, { signal: AbortSignal.timeout(5_000) })).toBe('value')
+      expect(loader.runs).toBe(1)
+    })
+
+    it('runs no more loads at once than allowed, and refuses what is beyond the queue', async () => {
+      const loader = new CountingLoader(async (_run, id) => {
+        await sleep(10)
+        return id
+      })
+      const cache = open({ ...where(), maxConcurrentLoads: 4, maxQueuedLoads: 20 })
+      const products = cache.collection('products', { ttl: '1h', failedTtl: 0, load: loader.load })
+      const results = await Promise.allSettled(Array.from({ length: 40 }, (_, id) => products.get(id)))
+      expect(loader.mostAtOnce).toBe(4)
+      expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(24)
+      for (const result of results) {
+        if (result.status === 'rejected') expect(result.reason).toBeInstanceOf(OverloadedError)
+      }
+    })
+
+    it('does not let loaders that ask for other keys starve each other', async () => {
+      const cache = open({ ...where(), maxConcurrentLoads: 2 })
+      const inner = cache.collection('inner', { ttl: '1h', load: async (id: number) => (await sleep(5), id) })
+      const outer = cache.collection('outer', {
+        ttl: '1h',
+        loadTimeout: '5s',
+        load: (id: number) => inner.get(id)
+      })
+      expect(await Promise.all(Array.from({ length: 20 }, (_, id) => outer.get(id)))).toHaveLength(20)
+    })
+
+    it('loads ad hoc, with the same guarantees', async () => {
+      const cache = open(where())
+      let loads = 0
+      const load = async (): Promise<string> => {
+        loads++
+        await sleep(10)
+        return `home ${loads}`
+      }
+      const get = (): Promise<string | undefined> => cache.getOrLoad('homepage', load, { ttl: '1h' })
+      expect(new Set(await Promise.all(Array.from({ length: 100 }, get)))).toEqual(new Set(['home 1']))
+      expect(await cache.tenant('acme').getOrLoad('homepage', () => 'acme home', { ttl: '1h' })).toBe(
+        'acme home'
+      )
+      expect(await get()).toBe('home 1')
+      await cache.invalidate('homepage')
+      expect(await get()).toBe('home 2')
+      expect(await cache.tenant('acme').getOrLoad('homepage', () => 'other', { ttl: '1h' })).toBe('acme home')
+    })
+
+    describe('closing', () => {
+      it('waits for what is under way, refuses what comes after, and may be repeated', async () => {
+        const loader = new CountingLoader(() => 'value')
+        const cache = open(where())
+        const products = cache.collection('products', { ttl: '1h', load: loader.load })
+        loader.hold()
+        const read = products.get(1)
+        await until('the load runs', () => loader.running === 1)
+        const closed = Promise.all([cache.close(), cache.close()])
+        await expect(products.get(1)).rejects.toThrow(ClosedError)
+        loader.letGo()
+        expect(await read).toBe('value')
+        await closed
+      })
+
+      it('aborts what is not done by the deadline', async () => {
+        const cache = open(where())
+        let reason: unknown
+        const products = cache.collection('products', {
+          ttl: '1h',
+          load: async (_id: number, { signal }): Promise<string> => {
+            await new Promise((resolve) => signal.addEventListener('abort', resolve))
+            reason = signal.reason
+            return 'too late'
+          }
+        })
+        const read = products.get(1).catch((error: unknown) => error)
+        await sleep(30)
+        await cache.close({ timeout: 50 })
+        expect(await read).toBeInstanceOf(ClosedError)
+        expect(reason).toBeInstanceOf(ClosedError)
+      })
+    })
+
+    it('reports facts to listeners, and a listener that throws disturbs nobody', async () => {
+      const cache = open(where())
+      const seen = facts(cache, 'miss', 'load', 'loaded', 'fill', 'hit', 'listenerFailed')
+      cache.on('hit', () => {
+        throw new Error('bad listener')
+      })
+      const products = cache.collection('products', { ttl: '1h', load: (id: number) => id })
+      await products.get(1)
+      expect(await products.get(1)).toBe(1)
+      expect(seen).toEqual(['miss', 'load', 'loaded', 'fill', 'hit', 'listenerFailed'])
+    })
+  })
+}
+
+describe('required tenancy', () => {
+  it('makes a call without a tenant an error at run time too', async () => {
+    const cache = createCache({ namespace: 'shop', tenancy: 'required' })
+    const products = cache.collection('products', {
+      ttl: '1h',
+      load: (id: number, { tenant }) => `${String(tenant)}:${id}`
+    })
+    expect(await products.tenant('acme').get(1)).toBe('acme:1')
+    const untyped = products as unknown as {
+      get(id: number): Promise<string>
+      tenant(id: undefined): unknown
+    }
+    await expect(untyped.get(1)).rejects.toThrow(TenantRequiredError)
+    expect(() => untyped.tenant(undefined)).toThrow(TenantRequiredError)
+    const adHoc = cache as unknown as Cache
+    await expect(adHoc.getOrLoad('x', () => 1, { ttl: 1 })).rejects.toThrow(TenantRequiredError)
+    expect(await cache.tenant('acme').getOrLoad('x', () => 1, { ttl: 1 })).toBe(1)
+    const countries = cache.collection('countries', {
+      tenancy: 'optional',
+      ttl: '1h',
+      load: (code: string) => code
+    })
+    expect(await countries.get('de')).toBe('de')
+    await cache.close()
+  })
+})
+
+describe('options', () => {
+  it.each([
+    [{}, 'namespace'],
+    [{ namespace: 'a:b' }, 'namespace'],
+    [{ namespace: 'shop', redis: 'localhost:6379' }, 'redis'],
+    [{ namespace: 'shop', nameSpace: 'x' }, 'nameSpace'],
+    [{ namespace: 'shop', commandTimeout: Number.NaN }, 'commandTimeout'],
+    [{ namespace: 'shop', lease: '2h' }, 'lease'],
+    [{ namespace: 'shop', maxConcurrentLoads: 0 }, 'maxConcurrentLoads'],
+    [{ namespace: 'shop', tenancy: 'yes' }, 'tenancy']
+  ])('of the cache are checked: %j', (bad, option) => {
+    expect(() => createCache(bad as unknown as CacheOptions)).toThrow(InvalidOptionError)
+    expect(() => createCache(bad as unknown as CacheOptions)).toThrow(`"${option}"`)
+  })
+
+  it('never repeat a password in a message', () => {
+    expect(() => createCache({ namespace: 'shop', redis: 'http://user:secret@host' })).not.toThrow(/secret/)
+  })
+
+  it.each([
+    [{ load: () => 1 }, 'ttl'],
+    [{ ttl: Number.NaN, load: () => 1 }, 'ttl'],
+    [{ ttl: '1h' }, 'load'],
+    [{ ttl: '1h', load: () => 1, loadMany: [] }, 'loadMany'],
+    [{ ttl: '1h', load: () => 1, jitter: 2 }, 'jitter'],
+    [{ ttl: '1h', load: () => 1, schema: {} }, 'schema'],
+    [{ ttl: '1h', load: () => 1, tll: 1 }, 'tll']
+  ])('of a collection are checked: %j', async (bad, option) => {
+    const cache = createCache({ namespace: 'shop' })
+    expect(() => cache.collection('products', bad as never)).toThrow(`"${option}"`)
+    expect(() => cache.collection('tenant', { ttl: 1, load: () => 1 })).toThrow(InvalidOptionError)
+    cache.collection('once', { ttl: 1, load: () => 1 })
+    expect(() => cache.collection('once', { ttl: 1, load: () => 1 })).toThrow(/not in use/)
+    await cache.close()
+  })
+})
