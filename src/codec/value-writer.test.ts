@@ -64,6 +64,7 @@ describe('a value that could not be restored is refused, with its path and what 
     // oxlint-disable-next-line no-sparse-arrays -- the hole is the point
     [{ list: [1, , 3] }, '$.list[1]', 'is a hole; fill it with null'],
     [{ list: Object.assign([], { length: 4_000_000_000 }) }, '$.list[0]', 'is a hole'],
+    [{ list: Object.assign([1], { [Symbol('s')]: 1 }) }, '$.list', 'has a symbol as a key'],
     [{ match: /a/.exec('a') }, '$.match', 'has properties beside its elements'],
     [{ at: Object.assign(new Date(), { zone: 'UTC' }) }, '$.at', 'has properties of its own'],
     [

@@ -72,7 +72,10 @@ class ValueWriter {
       if (error instanceof CorralError) throw error
       // A revoked Proxy, or an object that only pretends to be a Date: whoever threw, it cannot be read.
       const path = formatPath(this.#ancestors, this.#steps, this.#depth)
-      throw new UncacheableValueError(path, `cannot be read (${error instanceof Error ? error.message : 'it threw'})`)
+      throw new UncacheableValueError(
+        path,
+        `cannot be read (${error instanceof Error ? error.message : 'it threw'})`
+      )
     }
     return { bytes: this.#assemble(), shareable: this.#shareable }
   }
@@ -192,9 +195,10 @@ class ValueWriter {
 
   #writeArray(array: unknown[], depth: number): void {
     const { length } = array
-    // One for each element, and "length".
-    if (Reflect.ownKeys(array).length > length + 1)
-      this.#refuse('has properties beside its elements; copy it')
+    this.#stopIfTooLarge(length)
+    if (Object.keys(array).length > length)
+      this.#refuse('has properties beside its elements; copy the elements')
+    this.#refuseSymbolKeys(array)
     this.#writeByte(Token.Array)
     this.#writeLength(length)
     for (let index = 0; index < length; index++) {
