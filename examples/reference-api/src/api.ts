@@ -7,13 +7,15 @@ import { createMovieStore, type MovieStore } from './store/movie-store.js'
 export interface ApiOptions extends ServeOptions {
   readonly databaseUrl: string
   readonly redisUrl: string
+  /** Connections to PostgreSQL. Default 10. */
+  readonly connections?: number
   /** Routes beside the API's own. */
   readonly moreRoutes?: (store: MovieStore) => readonly Route[]
 }
 
 /** One process of the API: database, cache and HTTP server joined, and closed in the opposite order. */
 export async function startApi(options: ApiOptions): Promise<ApiServer> {
-  const database = openDatabase(options.databaseUrl)
+  const database = openDatabase(options.databaseUrl, options)
   const store = createMovieStore(database)
   const catalogue = createCatalogue(store, options.redisUrl)
   const routes = [...createRoutes(catalogue, store), ...(options.moreRoutes?.(store) ?? [])]
