@@ -1,4 +1,10 @@
-import { CollectionView, orderedLoadMany, abortable, type Collection, type ReadOptions } from './collection.js'
+import {
+  CollectionView,
+  orderedLoadMany,
+  abortable,
+  type Collection,
+  type ReadOptions
+} from './collection.js'
 import { toMilliseconds, type Duration } from './durations.js'
 import { InvalidOptionError, TenantRequiredError } from './errors.js'
 import type { EventName, Events, Listener } from './events.js'
@@ -53,7 +59,8 @@ export interface CacheControl<T extends Tenancy> {
   close(options?: { readonly timeout?: Duration }): Promise<void>
 }
 
-export type Cache<T extends Tenancy = 'optional'> = CacheControl<T> & (T extends 'required' ? unknown : AdHocReads)
+export type Cache<T extends Tenancy = 'optional'> = CacheControl<T> &
+  (T extends 'required' ? unknown : AdHocReads)
 
 export interface CacheParts {
   readonly namespace: string
@@ -79,7 +86,8 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     options: CollectionOptions<Id, Value, C>
   ): Collection<Id, Value, C> {
     checkCollectionOptions(name, options)
-    if (this.#stats.has(name)) throw new InvalidOptionError('collection name', name, 'a name that is not in use')
+    if (this.#stats.has(name))
+      throw new InvalidOptionError('collection name', name, 'a name that is not in use')
     const source: Source = {
       name,
       policy: resolveEntryPolicy(options),
@@ -133,7 +141,8 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     { signal, ...entryOptions }: GetOrLoadOptions
   ): Promise<Value | undefined> {
     checkEntryOptions(entryOptions)
-    if (typeof load !== 'function') throw new InvalidOptionError('load', load, 'a function (context) => value')
+    if (typeof load !== 'function')
+      throw new InvalidOptionError('load', load, 'a function (context) => value')
     const request = this.#adHocRequest(tenant, key, (_id, context) => load(context), entryOptions)
     const lookup = await abortable(this.#parts.reader.read(request), signal)
     return lookup.value as Value | undefined

@@ -52,7 +52,9 @@ export interface CollectionContext {
 }
 
 /** Ids to keys, and each call to the engine. One object per collection and tenant. */
-export class CollectionView<Id extends CacheId, Value> implements CollectionReads<Id, Value>, CollectionTenants<Id, Value> {
+export class CollectionView<Id extends CacheId, Value>
+  implements CollectionReads<Id, Value>, CollectionTenants<Id, Value>
+{
   readonly name: string
   readonly #context: CollectionContext
   readonly #tenant: TenantId | undefined
@@ -103,13 +105,17 @@ export class CollectionView<Id extends CacheId, Value> implements CollectionRead
 
   #request(id: Id): ReadRequest {
     const { source, tenancy } = this.#context
-    if (this.#tenant === undefined && tenancy === 'required') throw new TenantRequiredError(`Collection "${this.name}"`)
+    if (this.#tenant === undefined && tenancy === 'required')
+      throw new TenantRequiredError(`Collection "${this.name}"`)
     return { source, key: this.#prefix + idPart(id), id, tenant: this.#tenant }
   }
 
   /** One for each key: two ids may be spelt differently and mean the same, as `{a, b}` and `{b, a}`. */
   #requestsOf(ids: Iterable<Id>): ReadRequest[] {
-    if (typeof ids === 'string' || typeof (ids as Partial<Iterable<Id>> | null)?.[Symbol.iterator] !== 'function') {
+    if (
+      typeof ids === 'string' ||
+      typeof (ids as Partial<Iterable<Id>> | null)?.[Symbol.iterator] !== 'function'
+    ) {
       throw new InvalidOptionError('ids', ids, 'an array, a set or another iterable of ids')
     }
     const byKey = new Map<string, ReadRequest>()

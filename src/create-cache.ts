@@ -39,7 +39,16 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
   const judge = new Judge(store, codec, events, clock, failures)
   const limit = new ConcurrencyLimit(policy.maxConcurrentLoads, policy.maxQueuedLoads)
   const loads = new LoadRunner(limit, events, clock)
-  const loading = new Loading({ store, codec, events, clock, loads, failures, judge, leaseMs: policy.leaseMs })
+  const loading = new Loading({
+    store,
+    codec,
+    events,
+    clock,
+    loads,
+    failures,
+    judge,
+    leaseMs: policy.leaseMs
+  })
   const reader = new Reader({ store, events, failures, judge, loading, loads })
 
   const cache = new CorralCache({
@@ -63,7 +72,12 @@ interface OpenedStore {
   readonly redisStats: () => CacheStats['redis']
 }
 
-function openStore(redis: RedisInput | undefined, policy: CachePolicy, events: Events, clock: Clock): OpenedStore {
+function openStore(
+  redis: RedisInput | undefined,
+  policy: CachePolicy,
+  events: Events,
+  clock: Clock
+): OpenedStore {
   if (redis === undefined) {
     const store = new LocalStore(policy.maxLocalBytes, clock)
     return { store, redisStats: () => ({ state: 'none', failures: 0, pushes: true }) }

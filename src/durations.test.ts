@@ -14,11 +14,23 @@ describe('durations', () => {
     [0, 0]
   ])('%s is %i ms', (given, ms) => expect(toMilliseconds(given, 'ttl')).toBe(ms))
 
-  it.each([Number.NaN, -1, Number.POSITIVE_INFINITY, '', '5', '5 s', '-5s', '1w', 's', null, undefined, {}, 5n, '99999d'])(
-    'refuses %s, and names the option',
-    (bad) => {
-      expect(() => toMilliseconds(bad, 'ttl')).toThrow(InvalidOptionError)
-      expect(() => toMilliseconds(bad, 'ttl')).toThrow(/"ttl".*needed: a duration/)
-    }
-  )
+  it.each([
+    Number.NaN,
+    -1,
+    Number.POSITIVE_INFINITY,
+    '',
+    '5',
+    '5 s',
+    '-5s',
+    '1w',
+    's',
+    null,
+    undefined,
+    {},
+    5n,
+    '99999d'
+  ])('refuses %s, and names the option', (bad) => {
+    expect(() => toMilliseconds(bad, 'ttl')).toThrow(InvalidOptionError)
+    expect(() => toMilliseconds(bad, 'ttl')).toThrow(/"ttl".*needed: a duration/)
+  })
 })

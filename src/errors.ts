@@ -64,7 +64,10 @@ export class ValueTooLargeError extends CorralError {
   readonly maxBytes: number
 
   constructor(bytes: number, maxBytes: number) {
-    super('VALUE_TOO_LARGE', `The value takes ${bytes} bytes when serialized; "maxValueBytes" is ${maxBytes}.`)
+    super(
+      'VALUE_TOO_LARGE',
+      `The value takes ${bytes} bytes when serialized; "maxValueBytes" is ${maxBytes}.`
+    )
     this.bytes = bytes
     this.maxBytes = maxBytes
   }
@@ -96,7 +99,9 @@ export class LoadFailedElsewhereError extends CorralError {
   declare readonly cause: FailureReport
 
   constructor(key: string, report: FailureReport) {
-    super('LOAD_FAILED_ELSEWHERE', `The load of "${key}" failed: ${report.name}: ${report.message}`, { cause: report })
+    super('LOAD_FAILED_ELSEWHERE', `The load of "${key}" failed: ${report.name}: ${report.message}`, {
+      cause: report
+    })
   }
 }
 

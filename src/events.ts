@@ -47,7 +47,14 @@ export interface KeyFact {
 }
 
 export type StaleReason = 'refreshing' | 'load-failed' | 'redis-away'
-export type LoadReason = 'miss' | 'refresh' | 'early-refresh' | 'forced' | 'redis-away' | 'uncacheable' | 'waited-too-long'
+export type LoadReason =
+  | 'miss'
+  | 'refresh'
+  | 'early-refresh'
+  | 'forced'
+  | 'redis-away'
+  | 'uncacheable'
+  | 'waited-too-long'
 export type RejectionReason = 'superseded' | 'too-large' | 'uncacheable' | 'redis-away'
 export type WaitOutcome = 'value' | 'failed' | 'takeover' | 'timeout' | 'redis-away'
 
@@ -84,7 +91,9 @@ export class Events {
   }
 
   #listenerFailed(event: EventName, error: unknown): void {
-    if (event !== 'listenerFailed' && this.has('listenerFailed')) this.emit('listenerFailed', { event, error })
-    else process.emitWarning(`A listener of the cache event "${event}" threw: ${String(error)}`, 'CorralWarning')
+    if (event !== 'listenerFailed' && this.has('listenerFailed'))
+      this.emit('listenerFailed', { event, error })
+    else
+      process.emitWarning(`A listener of the cache event "${event}" threw: ${String(error)}`, 'CorralWarning')
   }
 }

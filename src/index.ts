@@ -20,7 +20,16 @@ export {
   type CorralErrorCode,
   type FailureReport
 } from './errors.js'
-export type { CacheEvents, EventName, KeyFact, Listener, LoadReason, RejectionReason, StaleReason, WaitOutcome } from './events.js'
+export type {
+  CacheEvents,
+  EventName,
+  KeyFact,
+  Listener,
+  LoadReason,
+  RejectionReason,
+  StaleReason,
+  WaitOutcome
+} from './events.js'
 export type { CacheLimits, CollectionOptions, EntryOptions, Tenancy } from './options.js'
 export type { Awaitable, CacheId, IdObject, IdPart, LoadContext, StandardSchema, TenantId } from './ports.js'
 export type { Lookup } from './read/request.js'

@@ -39,7 +39,8 @@ export interface EntryOptions {
   readonly earlyRefresh?: number | undefined
 }
 
-export interface CollectionOptions<Id extends CacheId, Value, T extends Tenancy = Tenancy> extends EntryOptions {
+export interface CollectionOptions<Id extends CacheId, Value, T extends Tenancy = Tenancy>
+  extends EntryOptions {
   /** Reads the source of record; `undefined` means there is no such thing. */
   readonly load: (id: Id, context: LoadContext) => Awaitable<Value | undefined>
   /**
@@ -114,7 +115,13 @@ const ENTRY_OPTION_NAMES: readonly string[] = [
   'jitter',
   'earlyRefresh'
 ]
-const COLLECTION_OPTION_NAMES: readonly string[] = [...ENTRY_OPTION_NAMES, 'load', 'loadMany', 'schema', 'tenancy']
+const COLLECTION_OPTION_NAMES: readonly string[] = [
+  ...ENTRY_OPTION_NAMES,
+  'load',
+  'loadMany',
+  'schema',
+  'tenancy'
+]
 const CACHE_OPTION_NAMES: readonly string[] = [
   'redis',
   'namespace',
@@ -162,11 +169,15 @@ export function checkCollectionOptions(name: unknown, options: unknown): void {
   }
   assertKnown(options, COLLECTION_OPTION_NAMES, `collection "${name}"`)
   const { load, loadMany, schema, tenancy } = options as Record<string, unknown>
-  if (typeof load !== 'function') throw new InvalidOptionError('load', load, 'a function (id, context) => value')
+  if (typeof load !== 'function')
+    throw new InvalidOptionError('load', load, 'a function (id, context) => value')
   if (loadMany !== undefined && typeof loadMany !== 'function') {
     throw new InvalidOptionError('loadMany', loadMany, 'a function (ids, context) => Map or array of values')
   }
-  if (schema !== undefined && typeof (schema as StandardSchema | null)?.['~standard']?.validate !== 'function') {
+  if (
+    schema !== undefined &&
+    typeof (schema as StandardSchema | null)?.['~standard']?.validate !== 'function'
+  ) {
     throw new InvalidOptionError('schema', schema, 'a Standard Schema (zod, valibot, arktype, …)')
   }
   resolveTenancy(tenancy, 'optional')
@@ -189,7 +200,13 @@ export function resolveCachePolicy(options: unknown): CachePolicy {
     maxConcurrentLoads: wholeOr(given.maxConcurrentLoads, 'maxConcurrentLoads', 100, 1),
     maxQueuedLoads: wholeOr(given.maxQueuedLoads, 'maxQueuedLoads', 10_000, 0),
     maxValueBytes: wholeOr(given.maxValueBytes, 'maxValueBytes', 4 * 1024 * 1024, 1, LARGEST_VALUE_BYTES),
-    compressAboveBytes: numberOr(given.compressAbove, 'compressAbove', 64 * 1024, 0, Number.POSITIVE_INFINITY),
+    compressAboveBytes: numberOr(
+      given.compressAbove,
+      'compressAbove',
+      64 * 1024,
+      0,
+      Number.POSITIVE_INFINITY
+    ),
     maxLocalBytes: wholeOr(given.maxLocalBytes, 'maxLocalBytes', 64 * 1024 * 1024, 1024)
   }
 }
@@ -220,8 +237,15 @@ function numberOr(given: unknown, option: string, fallback: number, least: numbe
   throw new InvalidOptionError(option, given, `a number from ${least} to ${most}`)
 }
 
-function wholeOr(given: unknown, option: string, fallback: number, least: number, most = Number.MAX_SAFE_INTEGER): number {
+function wholeOr(
+  given: unknown,
+  option: string,
+  fallback: number,
+  least: number,
+  most = Number.MAX_SAFE_INTEGER
+): number {
   if (given === undefined) return fallback
-  if (Number.isInteger(given) && (given as number) >= least && (given as number) <= most) return given as number
+  if (Number.isInteger(given) && (given as number) >= least && (given as number) <= most)
+    return given as number
   throw new InvalidOptionError(option, given, `a whole number from ${least} to ${most}`)
 }

@@ -1,16 +1,41 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { failedFrame, holdFrame, newToken, parseFrame, readHeader, storedAt, valueFrame, withLease } from './frame.js'
+import {
+  failedFrame,
+  holdFrame,
+  newToken,
+  parseFrame,
+  readHeader,
+  storedAt,
+  valueFrame,
+  withLease
+} from './frame.js'
 
 const KEY = 'shop:products:42'
 const value = (key = KEY, payload = Buffer.from('payload')): Buffer =>
-  valueFrame(key, { token: newToken(), freshMs: 5_000, loadMs: 12.6, flags: 0b10_0101, notFound: false, payload })
+  valueFrame(key, {
+    token: newToken(),
+    freshMs: 5_000,
+    loadMs: 12.6,
+    flags: 0b10_0101,
+    notFound: false,
+    payload
+  })
 
 describe('a stored entry', () => {
   it('gives back what was written', () => {
     const token = newToken()
-    const fields = { token, freshMs: 3_600_000, loadMs: 17, flags: 5, notFound: true, payload: Buffer.from([1, 2, 3]) }
-    expect(parseFrame(KEY, withLease(storedAt(valueFrame(KEY, fields), 1_800_000_000_000), newToken(), 99))).toEqual({
+    const fields = {
+      token,
+      freshMs: 3_600_000,
+      loadMs: 17,
+      flags: 5,
+      notFound: true,
+      payload: Buffer.from([1, 2, 3])
+    }
+    expect(
+      parseFrame(KEY, withLease(storedAt(valueFrame(KEY, fields), 1_800_000_000_000), newToken(), 99))
+    ).toEqual({
       state: 'value',
       storedAtMs: 1_800_000_000_000,
       leaseUntilMs: 99,
@@ -29,7 +54,11 @@ describe('a stored entry', () => {
   })
 
   it('keeps a failure report small', () => {
-    const frame = failedFrame(KEY, newToken(), 'load-failed', { name: 'E'.repeat(9999), message: '✓'.repeat(99_999), code: 'c'.repeat(999) })
+    const frame = failedFrame(KEY, newToken(), 'load-failed', {
+      name: 'E'.repeat(9999),
+      message: '✓'.repeat(99_999),
+      code: 'c'.repeat(999)
+    })
     expect(frame.length).toBeLessThan(3_000)
     expect(parseFrame(KEY, frame)).toMatchObject({ state: 'failed', kind: 'load-failed' })
   })
@@ -54,7 +83,8 @@ describe('a stored entry', () => {
       const damaged = Buffer.from(original)
       damaged[bit >> 3]! ^= 1 << (bit & 7)
       const entry = parseFrame(KEY, damaged)
-      if (entry.state === 'value') expect([entry.payload, entry.flags, entry.freshMs]).toEqual([payload, 0b10_0101, 5_000])
+      if (entry.state === 'value')
+        expect([entry.payload, entry.flags, entry.freshMs]).toEqual([payload, 0b10_0101, 5_000])
       else expect(entry.state).toBe('unreadable')
     }
   })

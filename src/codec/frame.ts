@@ -7,7 +7,7 @@ import { ABSENT, HOLD, TOKEN_BYTES, type Entry, type FailedEntry, type Token } f
  * version; the Lua scripts know the offsets marked with *.
  *
  *   0   magic 0xC0: no UTF-8 text begins with it
- *   1   version
+ *   1 * version, 1 to 15
  *   2 * state: 1 HOLD, 2 FAILED, 3 VALUE
  *   3 * HOLD: purpose (1 load); FAILED: kind (1 load failed, 2 uncacheable); VALUE: 0
  *   4 * token, 8 bytes: the lease holder's, or the fill's
@@ -26,6 +26,8 @@ import { ABSENT, HOLD, TOKEN_BYTES, type Entry, type FailedEntry, type Token } f
  */
 const MAGIC = 0xc0
 const VERSION = 1
+/** A larger one is garbage, not a later version. */
+const VERSION_MOST = 15
 const STATE_HOLD = 1
 const STATE_FAILED = 2
 const STATE_VALUE = 3
@@ -118,7 +120,7 @@ export interface Header {
 /** Undefined for bytes that are no entry; `'foreign'` for one of a later version. */
 export function readHeader(bytes: Buffer): Header | 'foreign' | undefined {
   if (bytes.length < TOKEN_AT + TOKEN_BYTES || bytes[0] !== MAGIC) return undefined
-  if (bytes[1] !== VERSION) return 'foreign'
+  if (bytes[1] !== VERSION) return isLater(bytes[1]!) ? 'foreign' : undefined
   const token = tokenIn(bytes)
   if (bytes[2] === STATE_HOLD && bytes.length === TOKEN_AT + TOKEN_BYTES) {
     return { state: 'hold', token, leaseToken: NO_TOKEN, leaseUntilMs: 0 }
@@ -152,7 +154,12 @@ export function parseFrame(key: string, bytes: Buffer | null): Entry {
   if (bytes.length < TOKEN_AT + TOKEN_BYTES || bytes[0] !== MAGIC)
     return unreadable('it does not begin like an entry')
   if (bytes[1] !== VERSION) {
-    return { state: 'unreadable', reason: `its version is ${bytes[1]}`, token: undefined, foreign: true }
+    return {
+      state: 'unreadable',
+      reason: `its version is ${bytes[1]}`,
+      token: undefined,
+      foreign: isLater(bytes[1]!)
+    }
   }
   switch (bytes[2]) {
     case STATE_VALUE:
@@ -232,6 +239,10 @@ function failedChecksum(key: string, frame: Buffer): number {
 
 function isZero(bytes: Buffer, at: number): boolean {
   return bytes.readUInt32BE(at) === 0 && bytes.readUInt32BE(at + TOKEN_BYTES / 2) === 0
+}
+
+function isLater(version: number): boolean {
+  return version > VERSION && version <= VERSION_MOST
 }
 
 function unreadable(reason: string, bytes?: Buffer): Entry {

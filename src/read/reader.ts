@@ -19,6 +19,15 @@ export interface ReaderParts {
   readonly loads: LoadRunner
 }
 
+/** What a read comes to that has to be loaded; undefined when Redis is away. */
+type LoadingVerdict = Exclude<Verdict, { act: 'serve' | 'fail' }> | undefined
+
+interface Missing {
+  readonly index: number
+  readonly request: ReadRequest
+  readonly verdict: LoadingVerdict
+}
+
 const REDIS_AWAY: LoadPlan = { reason: 'redis-away', blocking: true, alone: true }
 
 /**
@@ -61,33 +70,27 @@ export class Reader {
   async readMany(requests: readonly ReadRequest[]): Promise<Lookup[]> {
     this.#assertOpen()
     const { judge, loading } = this.#parts
-    const lookups: (Lookup | Promise<Lookup | undefined> | undefined)[] = Array.from(
-      requests,
-      () => undefined
-    )
-    const asked: number[] = []
-    for (const [index, { key }] of requests.entries()) {
-      const flight = loading.flightOf(key)
-      if (flight?.blocking === true) lookups[index] = awaitedLater(this.#join(flight))
-      else asked.push(index)
+    const many = new ManyReads(requests)
+    const toAsk: number[] = []
+    for (const [index, request] of requests.entries()) {
+      const flight = loading.flightOf(request.key)
+      if (flight?.blocking === true) many.expect(index, this.#missedAndLanded(flight, request))
+      else toAsk.push(index)
     }
 
-    const found = await this.#lookMany(asked.map((index) => requests[index]!))
-    const missing: { index: number; verdict: Verdict | undefined }[] = []
-    for (const [at, index] of asked.entries()) {
+    const found = await this.#lookMany(toAsk.map((index) => requests[index]!))
+    const missing: Missing[] = []
+    for (const [at, index] of toAsk.entries()) {
       const request = requests[index]!
-      const fetched = found?.[at]
-      const judged = fetched && judge.judge(fetched, request)
+      const judged = found && judge.judge(found[at]!, request)
       const verdict = judged instanceof Promise ? await judged : judged
-      if (verdict?.act === 'serve') lookups[index] = this.#served(verdict.lookup, verdict.refresh, request)
-      else if (verdict?.act === 'fail') lookups[index] = awaitedLater(Promise.reject(verdict.error as Error))
-      else missing.push({ index, verdict })
+      if (verdict?.act === 'serve')
+        many.lookups[index] = this.#served(verdict.lookup, verdict.refresh, request)
+      else if (verdict?.act === 'fail') many.expect(index, Promise.reject(verdict.error as Error))
+      else missing.push({ index, request, verdict })
     }
-    this.#loadMissing(requests, missing, lookups)
-
-    const landed = await Promise.all(lookups)
-    // Who came too late for a flight's result reads again, alone.
-    return Promise.all(landed.map((lookup, index) => lookup ?? this.read(requests[index]!)))
+    this.#loadMissing(missing, many)
+    return many.all()
   }
 
   /** Loads now, whatever is cached and whoever is loading. */
@@ -131,7 +134,7 @@ export class Reader {
   }
 
   /** The load to wait for: one that others of this process wait for already, or a new one. */
-  #flightFor(request: ReadRequest, verdict: Exclude<Verdict, { act: 'serve' | 'fail' }> | undefined): Flight {
+  #flightFor(request: ReadRequest, verdict: LoadingVerdict): Flight {
     const { loading } = this.#parts
     const current = loading.flightOf(request.key)
     if (current === undefined) return loading.launch(request, planFor(verdict))
@@ -156,27 +159,26 @@ export class Reader {
     }
   }
 
-  #loadMissing(
-    requests: readonly ReadRequest[],
-    missing: readonly { index: number; verdict: Verdict | undefined }[],
-    lookups: (Lookup | Promise<Lookup | undefined> | undefined)[]
-  ): void {
+  #loadMissing(missing: readonly Missing[], many: ManyReads): void {
     const { loading, loads } = this.#parts
-    const fresh = missing.filter(({ index }) => loading.flightOf(requests[index]!.key) === undefined)
-    const batched = fresh.length > 1 && requests[fresh[0]!.index]!.source.loadMany !== undefined
-    const batch = batched
-      ? new LoadBatch(fresh.length, (wanted) => loads.loadMany(wanted, 'miss'))
+    const unshared = missing.filter(({ request }) => loading.flightOf(request.key) === undefined)
+    const isBatched = unshared.length > 1 && unshared[0]!.request.source.loadMany !== undefined
+    const batch = isBatched
+      ? new LoadBatch(unshared.length, (wanted) => loads.loadMany(wanted, 'miss'))
       : undefined
-    const begun = new Set(fresh)
+    const launched = new Set(unshared)
     for (const one of missing) {
-      const request = requests[one.index]!
-      this.#missed(request)
-      const verdict = one.verdict as Exclude<Verdict, { act: 'serve' | 'fail' }> | undefined
-      const flight = begun.has(one)
-        ? loading.launch(request, { ...planFor(verdict), place: batch?.place() })
-        : this.#flightFor(request, verdict)
-      lookups[one.index] = awaitedLater(this.#join(flight))
+      const flight = launched.has(one)
+        ? loading.launch(one.request, { ...planFor(one.verdict), place: batch?.place() })
+        : this.#flightFor(one.request, one.verdict)
+      many.expect(one.index, this.#missedAndLanded(flight, one.request))
     }
+  }
+
+  /** Who came too late for the flight's result reads again, alone. */
+  async #missedAndLanded(flight: Flight, request: ReadRequest): Promise<Lookup> {
+    this.#missed(request)
+    return (await this.#join(flight)) ?? this.read(request)
   }
 
   #served(lookup: Lookup, refresh: Refresh | undefined, request: ReadRequest): Lookup {
@@ -220,14 +222,30 @@ export class Reader {
   }
 }
 
-function planFor(verdict: Exclude<Verdict, { act: 'serve' | 'fail' }> | undefined): LoadPlan {
+function planFor(verdict: LoadingVerdict): LoadPlan {
   if (verdict === undefined) return REDIS_AWAY
   if (verdict.act === 'load-alone') return { reason: 'uncacheable', blocking: true, alone: true }
   return { reason: 'miss', seen: verdict.seen, fallback: verdict.fallback, blocking: true }
 }
 
-/** Its rejection is thrown when all are awaited together; until then it must not count as unhandled. */
-function awaitedLater<T>(promise: Promise<T>): Promise<T> {
-  promise.catch(() => undefined)
-  return promise
+/** The answers of one `readMany`, of which some are there at once. */
+class ManyReads {
+  readonly lookups: (Lookup | undefined)[]
+  readonly #expected: Promise<void>[] = []
+
+  constructor(requests: readonly ReadRequest[]) {
+    this.lookups = Array.from(requests, () => undefined)
+  }
+
+  expect(index: number, landed: Promise<Lookup>): void {
+    const expected = landed.then((lookup) => void (this.lookups[index] = lookup))
+    // A rejection is thrown by `all`; until that is called it must not count as unhandled.
+    expected.catch(() => undefined)
+    this.#expected.push(expected)
+  }
+
+  async all(): Promise<Lookup[]> {
+    await Promise.all(this.#expected)
+    return this.lookups as Lookup[]
+  }
 }

@@ -81,7 +81,13 @@ const PLAIN_REPLIES = { protocol: 2, replyMapping: 'legacy' } as const
 /** A Cluster has one tracking table per node, which one pair of connections cannot watch. */
 function duplicateOf(input: Redis | Cluster, overrides: RedisOptions): RedisClient | undefined {
   if (input.isCluster) return undefined
-  const options = { ...overrides, ...PLAIN_REPLIES, lazyConnect: false, autoResubscribe: false, enableAutoPipelining: false }
+  const options = {
+    ...overrides,
+    ...PLAIN_REPLIES,
+    lazyConnect: false,
+    autoResubscribe: false,
+    enableAutoPipelining: false
+  }
   return asClient((input as Redis).duplicate(options))
 }
 
@@ -96,7 +102,11 @@ function isInstance(input: RedisOptions | Redis | Cluster): input is Redis | Clu
 
 function checkedUrl(text: string): string {
   if (/^(rediss?|unix):\/\//.test(text) || text.startsWith('/')) return text
-  throw new InvalidOptionError('redis', redacted(text), "a URL such as 'redis://127.0.0.1:6379' or 'rediss://…'")
+  throw new InvalidOptionError(
+    'redis',
+    redacted(text),
+    "a URL such as 'redis://127.0.0.1:6379' or 'rediss://…'"
+  )
 }
 
 /** A malformed URL may still hold a password, and messages end up in logs. */

@@ -29,7 +29,7 @@ export class KeyListeners {
 
   /** Everyone looks again: whatever changed meanwhile was not heard. */
   wakeAll(): void {
-    for (const key of [...this.#listeners.keys()]) this.wake(key)
+    for (const key of this.#listeners.keys()) this.wake(key)
   }
 
   get size(): number {

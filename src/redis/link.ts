@@ -14,14 +14,17 @@ export interface LinkReporter {
   connectionFailed(error: unknown): void
 }
 
+/** What name look-up, TLS, AUTH and a Cluster's slot table may take before the first command. */
+const BOOT_MS = 1_000
+
 /**
  * The way to Redis for commands: whether it can be used now, and a deadline on every call.
  *
  *   starting ──first answer──▶ ready ◀──reconnected, clock read──  away
- *       └──boot deadline──▶ away          ready ──connection lost──▶ away
+ *       └──refused, or BOOT_MS over──▶ away          ready ──connection lost──▶ away
  *
- * While starting, a call waits for the connection within its own deadline, so that a fresh process does not greet
- * its source with a herd. Later a call without a connection fails at once: it has a source to go to.
+ * While starting, a call waits for the connection, so that a fresh process does not greet its source with a herd.
+ * Later a call without a connection fails at once: it has a source to go to.
  */
 export class RedisLink {
   readonly client: RedisClient
@@ -46,7 +49,7 @@ export class RedisLink {
     this.client.on('end', this.#onClose)
     // A driver of the user's keeps its own error handling; ours would otherwise print to the console.
     if (opened.owned) this.client.on('error', this.#onError)
-    this.#bootTimer = setTimeout(() => this.#enter('away'), timeoutMs)
+    this.#bootTimer = setTimeout(() => this.#enter('away'), Math.max(timeoutMs, BOOT_MS))
     this.#bootTimer.unref()
     if (this.client.status === 'ready') void this.#onReady()
     else if (this.client.status === 'wait') this.client.connect().catch(this.#onError)
@@ -60,7 +63,11 @@ export class RedisLink {
   async call<T>(action: string, send: (client: RedisClient) => Promise<T>, via = this.client): Promise<T> {
     try {
       if (this.#state !== 'ready') await this.#usable()
-      return await withDeadline(send(via), this.timeoutMs, () => new Error(`no answer within ${this.timeoutMs} ms`))
+      return await withDeadline(
+        send(via),
+        this.timeoutMs,
+        () => new Error(`no answer within ${this.timeoutMs} ms`)
+      )
     } catch (error) {
       this.#reporter.callFailed(action, error)
       throw new RedisUnavailableError(action, { cause: error })
@@ -118,7 +125,7 @@ export class RedisLink {
 
   readonly #onClose = (): void => {
     this.#session++
-    if (this.#state === 'ready') this.#enter('away')
+    if (this.#state !== 'closed') this.#enter('away')
   }
 
   readonly #onError = (error: unknown): void => {

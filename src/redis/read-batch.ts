@@ -44,7 +44,9 @@ export class ReadBatch<T> {
 
   /** Many keys at once, in order; not shared with `read`, whose callers would wait for all of them. */
   async readMany(keys: readonly string[]): Promise<T[]> {
-    const chunks = await Promise.all(chunksOf(keys, this.#keysPerCommand()).map((chunk) => this.#fetch(chunk)))
+    const chunks = await Promise.all(
+      chunksOf(keys, this.#keysPerCommand()).map((chunk) => this.#fetch(chunk))
+    )
     const replies = chunks.flat()
     return keys.map((key, index) => this.#wrap(key, replies[index] ?? null))
   }
@@ -74,7 +76,8 @@ export class ReadBatch<T> {
     )
     this.#learnSize(replies)
     const { serverClock, client } = this.#link
-    if (serverClock.isDue) void this.#link.call('tell the time', () => serverClock.sync(client)).catch(counted)
+    if (serverClock.isDue)
+      void this.#link.call('tell the time', () => serverClock.sync(client)).catch(counted)
     return replies
   }
 

@@ -1,5 +1,6 @@
 -- The header of a stored entry, as codec/frame.ts writes it; offsets here count from 1.
 local HEADER_END = 31 -- last byte, counted from 0, of what these scripts read
+local VERSION_MOST = 15 -- a larger one is garbage, not a later version
 local LEASE_MOST_MS = 60000
 local NO_TOKEN = string.rep('\0', 8)
 
@@ -7,6 +8,8 @@ local NO_TOKEN = string.rep('\0', 8)
 local function read_header(key)
   local header = redis.pcall('GETRANGE', key, 0, HEADER_END)
   if type(header) ~= 'string' or #header < 12 or header:byte(1) ~= 192 then return nil end
+  local version = header:byte(2)
+  if version == 0 or version > VERSION_MOST then return nil end
   return header
 end
 
