@@ -47,8 +47,7 @@ const IMPORTERS: Readonly<Record<string, readonly string[]>> = {
  */
 const PACKAGES: Readonly<Record<string, { units: readonly string[]; types?: readonly string[] }>> = {
   ioredis: { units: ['redis'], types: ['ports', 'options'] },
-  'lru-cache': { units: ['tiers', 'read'] },
-  msgpackr: { units: ['codec'] }
+  'lru-cache': { units: ['tiers', 'read'] }
 }
 
 /** Published as subpaths of their own: what they load, only their users install. */
