@@ -1,0 +1,59 @@
+/**
+ * Writes docs/benchmarks.md from the results that are kept in benchmarks/results.
+ *
+ *     npx tsx benchmarks/write-docs.ts
+ */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { deadLeaderMarkdown, type DeadLeaderResult } from './reports/dead-leader.js'
+import { hitPathMarkdown, type HitPathResult } from './reports/hit-path.js'
+import { stampedeMarkdown, type StampedeResult } from './reports/stampede.js'
+import { root, type Circumstances } from './support/machine.js'
+import { readResult } from './support/results.js'
+
+interface Question {
+  readonly file: string
+  readonly markdown: (result: never) => string
+}
+
+const QUESTIONS: readonly Question[] = [
+  { file: 'hit-path', markdown: (result: HitPathResult) => hitPathMarkdown(result) },
+  { file: 'stampede', markdown: (result: StampedeResult) => stampedeMarkdown(result) },
+  { file: 'dead-leader', markdown: (result: DeadLeaderResult) => deadLeaderMarkdown(result) }
+]
+
+const HEAD = `<!-- Written by benchmarks/write-docs.ts from benchmarks/results; change those, not this. -->
+
+# Benchmarks
+
+What Corral costs and what it saves, next to the other caches for Node.js, each at the version below and set up as its
+own documentation says. All run against a real Redis on the same machine. Whoever is ahead is shown ahead.
+
+    npm run bench                # all questions, about half an hour
+    npm run bench -- hit-path    # one of them
+    npm run bench -- --quick     # a short version, to see that it works
+
+Throughput and time depend on the machine; ratios do so much less, and they are what to compare.`
+
+export function writeDocs(): void {
+  const parts = [HEAD]
+  for (const { file, markdown } of QUESTIONS) {
+    const result = readResult<{ circumstances: Circumstances }>(file)
+    if (result === undefined) continue
+    parts.push(markdown(result as never), circumstancesMarkdown(result.circumstances, file))
+  }
+  mkdirSync(join(root, 'docs'), { recursive: true })
+  writeFileSync(join(root, 'docs/benchmarks.md'), `${parts.join('\n\n')}\n`)
+}
+
+function circumstancesMarkdown(one: Circumstances, file: string): string {
+  const packages = Object.entries(one.packages).map(([name, version]) => `${name} ${version}`)
+  return (
+    `Measured ${one.measuredAt} at commit ${one.corral} on ${one.cores} cores of ${one.cpu}, ${one.memoryGiB} GiB, ` +
+    `${one.os}; Node ${one.node}, Redis ${one.redis}; ${packages.join(', ')}. Source: \`benchmarks/${file}.ts\`, ` +
+    `figures: \`benchmarks/results/${file}.json\`.`
+  )
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) writeDocs()
