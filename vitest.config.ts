@@ -8,7 +8,7 @@ export default defineConfig({
       {
         test: {
           name: 'main',
-          include: ['src/**/*.test.ts', 'test/**/*.test.ts', 'scripts/**/*.test.{ts,mjs}'],
+          include: ['{src,test,examples}/**/*.test.ts', 'scripts/**/*.test.{ts,mjs}'],
           exclude: ['test/end-to-end/**', '**/node_modules/**'],
           testTimeout: 30_000,
           hookTimeout: 60_000,

@@ -31,6 +31,8 @@ export async function main([name, ...args]) {
     process.exit(2)
   }
   stopWithParent()
+  // tsx would leave what it compiled in the temporary folder.
+  process.env.TSX_DISABLE_CACHE ??= '1'
   try {
     for (const step of command.prepare) await step()
     process.exit(await command.execute(args))
@@ -43,6 +45,9 @@ export async function main([name, ...args]) {
 
 /** Through Node itself and not the `tsx` command, so that signals and the exit code have one process fewer to cross. */
 function runTypeScript(file, args) {
-  // The channel is how the program learns that this process is gone, even after `kill -9`.
-  return run(process.execPath, ['--import', 'tsx', file, ...args], { cwd: root, channel: true })
+  return run(process.execPath, ['--import', 'tsx', file, ...args], {
+    cwd: root,
+    // How the program learns that this process is gone, even after `kill -9`.
+    channel: true
+  })
 }

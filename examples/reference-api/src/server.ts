@@ -20,6 +20,7 @@ export interface ServeOptions {
 
 /** Longer than a load balancer in front keeps a connection, so that it is never closed under a request. */
 const KEEP_ALIVE_MS = 65_000
+const IDLE_CHECK_MS = 20
 
 export async function serve(routes: readonly Route[], options: ServeOptions = {}): Promise<ApiServer> {
   const app = express()
@@ -76,7 +77,8 @@ function toApiRequest(request: Request, response: Response): ApiRequest {
 }
 
 async function close(server: Server): Promise<void> {
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-  server.closeIdleConnections()
-  await closed
+  // A connection that has just had its answer is kept alive for the next request, which will not come here.
+  const timer = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS)
+  await new Promise<void>((resolve) => server.close(() => resolve()))
+  clearInterval(timer)
 }

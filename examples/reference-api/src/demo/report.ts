@@ -13,7 +13,7 @@ export function count(value: number): string {
 /** Up to three figures and a unit: `0.18 ms`, `12.5 ms`, `1.42 s`, `5.3 min`. */
 export function duration(ms: number): string {
   if (ms >= 120_000) return `${(ms / 60_000).toFixed(1)} min`
-  const [value, unit] = ms < 1000 ? [ms, 'ms'] : [ms / 1000, 's']
+  const [value, unit] = ms < 999.5 ? [ms, 'ms'] : [ms / 1000, 's']
   const digits = value >= 100 || Number.isInteger(value) ? 0 : value < 10 ? 2 : 1
   return `${value.toFixed(digits)} ${unit}`
 }

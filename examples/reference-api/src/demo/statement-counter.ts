@@ -1,5 +1,5 @@
-import pg from 'pg'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { connectClient } from '../store/database.js'
 
 export interface StatementCount {
   readonly finished: number
@@ -20,8 +20,7 @@ const MARK = '%revenue_by_month%'
 const POLL_MS = 50
 
 export async function createStatementCounter(url: string): Promise<StatementCounter> {
-  const client = new pg.Client({ connectionString: url, application_name: 'demo' })
-  await client.connect()
+  const client = await connectClient({ connectionString: url, application_name: 'demo' })
   await client.query('create extension if not exists pg_stat_statements')
 
   const askNumber = async (sql: string): Promise<number> => {

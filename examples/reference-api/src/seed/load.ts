@@ -1,4 +1,5 @@
-import pg from 'pg'
+import type pg from 'pg'
+import { connectClient } from '../store/database.js'
 import { readSql } from '../store/movie-store.js'
 import { readMovies } from './movies.js'
 import { generateSales, type SalesSize, SHOPS } from './sales.js'
@@ -22,8 +23,7 @@ export async function loadStore(
 ): Promise<LoadSummary> {
   const movies = await readMovies()
   const { offers, customers, orders, items } = generateSales(movies, size)
-  const client = new pg.Client(url)
-  await client.connect()
+  const client = await connectClient({ connectionString: url })
   try {
     const insert = async <Row extends object>(
       table: string,
@@ -58,8 +58,7 @@ export async function loadStore(
 
 /** Whether a database has the store's tables already. */
 export async function isLoaded(url: string): Promise<boolean> {
-  const client = new pg.Client(url)
-  await client.connect()
+  const client = await connectClient({ connectionString: url })
   try {
     const { rows } = await client.query<{ found: boolean }>(
       "select to_regclass('movie_store.order_items') is not null as found"

@@ -27,8 +27,10 @@ export function openDatabase(url: string, options: DatabaseOptions = {}): Databa
     application_name: options.applicationName ?? 'reference-api',
     statement_timeout: STATEMENT_TIMEOUT_MS
   })
-  // An idle connection that breaks is replaced by the pool; without a listener it would end the process.
+  // A broken connection is replaced by the pool, and fails the statement under way if there is one. Without listeners it
+  // would end the process as well: on the pool for idle ones, on each for those that are lent out.
   pool.on('error', (error) => console.error(`An idle PostgreSQL connection broke: ${error.message}`))
+  pool.on('connect', (client) => client.on('error', () => undefined))
 
   return {
     query: async <Row extends pg.QueryResultRow>(
@@ -37,11 +39,16 @@ export function openDatabase(url: string, options: DatabaseOptions = {}): Databa
       signal?: AbortSignal
     ): Promise<Row[]> => {
       const client = await pool.connect()
-      let cancelled = false
+      let unusable = false
       const cancel = (): void => {
-        cancelled = true
+        unusable = true
         cancelQuery(pool, client)
       }
+      // The pool does not see that a connection breaks while it is lent out.
+      const markBroken = (): void => {
+        unusable = true
+      }
+      client.once('error', markBroken)
       try {
         // Whoever asked may have left while this waited for a connection.
         signal?.throwIfAborted()
@@ -49,8 +56,9 @@ export function openDatabase(url: string, options: DatabaseOptions = {}): Databa
         return (await client.query<Row>(sql, [...parameters])).rows
       } finally {
         signal?.removeEventListener('abort', cancel)
+        client.off('error', markBroken)
         // A late cancellation would hit the next statement of the same connection, so there is none.
-        client.release(cancelled)
+        client.release(unusable)
       }
     },
     close: () => pool.end()
@@ -63,4 +71,14 @@ function cancelQuery(pool: pg.Pool, client: pg.PoolClient): void {
   pool.query('select pg_cancel_backend($1)', [processID]).catch((error: Error) => {
     console.error(`A statement could not be cancelled and ends by its timeout: ${error.message}`)
   })
+}
+
+/** One connection of its own, for work that is no request. */
+export async function connectClient(config: pg.ClientConfig): Promise<pg.Client> {
+  const client = new pg.Client(config)
+  // A connection that breaks fails the statement under way, which is where it is dealt with; without a listener it
+  // would end the process as well.
+  client.on('error', () => undefined)
+  await client.connect()
+  return client
 }
