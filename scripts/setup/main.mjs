@@ -17,6 +17,10 @@ const COMMANDS = {
     prepare: [installPackages, installRedis, buildWhenOutdated],
     execute: (args) => runTypeScript(`${API}/main.ts`, args)
   },
+  bench: {
+    prepare: [installPackages, installRedis, buildWhenOutdated],
+    execute: (args) => runTypeScript('benchmarks/main.ts', args)
+  },
   test: {
     // Its first step is the build.
     prepare: [installPackages, installRedis],
