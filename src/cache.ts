@@ -1,9 +1,12 @@
 import {
-  CollectionView,
-  orderedLoadMany,
   abortable,
+  CollectionView,
+  EntryRef,
+  orderedLoadMany,
+  rowsOf,
   type Collection,
-  type ReadOptions
+  type ReadOptions,
+  type Written
 } from './collection.js'
 import { toMilliseconds, type Duration } from './durations.js'
 import { InvalidOptionError, TenantRequiredError } from './errors.js'
@@ -14,13 +17,16 @@ import {
   checkEntryOptions,
   resolveEntryPolicy,
   resolveTenancy,
+  resolveWritePolicy,
+  writeFunctionOf,
   type CollectionOptions,
   type EntryOptions,
   type Tenancy
 } from './options.js'
 import type { Awaitable, CacheId, LoadContext, TenantId } from './ports.js'
 import type { Reader } from './read/reader.js'
-import type { ReadRequest, Source } from './read/request.js'
+import type { ReadRequest, Source } from './tiers/request.js'
+import type { Committed, NewRow, Writer } from './write/writer.js'
 import { newCollectionStats, sumOf, type CacheStats, type CollectionStats } from './stats.js'
 
 export interface GetOrLoadOptions extends EntryOptions, ReadOptions {}
@@ -36,8 +42,26 @@ export interface AdHocReads {
     load: (context: LoadContext) => Awaitable<Value | undefined>,
     options: GetOrLoadOptions
   ): Promise<Value | undefined>
-  /** Declares wrong what `getOrLoad` stored under `key`. */
+  /** Declares wrong what `getOrLoad` stored under `key`. Rejects when Redis did not confirm it. */
   invalidate(key: CacheId): Promise<void>
+}
+
+/** What `cache.write` hands to the user's change. */
+export interface WriteTransaction {
+  /** Fires when the change is over its deadline or the cache closes. */
+  readonly signal: AbortSignal
+  /**
+   * Caches `row` under `ref` once the change is done. What is not published is dropped. Call it with what was saved,
+   * and only count on it when the function returned: until then nothing is cached.
+   */
+  readonly publish: <Value>(ref: EntryRef<Value>, row: Value | undefined) => void
+}
+
+export interface WriteOptions {
+  /** The deadline of the change. Default '30s'. */
+  readonly timeout?: Duration
+  /** As in a collection's options. Default 'refuse'. */
+  readonly whenRedisAway?: 'refuse' | 'remember'
 }
 
 export interface CacheControl<T extends Tenancy> {
@@ -48,6 +72,15 @@ export interface CacheControl<T extends Tenancy> {
   ): Collection<Id, Value, C>
   /** `getOrLoad` with keys of one tenant. */
   tenant(tenant: TenantId): AdHocReads
+  /**
+   * A change of the source that makes several entries wrong, such as a transaction of your own, with any driver or ORM:
+   * guards them all, runs `change`, then publishes what it said and drops the rest. If it throws, all are dropped.
+   */
+  write<Result>(
+    refs: Iterable<EntryRef<unknown>>,
+    change: (transaction: WriteTransaction) => Promise<Result>,
+    options?: WriteOptions
+  ): Promise<Written<Result>>
   /** Calls `listener` with every such fact from now on; returns how to stop. */
   on<Name extends EventName>(event: Name, listener: Listener<Name>): () => void
   /** A snapshot of the counts since the start, in this process. */
@@ -62,13 +95,16 @@ export interface CacheControl<T extends Tenancy> {
 export type Cache<T extends Tenancy = 'optional'> = CacheControl<T> &
   (T extends 'required' ? unknown : AdHocReads)
 
+const AD_HOC_WRITING = resolveWritePolicy({})
+
 export interface CacheParts {
   readonly namespace: string
   readonly tenancy: Tenancy
   readonly reader: Reader
+  readonly writer: Writer
   readonly events: Events
   /** The parts of a snapshot that only the composition root can see. */
-  readonly vitals: () => Pick<CacheStats, 'redis' | 'loads'>
+  readonly vitals: () => Pick<CacheStats, 'redis' | 'loads' | 'pendingInvalidations'>
   readonly shutDown: (timeoutMs: number) => Promise<void>
 }
 
@@ -88,16 +124,21 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     checkCollectionOptions(name, options)
     if (this.#stats.has(name))
       throw new InvalidOptionError('collection name', name, 'a name that is not in use')
+    const write = writeFunctionOf(options.write)
     const source: Source = {
       name,
       policy: resolveEntryPolicy(options),
       stats: this.#statsOf(name),
       schema: options.schema,
+      writing: resolveWritePolicy(options),
+      write: write && ((id, value, context) => write(id as Id, value as Value, context)),
+      remove: options.remove && ((id, context) => options.remove!(id as Id, context)),
+      version: options.version && ((row) => options.version!(row as Value)),
       load: (id, context) => options.load(id as Id, context),
       loadMany: orderedLoadMany(name, options)
     }
-    const { reader, namespace, tenancy } = this.#parts
-    const context = { reader, namespace, source, tenancy: resolveTenancy(options.tenancy, tenancy) }
+    const { reader, writer, namespace, tenancy } = this.#parts
+    const context = { reader, writer, namespace, source, tenancy: resolveTenancy(options.tenancy, tenancy) }
     return new CollectionView<Id, Value>(context) as unknown as Collection<Id, Value, C>
   }
 
@@ -107,6 +148,32 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     options: GetOrLoadOptions
   ): Promise<Value | undefined> {
     return this.#getOrLoad(undefined, key, load, options)
+  }
+
+  async write<Result>(
+    refs: Iterable<EntryRef<unknown>>,
+    change: (transaction: WriteTransaction) => Promise<Result>,
+    options: WriteOptions = {}
+  ): Promise<Written<Result>> {
+    const requests = Array.from(refs, (ref) => EntryRef.requestOf(ref))
+    const { writeTimeoutMs, whenRedisAway } = resolveWritePolicy({
+      ...options,
+      writeTimeout: options.timeout
+    })
+    const work = async (signal: AbortSignal): Promise<Committed<Result>> => {
+      const rows = new Map<string, NewRow>()
+      const publish = <Value>(ref: EntryRef<Value>, row: Value | undefined): void => {
+        for (const [key, newRow] of rowsOf(EntryRef.requestOf(ref), row)) rows.set(key, newRow)
+      }
+      return { result: await change({ signal, publish }), rows }
+    }
+    const changed = await this.#parts.writer.change({
+      requests,
+      work,
+      timeoutMs: writeTimeoutMs,
+      whenRedisAway
+    })
+    return { value: changed.result, cache: changed.outcome }
   }
 
   async invalidate(key: CacheId): Promise<void> {
@@ -149,7 +216,8 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
   }
 
   async #invalidate(tenant: TenantId | undefined, key: CacheId): Promise<void> {
-    await this.#parts.reader.invalidate([this.#adHocRequest(tenant, key, () => undefined, { ttl: 1 })])
+    const request = this.#adHocRequest(tenant, key, () => undefined, { ttl: 1 })
+    await this.#parts.writer.invalidate([request], 'refuse')
   }
 
   #adHocRequest(
@@ -167,6 +235,10 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
       policy,
       stats: this.#statsOf(AD_HOC),
       schema: undefined,
+      writing: AD_HOC_WRITING,
+      write: undefined,
+      remove: undefined,
+      version: undefined,
       load,
       loadMany: undefined
     }

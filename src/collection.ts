@@ -1,9 +1,17 @@
-import { InvalidLoaderResultError, InvalidOptionError, TenantRequiredError } from './errors.js'
+import {
+  InvalidLoaderResultError,
+  InvalidOptionError,
+  NotWritableError,
+  TenantRequiredError,
+  WritesFailedError
+} from './errors.js'
+import type { WriteOutcome } from './events.js'
 import { collectionPrefix, idPart } from './keys/key-schema.js'
 import type { CollectionOptions, Tenancy } from './options.js'
 import type { CacheId, LoadContext, TenantId } from './ports.js'
 import type { Reader } from './read/reader.js'
-import type { Lookup, ReadRequest, Source } from './read/request.js'
+import type { Lookup, ReadRequest, Source } from './tiers/request.js'
+import type { Change, Changed, NewRow, Writer } from './write/writer.js'
 
 export interface ReadOptions {
   /** Ends this caller's wait, with the signal's reason. The load goes on for the others and for the cache. */
@@ -26,26 +34,70 @@ export interface CollectionReads<Id extends CacheId, Value> {
   refresh(id: Id, options?: ReadOptions): Promise<Value | undefined>
   /**
    * Declares the entry wrong: a read that starts after this resolved, in any process, gets nothing that was loaded
-   * before. Rejects with `RedisUnavailableError` when Redis did not confirm it.
+   * before. Rejects with `RedisUnavailableError` when Redis did not confirm it; with `whenRedisAway: 'remember'` it
+   * resolves as `pending` instead.
    */
-  invalidate(id: Id): Promise<void>
+  invalidate(id: Id): Promise<InvalidationOutcome>
   /** The same for many, in one round trip. */
-  invalidateMany(ids: Iterable<Id>): Promise<void>
+  invalidateMany(ids: Iterable<Id>): Promise<InvalidationOutcome>
+  /** The entry of `id`, for `cache.write`. */
+  key(id: Id): EntryRef<Value>
+}
+
+/** `confirmed`: by Redis, for every process. `pending`: Redis will be told first thing when it is back. */
+export type InvalidationOutcome = 'confirmed' | 'pending'
+
+/** A change of the source that is done, and what it left in the cache. */
+export interface Written<Value> {
+  readonly value: Value
+  readonly cache: WriteOutcome
+}
+
+/** Changes of the source of record. Once they resolve as `published` or `dropped`, nobody reads what was before. */
+export interface CollectionWrites<Id extends CacheId, Value> {
+  /**
+   * Writes through: the source by way of the collection's `write`, then the cache. What `write` throws reaches the
+   * caller, and leaves nothing cached. Resolves with the row as it was saved.
+   */
+  put(id: Id, value: Value): Promise<Written<Value>>
+  /** Many at once, each as with `put`. Rejects with `WritesFailedError` when some failed; the others are done. */
+  putMany(entries: Iterable<readonly [Id, Value]>): Promise<Map<Id, Written<Value>>>
+  /** Removes from the source by way of `remove`, then from the cache, which remembers that it is gone. */
+  delete(id: Id): Promise<Written<undefined>>
 }
 
 export interface CollectionTenants<Id extends CacheId, Value> {
   readonly name: string
   /** The same collection for one tenant: keys of its own, and the tenant in the loader's context. */
-  tenant(tenant: TenantId): CollectionReads<Id, Value>
+  tenant(tenant: TenantId): CollectionReads<Id, Value> & CollectionWrites<Id, Value>
+}
+
+/** One entry, named by what it holds. */
+export class EntryRef<Value> {
+  readonly key: string
+  /** Keeps the type apart; it is never there. */
+  declare readonly value: Value
+  readonly #request: ReadRequest
+
+  constructor(request: ReadRequest) {
+    this.key = request.key
+    this.#request = request
+  }
+
+  /** What the engine reads and writes it by. */
+  static requestOf(ref: EntryRef<unknown>): ReadRequest {
+    return ref.#request
+  }
 }
 
 /** With `tenancy: 'required'` all that it has is `tenant`. */
 export type Collection<Id extends CacheId, Value, T extends Tenancy = 'optional'> = T extends 'required'
   ? CollectionTenants<Id, Value>
-  : CollectionReads<Id, Value> & CollectionTenants<Id, Value>
+  : CollectionReads<Id, Value> & CollectionWrites<Id, Value> & CollectionTenants<Id, Value>
 
 export interface CollectionContext {
   readonly reader: Reader
+  readonly writer: Writer
   readonly namespace: string
   readonly tenancy: Tenancy
   readonly source: Source
@@ -53,7 +105,7 @@ export interface CollectionContext {
 
 /** Ids to keys, and each call to the engine. One object per collection and tenant. */
 export class CollectionView<Id extends CacheId, Value>
-  implements CollectionReads<Id, Value>, CollectionTenants<Id, Value>
+  implements CollectionReads<Id, Value>, CollectionWrites<Id, Value>, CollectionTenants<Id, Value>
 {
   readonly name: string
   readonly #context: CollectionContext
@@ -67,7 +119,7 @@ export class CollectionView<Id extends CacheId, Value>
     this.#prefix = collectionPrefix(context.namespace, this.name, tenant)
   }
 
-  tenant(tenant: TenantId): CollectionReads<Id, Value> {
+  tenant(tenant: TenantId): CollectionView<Id, Value> {
     if (tenant === undefined) throw new TenantRequiredError(`Collection "${this.name}"`)
     return new CollectionView<Id, Value>(this.#context, tenant)
   }
@@ -95,12 +147,68 @@ export class CollectionView<Id extends CacheId, Value>
     return lookup.value as Value | undefined
   }
 
-  async invalidate(id: Id): Promise<void> {
-    await this.#context.reader.invalidate([this.#request(id)])
+  async invalidate(id: Id): Promise<InvalidationOutcome> {
+    return this.#invalidate([this.#request(id)])
   }
 
-  async invalidateMany(ids: Iterable<Id>): Promise<void> {
-    await this.#context.reader.invalidate(this.#requestsOf(ids))
+  async invalidateMany(ids: Iterable<Id>): Promise<InvalidationOutcome> {
+    return this.#invalidate(this.#requestsOf(ids))
+  }
+
+  key(id: Id): EntryRef<Value> {
+    return new EntryRef<Value>(this.#request(id))
+  }
+
+  async put(id: Id, value: Value): Promise<Written<Value>> {
+    const request = this.#request(id)
+    const { source, tenant } = request
+    const { write } = source
+    if (write === undefined) throw new NotWritableError(this.name, 'write')
+    const { copies, result, outcome } = await this.#change(request, async (signal) => {
+      const saved = await write(id, value, { signal, tenant })
+      return { result: saved, rows: rowsOf(request, saved) }
+    })
+    return { value: (copies.get(request.key) ?? result) as Value, cache: outcome }
+  }
+
+  async putMany(entries: Iterable<readonly [Id, Value]>): Promise<Map<Id, Written<Value>>> {
+    const all = [...entries]
+    const results = await Promise.allSettled(all.map(([id, value]) => this.put(id, value)))
+    const written = new Map<Id, Written<Value>>()
+    const failures = new Map<unknown, unknown>()
+    for (const [index, result] of results.entries()) {
+      const [id] = all[index]!
+      if (result.status === 'fulfilled') written.set(id, result.value)
+      else failures.set(id, result.reason)
+    }
+    if (failures.size > 0) throw new WritesFailedError(failures, all.length)
+    return written
+  }
+
+  async delete(id: Id): Promise<Written<undefined>> {
+    const request = this.#request(id)
+    const { source, tenant } = request
+    const { remove } = source
+    if (remove === undefined) throw new NotWritableError(this.name, 'remove')
+    const { outcome } = await this.#change(request, async (signal) => {
+      await remove(id, { signal, tenant })
+      return { result: undefined, rows: new Map([[request.key, GONE]]) }
+    })
+    return { value: undefined, cache: outcome }
+  }
+
+  #change<Result>(request: ReadRequest, work: Change<Result>['work']): Promise<Changed<Result>> {
+    const { writeTimeoutMs, whenRedisAway } = request.source.writing
+    return this.#context.writer.change({
+      requests: [request],
+      work,
+      timeoutMs: writeTimeoutMs,
+      whenRedisAway
+    })
+  }
+
+  #invalidate(requests: readonly ReadRequest[]): Promise<InvalidationOutcome> {
+    return this.#context.writer.invalidate(requests, this.#context.source.writing.whenRedisAway)
   }
 
   #request(id: Id): ReadRequest {
@@ -125,6 +233,18 @@ export class CollectionView<Id extends CacheId, Value>
     }
     return [...byKey.values()]
   }
+}
+
+const GONE: NewRow = { value: undefined, version: undefined }
+
+/** What to publish of a saved row. A writer that returns nothing leaves it to the next reader to load. */
+export function rowsOf(request: ReadRequest, saved: unknown): ReadonlyMap<string, NewRow> {
+  if (saved === undefined) return new Map()
+  const version = request.source.version?.(saved)
+  if (version !== undefined && !Number.isFinite(version)) {
+    throw new InvalidOptionError('version', version, 'a function that returns a finite number for every row')
+  }
+  return new Map([[request.key, { value: saved, version }]])
 }
 
 /** The user's `loadMany`, with its answer checked and put in the order of the ids. */

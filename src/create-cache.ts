@@ -11,6 +11,8 @@ import { Loading } from './read/loading.js'
 import { Reader } from './read/reader.js'
 import { openClient, type RedisInput } from './redis/client.js'
 import { RedisLink } from './redis/link.js'
+import { PendingInvalidations } from './write/pending-invalidations.js'
+import { Writer } from './write/writer.js'
 import type { CacheStats } from './stats.js'
 import type { EntryStore } from './tiers/entry-store.js'
 import { LocalStore } from './tiers/local-store.js'
@@ -49,18 +51,34 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
     judge,
     leaseMs: policy.leaseMs
   })
-  const reader = new Reader({ store, events, failures, judge, loading, loads })
+  const pending = new PendingInvalidations(policy.maxPendingInvalidations)
+  store.beforeUse((drop) => pending.deliver(drop))
+  const isInvalidationPending = (key: string): boolean => pending.has(key)
+  const reader = new Reader({ store, events, failures, judge, loading, loads, isInvalidationPending })
+  const forget = (keys: readonly string[]): void => reader.forget(keys)
+  const writer = new Writer({ store, codec, events, clock, pending, guardMs: policy.writeLeaseMs, forget })
 
   const cache = new CorralCache({
     namespace: policy.namespace,
     tenancy: policy.tenancy,
     reader,
+    writer,
     events,
-    vitals: () => ({ redis: redisStats(), loads: { running: loads.running, queued: loads.queued } }),
+    vitals: () => ({
+      redis: redisStats(),
+      loads: { running: loads.running, queued: loads.queued },
+      pendingInvalidations: pending.size
+    }),
     shutDown: async (timeoutMs) => {
       reader.close()
-      if (!(await isDrainedWithin(loading, timeoutMs))) loading.abort()
+      writer.close()
+      const drained = Promise.all([loading.drain(), writer.drain()])
+      if (!(await isDoneWithin(drained, timeoutMs))) {
+        loading.abort()
+        writer.abort()
+      }
       await loading.drain()
+      pending.close()
       await store.close()
     }
   })
@@ -95,11 +113,10 @@ function openStore(
   return { store, redisStats: () => ({ state: link.state, failures, pushes: store.pushes }) }
 }
 
-async function isDrainedWithin(loading: Loading, timeoutMs: number): Promise<boolean> {
+async function isDoneWithin(work: Promise<unknown>, timeoutMs: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<false>((resolve) => {
     timer = setTimeout(resolve, timeoutMs, false)
   })
-  const drained = loading.drain().then(() => true)
-  return Promise.race([drained, late]).finally(() => clearTimeout(timer))
+  return Promise.race([work.then(() => true), late]).finally(() => clearTimeout(timer))
 }

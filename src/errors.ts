@@ -17,6 +17,9 @@ export type CorralErrorCode =
   | 'INVALID_LOADER_RESULT'
   | 'OVERLOADED'
   | 'REDIS_UNAVAILABLE'
+  | 'NOT_WRITABLE'
+  | 'WRITE_TIMEOUT'
+  | 'WRITES_FAILED'
   | 'CLOSED'
 
 /** The family. Test with `error instanceof CorralError`, branch on `error.code`. */
@@ -140,6 +143,39 @@ export class OverloadedError extends CorralError {
 export class RedisUnavailableError extends CorralError {
   constructor(action: string, options?: ErrorOptions) {
     super('REDIS_UNAVAILABLE', `Redis did not ${action}.`, options)
+  }
+}
+
+/** A write on a collection that was given no `write`, or no `remove`. */
+export class NotWritableError extends CorralError {
+  constructor(collection: string, option: 'write' | 'remove') {
+    super('NOT_WRITABLE', `Collection "${collection}" has no "${option}".`)
+  }
+}
+
+/**
+ * The change of the source did not settle within `writeTimeout`; its AbortSignal has fired. Whether it happened is not
+ * known. Nothing is cached until it settles.
+ */
+export class WriteTimeoutError extends CorralError {
+  constructor(timeoutMs: number) {
+    super(
+      'WRITE_TIMEOUT',
+      `The write took longer than its "writeTimeout" of ${timeoutMs} ms; it may still happen.`
+    )
+  }
+}
+
+/** Some of the writes of a `putMany` failed; the others are done. */
+export class WritesFailedError extends CorralError {
+  /** By id, what each failed write threw. */
+  readonly failures: ReadonlyMap<unknown, unknown>
+
+  constructor(failures: ReadonlyMap<unknown, unknown>, writes: number) {
+    super('WRITES_FAILED', `${failures.size} of ${writes} writes failed; see "failures".`, {
+      cause: failures.values().next().value
+    })
+    this.failures = failures
   }
 }
 

@@ -29,6 +29,10 @@ export interface CacheEvents {
   leaseLost: KeyFact
   /** Entries were declared wrong. `dropped` of them existed. */
   invalidated: { readonly keys: readonly string[]; readonly dropped: number }
+  /** A write is done: the source has changed, and the cache as `outcome` says. */
+  written: KeyFact & { readonly durationMs: number; readonly outcome: WriteOutcome }
+  /** A write threw, was refused, or ran over its deadline. The entry was dropped. */
+  writeFailed: KeyFact & { readonly durationMs: number; readonly error: unknown }
   /** What Redis held cannot be read, or fails the schema; it counts as a miss. */
   unreadable: KeyFact & { readonly reason: string }
   /** Redis did not do what was asked, in time or at all; the call went on without it. */
@@ -55,8 +59,15 @@ export type LoadReason =
   | 'redis-away'
   | 'uncacheable'
   | 'waited-too-long'
+  | 'invalidation-pending'
 export type RejectionReason = 'superseded' | 'too-large' | 'uncacheable' | 'redis-away'
 export type WaitOutcome = 'value' | 'failed' | 'takeover' | 'timeout' | 'redis-away'
+
+/**
+ * `published`: the saved row is cached. `dropped`: nothing is, and the next read loads, because writers overlapped or
+ * there was no row to cache. `pending`: the source has changed, but Redis could not be told yet.
+ */
+export type WriteOutcome = 'published' | 'dropped' | 'pending'
 
 export type EventName = keyof CacheEvents
 export type Listener<Name extends EventName> = (fact: CacheEvents[Name]) => void

@@ -1,6 +1,23 @@
 export { createCache, type CacheOptions } from './create-cache.js'
-export type { AdHocReads, Cache, CacheControl, GetOrLoadOptions } from './cache.js'
-export type { Collection, CollectionReads, CollectionTenants, ReadOptions } from './collection.js'
+export type {
+  AdHocReads,
+  Cache,
+  CacheControl,
+  GetOrLoadOptions,
+  WriteOptions,
+  WriteTransaction
+} from './cache.js'
+export type {
+  Collection,
+  CollectionReads,
+  CollectionTenants,
+  CollectionWrites,
+  EntryRef,
+  InvalidationOutcome,
+  ReadOptions,
+  Written
+} from './collection.js'
+export { writeThrough } from './write/write-through.js'
 export type { Duration } from './durations.js'
 export {
   ClosedError,
@@ -11,12 +28,15 @@ export {
   InvalidOptionError,
   LoadFailedElsewhereError,
   LoadTimeoutError,
+  NotWritableError,
   OverloadedError,
   RecursiveLoadError,
   RedisUnavailableError,
   TenantRequiredError,
   UncacheableValueError,
   ValueTooLargeError,
+  WritesFailedError,
+  WriteTimeoutError,
   type CorralErrorCode,
   type FailureReport
 } from './errors.js'
@@ -28,10 +48,18 @@ export type {
   LoadReason,
   RejectionReason,
   StaleReason,
-  WaitOutcome
+  WaitOutcome,
+  WriteOutcome
 } from './events.js'
-export type { CacheLimits, CollectionOptions, EntryOptions, Tenancy } from './options.js'
+export type {
+  CacheLimits,
+  CollectionOptions,
+  EntryOptions,
+  Tenancy,
+  WriteFunction,
+  WriteThrough
+} from './options.js'
 export type { Awaitable, CacheId, IdObject, IdPart, LoadContext, StandardSchema, TenantId } from './ports.js'
-export type { Lookup } from './read/request.js'
+export type { Lookup } from './tiers/request.js'
 export type { RedisInput } from './redis/client.js'
 export type { CacheStats, CollectionStats } from './stats.js'

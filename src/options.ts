@@ -53,10 +53,47 @@ export interface CollectionOptions<Id extends CacheId, Value, T extends Tenancy 
         context: LoadContext
       ) => Awaitable<ReadonlyMap<Id, Value> | readonly (Value | undefined)[]>)
     | undefined
+  /**
+   * Makes `put` possible. `writeThrough(async (id: Id, value: Value, context) => savedRow)`, or the function alone, whose
+   * parameters the compiler then knows by itself.
+   */
+  readonly write?: WriteThrough<Id, Value> | WriteFunction<Id, Value> | undefined
+  /** Makes `delete` possible: removes it from the source of record, and resolves once that is committed. */
+  readonly remove?: ((id: Id, context: LoadContext) => Awaitable<unknown>) | undefined
+  /**
+   * A number in each row that grows with every change of it. With it the newest of overlapping writes is cached;
+   * without it such a key is dropped.
+   */
+  readonly version?: ((row: Value) => number) | undefined
+  /** The deadline of one run of `write` or `remove`. Default '30s'. */
+  readonly writeTimeout?: Duration | undefined
+  /**
+   * A write while Redis cannot be told: `'refuse'` it before the source is changed (the default), or `'remember'` the
+   * invalidation in this process and deliver it first when Redis is back. Other processes may serve the old value until then.
+   */
+  readonly whenRedisAway?: 'refuse' | 'remember' | undefined
   /** Checked against what comes back from Redis; a mismatch is a miss. Any Standard Schema: zod, valibot, … */
   readonly schema?: StandardSchema | undefined
   /** Default: as the cache has it. */
   readonly tenancy?: T | undefined
+}
+
+export type WriteFunction<Id extends CacheId, Value> = (
+  id: Id,
+  value: Value,
+  context: LoadContext
+) => Awaitable<Value>
+
+/** What `writeThrough` makes. */
+export interface WriteThrough<Id extends CacheId, Value> {
+  readonly kind: 'write-through'
+  readonly write: WriteFunction<Id, Value>
+}
+
+/** What rules writes, every default filled in. */
+export interface WritePolicy {
+  readonly writeTimeoutMs: number
+  readonly whenRedisAway: 'refuse' | 'remember'
 }
 
 /** What rules the life of an entry, in milliseconds, every default filled in. */
@@ -80,6 +117,14 @@ export interface CacheLimits {
    * it at a third. Default '2s'; from 50 ms to 60 s.
    */
   readonly lease?: Duration | undefined
+  /**
+   * How long a silent writer keeps its entries from being filled: what a crash in the middle of a write costs, and
+   * what the source may take to notice that a client is gone. A living one renews it at a third. Default '5s';
+   * from 50 ms to 60 s.
+   */
+  readonly writeLease?: Duration | undefined
+  /** Changes that may wait for Redis with `whenRedisAway: 'remember'`; beyond it writes are refused. Default 10,000 keys. */
+  readonly maxPendingInvalidations?: number | undefined
   /** Loads that may run at once in this process, over all collections. Default 100. Loads started by a loader do not count. */
   readonly maxConcurrentLoads?: number | undefined
   /** Loads that may wait for their turn; beyond it callers get `OverloadedError`. Default 10,000. */
@@ -97,6 +142,8 @@ export interface CachePolicy {
   readonly tenancy: Tenancy
   readonly commandTimeoutMs: number
   readonly leaseMs: number
+  readonly writeLeaseMs: number
+  readonly maxPendingInvalidations: number
   readonly maxConcurrentLoads: number
   readonly maxQueuedLoads: number
   readonly maxValueBytes: number
@@ -119,6 +166,11 @@ const COLLECTION_OPTION_NAMES: readonly string[] = [
   ...ENTRY_OPTION_NAMES,
   'load',
   'loadMany',
+  'write',
+  'remove',
+  'version',
+  'writeTimeout',
+  'whenRedisAway',
   'schema',
   'tenancy'
 ]
@@ -128,6 +180,8 @@ const CACHE_OPTION_NAMES: readonly string[] = [
   'tenancy',
   'commandTimeout',
   'lease',
+  'writeLease',
+  'maxPendingInvalidations',
   'maxConcurrentLoads',
   'maxQueuedLoads',
   'maxValueBytes',
@@ -157,6 +211,23 @@ export function resolveEntryPolicy(options: EntryOptions): EntryPolicy {
   }
 }
 
+export function writeFunctionOf<Id extends CacheId, Value>(
+  write: CollectionOptions<Id, Value>['write']
+): WriteFunction<Id, Value> | undefined {
+  return typeof write === 'function' ? write : write?.write
+}
+
+export function resolveWritePolicy(options: {
+  readonly writeTimeout?: Duration | undefined
+  readonly whenRedisAway?: unknown
+}): WritePolicy {
+  const { whenRedisAway = 'refuse' } = options
+  if (whenRedisAway !== 'refuse' && whenRedisAway !== 'remember') {
+    throw new InvalidOptionError('whenRedisAway', whenRedisAway, "'refuse' or 'remember'")
+  }
+  return { writeTimeoutMs: durationOr(options.writeTimeout, 'writeTimeout', 30_000, 1), whenRedisAway }
+}
+
 /** For `getOrLoad`, whose options hold no loader. */
 export function checkEntryOptions(options: unknown): void {
   assertKnown(options, ENTRY_OPTION_NAMES, 'getOrLoad')
@@ -168,11 +239,24 @@ export function checkCollectionOptions(name: unknown, options: unknown): void {
     throw new InvalidOptionError('collection name', name, `${NAME_FORM}, and not 'tenant'`)
   }
   assertKnown(options, COLLECTION_OPTION_NAMES, `collection "${name}"`)
-  const { load, loadMany, schema, tenancy } = options as Record<string, unknown>
+  const { load, loadMany, write, remove, version, schema, tenancy } = options as Record<string, unknown>
   if (typeof load !== 'function')
     throw new InvalidOptionError('load', load, 'a function (id, context) => value')
   if (loadMany !== undefined && typeof loadMany !== 'function') {
     throw new InvalidOptionError('loadMany', loadMany, 'a function (ids, context) => Map or array of values')
+  }
+  if (write !== undefined && typeof writeFunctionOf(write as WriteThrough<CacheId, unknown>) !== 'function') {
+    throw new InvalidOptionError(
+      'write',
+      write,
+      'what writeThrough(fn) returns, or a function (id, value, context)'
+    )
+  }
+  if (remove !== undefined && typeof remove !== 'function') {
+    throw new InvalidOptionError('remove', remove, 'a function (id, context)')
+  }
+  if (version !== undefined && typeof version !== 'function') {
+    throw new InvalidOptionError('version', version, 'a function (row) => number')
   }
   if (
     schema !== undefined &&
@@ -190,13 +274,13 @@ export function resolveCachePolicy(options: unknown): CachePolicy {
   if (typeof namespace !== 'string' || !NAME.test(namespace)) {
     throw new InvalidOptionError('namespace', namespace, NAME_FORM)
   }
-  const leaseMs = durationOr(given.lease, 'lease', 2_000, 50)
-  if (leaseMs > 60_000) throw new InvalidOptionError('lease', given.lease, 'from 50 ms to 60 s')
   return {
     namespace,
     tenancy: resolveTenancy(given.tenancy, 'optional'),
     commandTimeoutMs: durationOr(given.commandTimeout, 'commandTimeout', 200, 1),
-    leaseMs,
+    leaseMs: leaseOr(given.lease, 'lease', 2_000),
+    writeLeaseMs: leaseOr(given.writeLease, 'writeLease', 5_000),
+    maxPendingInvalidations: wholeOr(given.maxPendingInvalidations, 'maxPendingInvalidations', 10_000, 0),
     maxConcurrentLoads: wholeOr(given.maxConcurrentLoads, 'maxConcurrentLoads', 100, 1),
     maxQueuedLoads: wholeOr(given.maxQueuedLoads, 'maxQueuedLoads', 10_000, 0),
     maxValueBytes: wholeOr(given.maxValueBytes, 'maxValueBytes', 4 * 1024 * 1024, 1, LARGEST_VALUE_BYTES),
@@ -229,6 +313,12 @@ function assertKnown(options: unknown, names: readonly string[], of: string): vo
 
 function durationOr(given: unknown, option: string, fallbackMs: number, leastMs = 0): number {
   return given === undefined ? fallbackMs : toMilliseconds(given, option, leastMs)
+}
+
+function leaseOr(given: unknown, option: string, fallbackMs: number): number {
+  const ms = durationOr(given, option, fallbackMs, 50)
+  if (ms <= 60_000) return ms
+  throw new InvalidOptionError(option, given, 'from 50 ms to 60 s')
 }
 
 function numberOr(given: unknown, option: string, fallback: number, least: number, most: number): number {

@@ -20,6 +20,9 @@ export interface CollectionStats {
   takeovers: number
   leasesLost: number
   invalidations: number
+  /** Writes that ended; of those, ones that failed. */
+  writes: number
+  writeFailures: number
   /** Entries that could not be read, or failed the schema. */
   unreadable: number
 }
@@ -34,6 +37,8 @@ export interface CacheStats {
     /** Whether waiters are woken by Redis, or look by timer. */
     readonly pushes: boolean
   }
+  /** Changes of the source that Redis could not be told of yet. */
+  readonly pendingInvalidations: number
   /** Loads running and waiting for their turn now. */
   readonly loads: { readonly running: number; readonly queued: number }
 }
@@ -53,6 +58,8 @@ export function newCollectionStats(): CollectionStats {
     takeovers: 0,
     leasesLost: 0,
     invalidations: 0,
+    writes: 0,
+    writeFailures: 0,
     unreadable: 0
   }
 }

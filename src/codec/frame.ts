@@ -1,5 +1,6 @@
 import { randomFillSync } from 'node:crypto'
 import { crc32 } from 'node:zlib'
+import { isGuard } from './guard-frame.js'
 import { ABSENT, HOLD, TOKEN_BYTES, type Entry, type FailedEntry, type Token } from '../entry.js'
 
 /*
@@ -9,7 +10,7 @@ import { ABSENT, HOLD, TOKEN_BYTES, type Entry, type FailedEntry, type Token } f
  *   0   magic 0xC0: no UTF-8 text begins with it
  *   1 * version, 1 to 15
  *   2 * state: 1 HOLD, 2 FAILED, 3 VALUE
- *   3 * HOLD: purpose (1 load); FAILED: kind (1 load failed, 2 uncacheable); VALUE: 0
+ *   3 * HOLD: purpose (1 load, 2 write: see guard-frame.ts); FAILED: kind (1 load failed, 2 uncacheable); VALUE: 0
  *   4 * token, 8 bytes: the lease holder's, or the fill's
  *  HOLD ends here. FAILED goes on:
  *  12   CRC-32 of all that follows and of the bytes 2 to 11, seeded with the key's
@@ -111,7 +112,7 @@ export function valueFrame(key: string, fields: ValueFields): Buffer {
 
 /** Who has a lease on an entry, as the Lua scripts see it: the header alone, without trust in the rest. */
 export interface Header {
-  readonly state: 'hold' | 'failed' | 'value'
+  readonly state: 'hold' | 'guard' | 'failed' | 'value'
   readonly token: Token
   readonly leaseToken: Token
   readonly leaseUntilMs: number
@@ -122,7 +123,8 @@ export function readHeader(bytes: Buffer): Header | 'foreign' | undefined {
   if (bytes.length < TOKEN_AT + TOKEN_BYTES || bytes[0] !== MAGIC) return undefined
   if (bytes[1] !== VERSION) return isLater(bytes[1]!) ? 'foreign' : undefined
   const token = tokenIn(bytes)
-  if (bytes[2] === STATE_HOLD && bytes.length === TOKEN_AT + TOKEN_BYTES) {
+  if (isGuard(bytes)) return { state: 'guard', token: NO_TOKEN, leaseToken: NO_TOKEN, leaseUntilMs: 0 }
+  if (bytes[2] === STATE_HOLD && isLease(bytes)) {
     return { state: 'hold', token, leaseToken: NO_TOKEN, leaseUntilMs: 0 }
   }
   if (bytes[2] === STATE_FAILED) return { state: 'failed', token, leaseToken: NO_TOKEN, leaseUntilMs: 0 }
@@ -165,7 +167,7 @@ export function parseFrame(key: string, bytes: Buffer | null): Entry {
     case STATE_VALUE:
       return parseValue(key, bytes)
     case STATE_HOLD:
-      return bytes.length === TOKEN_AT + TOKEN_BYTES ? HOLD : unreadable('it is a lease of the wrong length')
+      return isGuard(bytes) || isLease(bytes) ? HOLD : unreadable('it is a lease of the wrong length')
     case STATE_FAILED:
       return parseFailed(key, bytes)
     default:
@@ -239,6 +241,10 @@ function failedChecksum(key: string, frame: Buffer): number {
 
 function isZero(bytes: Buffer, at: number): boolean {
   return bytes.readUInt32BE(at) === 0 && bytes.readUInt32BE(at + TOKEN_BYTES / 2) === 0
+}
+
+function isLease(bytes: Buffer): boolean {
+  return bytes.length === TOKEN_AT + TOKEN_BYTES && bytes[3] === PURPOSE_LOAD
 }
 
 function isLater(version: number): boolean {

@@ -1,4 +1,4 @@
-import type { Lookup } from './request.js'
+import type { Lookup } from '../tiers/request.js'
 
 /** What a flight brought home, and for whom. */
 export interface Landing {

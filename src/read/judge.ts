@@ -8,7 +8,7 @@ import type { EntryStore } from '../tiers/entry-store.js'
 import type { FetchedEntry } from '../tiers/fetched-entry.js'
 import { decide, isWithinStale } from './decide.js'
 import type { Failures } from './failures.js'
-import type { Lookup, ReadRequest } from './request.js'
+import type { Lookup, ReadRequest } from '../tiers/request.js'
 
 /** What one look into the store comes to. */
 export type Verdict =

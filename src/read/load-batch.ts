@@ -1,4 +1,4 @@
-import type { ReadRequest } from './request.js'
+import type { ReadRequest } from '../tiers/request.js'
 
 /** How one flight of a batch asks for its value, or says that it will not. */
 export interface BatchPlace {

@@ -4,7 +4,7 @@ import type { Clock } from '../clock.js'
 import type { Events, LoadReason } from '../events.js'
 import type { CacheId, LoadContext } from '../ports.js'
 import { ConcurrencyLimit } from '../policy/concurrency-limit.js'
-import type { ReadRequest } from './request.js'
+import type { ReadRequest } from '../tiers/request.js'
 
 /** The loads that a piece of code runs inside of, innermost first. */
 interface Nesting {

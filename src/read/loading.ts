@@ -13,8 +13,8 @@ import type { Judge, Verdict } from './judge.js'
 import { keepLease } from './lease-keeper.js'
 import type { BatchPlace } from './load-batch.js'
 import type { LoadRunner } from './load-runner.js'
-import { pack, type Packed } from './pack.js'
-import type { ReadRequest } from './request.js'
+import { pack, type Packed } from '../tiers/pack.js'
+import type { ReadRequest } from '../tiers/request.js'
 
 /** Between two looks at a lease that somebody else holds, when Redis will tell of its end, and when it will not. */
 const LOOK_AGAIN_PUSHED_MS = 500
@@ -23,6 +23,8 @@ const LOOK_AGAIN_MS = 40
 const TAKEOVER_SPREAD_MS = 20
 /** How long other processes load a value for themselves before one tries again whether it fits the cache. */
 const UNCACHEABLE_LIFE_MS = 10_000
+/** Then a reader asks the source itself and stores nothing; a write that takes longer is rare, or its process is dead. */
+const PATIENCE_WITH_WRITERS_MS = 1_000
 const FAILED_SPREAD = 0.2
 
 export interface LoadPlan {
@@ -124,6 +126,8 @@ export class Loading {
           wait.over('redis-away')
           return await this.#loadAlone(flight, request, { ...plan, reason: 'redis-away' })
         }
+        // What was seen is gone: somebody declared it wrong, so it is nothing to fall back on any more.
+        if ('seenStands' in answer && !answer.seenStands) fallback = undefined
         if (answer.kind === 'granted') {
           wait.over('takeover')
           return await this.#loadUnderLease(flight, request, { ...plan, fallback }, token)
@@ -142,6 +146,7 @@ export class Loading {
           // Our estimate of the store's clock and the clock itself disagree for a moment on whether a lease has ended.
         }
         if (!flight.blocking) return NOTHING
+        if (answer.kind === 'held' && answer.by === 'writer') wait.writerSeen()
         if (wait.isTooLong) {
           wait.over('timeout')
           return await this.#waitedTooLong(flight, request, plan, fallback)
@@ -369,18 +374,26 @@ class Wait {
   readonly #request: ReadRequest
   readonly #events: Events
   readonly #clock: Clock
-  readonly #launchedAt: number
+  #until: number
+  #writerSeen = false
   #begunAt: number | undefined
 
   constructor(request: ReadRequest, { events, clock }: LoadingParts) {
     this.#request = request
     this.#events = events
     this.#clock = clock
-    this.#launchedAt = clock.now()
+    this.#until = clock.now() + request.source.policy.waitTimeoutMs
   }
 
   get leftMs(): number {
-    return this.#launchedAt + this.#request.source.policy.waitTimeoutMs - this.#clock.now()
+    return this.#until - this.#clock.now()
+  }
+
+  /** A writer is not worth a long wait: until it has committed, what the source has is right. */
+  writerSeen(): void {
+    if (this.#writerSeen) return
+    this.#writerSeen = true
+    this.#until = Math.min(this.#until, this.#clock.now() + PATIENCE_WITH_WRITERS_MS)
   }
 
   get isTooLong(): boolean {

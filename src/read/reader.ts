@@ -8,7 +8,7 @@ import type { Judge, Refresh, Verdict } from './judge.js'
 import { LoadBatch } from './load-batch.js'
 import type { LoadRunner } from './load-runner.js'
 import type { Loading, LoadPlan } from './loading.js'
-import type { Lookup, ReadRequest } from './request.js'
+import type { Lookup, ReadRequest } from '../tiers/request.js'
 
 export interface ReaderParts {
   readonly store: EntryStore
@@ -17,9 +17,11 @@ export interface ReaderParts {
   readonly judge: Judge
   readonly loading: Loading
   readonly loads: LoadRunner
+  /** A change of the source that Redis has not been told of: what is cached is known to be wrong. */
+  readonly isInvalidationPending: (key: string) => boolean
 }
 
-/** What a read comes to that has to be loaded; undefined when Redis is away. */
+/** What a read comes to that has to be loaded; undefined when Redis is away, or what it has is known to be wrong. */
 type LoadingVerdict = Exclude<Verdict, { act: 'serve' | 'fail' }> | undefined
 
 interface Missing {
@@ -44,14 +46,16 @@ export class Reader {
 
   async read(request: ReadRequest): Promise<Lookup> {
     this.#assertOpen()
-    const { loading, store } = this.#parts
+    const { loading, store, judge, isInvalidationPending } = this.#parts
     let missed = false
     for (;;) {
       let flight = loading.flightOf(request.key)
       if (flight?.blocking !== true) {
         let verdict: Verdict | undefined
         try {
-          verdict = await this.#parts.judge.judge(await store.read(request.key), request)
+          if (!isInvalidationPending(request.key)) {
+            verdict = await judge.judge(await store.read(request.key), request)
+          }
         } catch (error) {
           this.#assertAway(error, request)
         }
@@ -69,7 +73,7 @@ export class Reader {
   /** One look for all, one `loadMany` for what is missing; in the order of the requests. */
   async readMany(requests: readonly ReadRequest[]): Promise<Lookup[]> {
     this.#assertOpen()
-    const { judge, loading } = this.#parts
+    const { judge, loading, isInvalidationPending } = this.#parts
     const many = new ManyReads(requests)
     const toAsk: number[] = []
     for (const [index, request] of requests.entries()) {
@@ -82,7 +86,8 @@ export class Reader {
     const missing: Missing[] = []
     for (const [at, index] of toAsk.entries()) {
       const request = requests[index]!
-      const judged = found && judge.judge(found[at]!, request)
+      const fetched = isInvalidationPending(request.key) ? undefined : found?.[at]
+      const judged = fetched && judge.judge(fetched, request)
       const verdict = judged instanceof Promise ? await judged : judged
       if (verdict?.act === 'serve')
         many.lookups[index] = this.#served(verdict.lookup, verdict.refresh, request)
@@ -108,25 +113,13 @@ export class Reader {
     }
   }
 
-  /** After it resolves nobody gets a value whose load began before. Rejects when Redis did not confirm. */
-  async invalidate(requests: readonly ReadRequest[]): Promise<void> {
-    this.#assertOpen()
-    const { store, events } = this.#parts
-    const keys = requests.map(({ key }) => key)
-    for (const { source } of requests) source.stats.invalidations++
-    this.#forget(keys)
-    const dropped = keys.length === 0 ? 0 : await store.drop(keys)
-    // Again: a flight that began meanwhile may have read what was dropped only after.
-    this.#forget(keys)
-    events.emit('invalidated', { keys, dropped })
-  }
-
   /** Refuses new calls. */
   close(): void {
     this.#closed = true
   }
 
-  #forget(keys: readonly string[]): void {
+  /** Whoever comes from now on joins nothing that is under way for these keys. */
+  forget(keys: readonly string[]): void {
     for (const key of keys) {
       this.#parts.loading.detach(key)
       this.#parts.failures.forget(key)

@@ -34,6 +34,7 @@ export class RedisLink {
   readonly #reporter: LinkReporter
   readonly #waiting: { resolve: () => void; reject: (error: Error) => void }[] = []
   readonly #readyListeners: (() => void)[] = []
+  #beforeReady: ((client: RedisClient) => Promise<void>) | undefined
   #bootTimer: NodeJS.Timeout | undefined
   #state: LinkState = 'starting'
   #session = 0
@@ -80,6 +81,11 @@ export class RedisLink {
     if (this.#state === 'ready') listener()
   }
 
+  /** What Redis must be told before it may be asked anything, at every connect. */
+  set beforeReady(tell: (client: RedisClient) => Promise<void>) {
+    this.#beforeReady = tell
+  }
+
   duplicate(): RedisClient | undefined {
     return this.#opened.duplicate()
   }
@@ -107,16 +113,17 @@ export class RedisLink {
     this.serverClock.forget()
     try {
       await withDeadline(this.serverClock.sync(this.client), this.timeoutMs, noAnswer)
+      await withDeadline(Promise.resolve(this.#beforeReady?.(this.client)), 10 * this.timeoutMs, noAnswer)
     } catch (error) {
       this.#reporter.connectionFailed(error)
-      if (session === this.#session && this.#state !== 'closed') this.#retryClock(session)
+      if (session === this.#session && this.#state !== 'closed') this.#retryReady(session)
       return
     }
     if (session === this.#session) this.#enter('ready')
   }
 
-  // Connected, yet TIME got no answer: a server that loads its data or is frozen. Nothing else would tell us when it is back.
-  #retryClock(session: number): void {
+  // Connected, yet it did not answer: a server that loads its data or is frozen. Nothing else would tell us when it is back.
+  #retryReady(session: number): void {
     const timer = setTimeout(() => {
       if (session === this.#session && this.#state !== 'closed') void this.#onReady()
     }, this.timeoutMs)

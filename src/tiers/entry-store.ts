@@ -23,9 +23,15 @@ export interface EntryStore {
   fill(key: string, token: Token, frame: Buffer, lifeMs: number): Promise<boolean>
   fail(key: string, token: Token, frame: Buffer, lifeMs: number): Promise<boolean>
   release(key: string, token: Token): Promise<boolean>
+  /** Announces a writer: whatever stood there is gone, and nothing is filled until it is done. `renewal`: only if it still stands. */
+  guard(key: string, token: Token, lifeMs: number, renewal: boolean): Promise<boolean>
+  /** A writer is done. Stores its row if it is known to be the latest, else leaves nothing; true when stored. */
+  publish(key: string, token: Token, written: Publication): Promise<boolean>
   /** Removes the entries, whatever their state; answers how many there were. */
   drop(keys: readonly string[]): Promise<number>
   listen(key: string): Wake
+  /** `tell` runs at every connect, before anything is read: it drops what must not be read any more. */
+  beforeUse(tell: (drop: (keys: readonly string[]) => Promise<unknown>) => Promise<void>): void
   close(): Promise<void>
 }
 
@@ -39,10 +45,26 @@ export interface LeaseRequest {
   readonly force: boolean
 }
 
+export interface Publication {
+  /** Undefined when there is nothing to store, or what became of the write is not known. */
+  readonly frame: Buffer | undefined
+  readonly lifeMs: number
+  /** Of the row; decides between writers that overlapped. */
+  readonly version: number | undefined
+  /** The write may have happened or not, or may happen yet. */
+  readonly unknown: boolean
+}
+
+/** `seenStands`: the VALUE that the asker has seen is still there; else it was dropped since, and must not be served. */
 export type LeaseAnswer =
-  | { readonly kind: 'granted' }
+  | { readonly kind: 'granted'; readonly seenStands: boolean }
   /** Another one has it, for `leftMs` unless they renew it. */
-  | { readonly kind: 'held'; readonly leftMs: number }
+  | {
+      readonly kind: 'held'
+      readonly leftMs: number
+      readonly by: 'loader' | 'writer'
+      readonly seenStands: boolean
+    }
   /** There is something that the asker has not seen. */
   | { readonly kind: 'entry'; readonly fetched: FetchedEntry }
   /** A later version of this library wrote there: load, and leave the entry alone. */

@@ -1,9 +1,19 @@
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.js'
 import { holdFrame, NO_TOKEN, readHeader, storedAt, withLease, type Header } from '../codec/frame.js'
+import {
+  guardFrame,
+  isGuard,
+  isLatest,
+  NO_GUARD,
+  readGuard,
+  withoutWriter,
+  withWriter,
+  type Guard
+} from '../codec/guard-frame.js'
 import type { Token } from '../entry.js'
 import { KeyListeners, type Wake } from '../redis/key-listeners.js'
-import type { EntryStore, LeaseAnswer, LeaseRequest } from './entry-store.js'
+import type { EntryStore, LeaseAnswer, LeaseRequest, Publication } from './entry-store.js'
 import { FetchedEntry } from './fetched-entry.js'
 
 /** What lru-cache and V8 keep for an entry beside its bytes; measured, rounded up. */
@@ -49,19 +59,25 @@ export class LocalStore implements EntryStore {
     if (header === 'foreign') return { kind: 'foreign' }
     if (bytes === undefined || header === undefined) return this.#hold(key, token, leaseMs)
     // Asked again, as one does of Redis when the first answer was lost.
-    if (header.state === 'hold' && header.token.equals(token)) return { kind: 'granted' }
-    if (header.state === 'hold' && !force) return { kind: 'held', leftMs: this.#entries.getRemainingTTL(key) }
+    if (header.state === 'hold' && header.token.equals(token)) return { kind: 'granted', seenStands: false }
+    if (header.state === 'guard')
+      return { kind: 'held', leftMs: this.#lifeOf(key), by: 'writer', seenStands: false }
+    if (header.state === 'hold' && !force) {
+      return { kind: 'held', leftMs: this.#lifeOf(key), by: 'loader', seenStands: false }
+    }
     if (header.state !== 'value') {
       const overrule = force || (seen !== undefined && header.token.equals(seen))
       return overrule ? this.#hold(key, token, leaseMs) : this.#entry(key)
     }
+    const seenStands = seen !== undefined && header.token.equals(seen)
     if (!force) {
-      if (seen === undefined || !header.token.equals(seen)) return this.#entry(key)
+      if (!seenStands) return this.#entry(key)
       const leftMs = header.leaseUntilMs - this.nowMs()
-      if (leftMs > 0) return header.leaseToken.equals(NO_TOKEN) ? this.#entry(key) : { kind: 'held', leftMs }
+      if (leftMs > 0 && header.leaseToken.equals(NO_TOKEN)) return this.#entry(key)
+      if (leftMs > 0) return { kind: 'held', leftMs, by: 'loader', seenStands }
     }
     this.#putLease(key, bytes, token, leaseMs)
-    return { kind: 'granted' }
+    return { kind: 'granted', seenStands }
   }
 
   async renewLease(key: string, token: Token, leaseMs: number): Promise<boolean> {
@@ -92,6 +108,32 @@ export class LocalStore implements EntryStore {
     return holder !== undefined
   }
 
+  async guard(key: string, token: Token, lifeMs: number, renewal: boolean): Promise<boolean> {
+    const guard = this.#guardOn(key)
+    if (renewal && !guard.writers.some((writer) => writer.token.equals(token))) return false
+    this.#putGuard(key, withWriter(guard, { token, untilMs: this.nowMs() + lifeMs }))
+    return true
+  }
+
+  async publish(
+    key: string,
+    token: Token,
+    { frame, lifeMs, version, unknown }: Publication
+  ): Promise<boolean> {
+    const guard = this.#guardOn(key)
+    const isMine = guard.writers.some((writer) => writer.token.equals(token))
+    if (isMine && guard.writers.length > 1) {
+      this.#putGuard(key, withoutWriter(guard, token, version, unknown))
+      return false
+    }
+    if (isMine && frame !== undefined && isLatest(guard, version, unknown)) {
+      this.#put(key, storedAt(frame, this.nowMs()), lifeMs)
+      return true
+    }
+    this.#delete(key)
+    return false
+  }
+
   async drop(keys: readonly string[]): Promise<number> {
     return keys.filter((key) => this.#delete(key)).length
   }
@@ -99,6 +141,9 @@ export class LocalStore implements EntryStore {
   listen(key: string): Wake {
     return this.#listeners.listen(key)
   }
+
+  /** Never away, so nothing is ever undelivered. */
+  beforeUse(): void {}
 
   async close(): Promise<void> {
     this.#entries.clear()
@@ -120,7 +165,17 @@ export class LocalStore implements EntryStore {
 
   #hold(key: string, token: Token, leaseMs: number): LeaseAnswer {
     this.#put(key, holdFrame(token), leaseMs)
-    return { kind: 'granted' }
+    return { kind: 'granted', seenStands: false }
+  }
+
+  #guardOn(key: string): Guard {
+    const bytes = this.#entries.get(key)
+    return bytes !== undefined && isGuard(bytes) ? readGuard(bytes, this.nowMs()) : NO_GUARD
+  }
+
+  #putGuard(key: string, guard: Guard): void {
+    const untilMs = Math.max(...guard.writers.map((writer) => writer.untilMs))
+    this.#put(key, guardFrame(guard), untilMs - this.nowMs())
   }
 
   /** The entry under `token`'s lease, and what kind of lease it is. */

@@ -5,14 +5,15 @@ import type { RedisLink } from '../redis/link.js'
 import { ReadBatch } from '../redis/read-batch.js'
 import { ScriptRunner, type ScriptName } from '../redis/scripts.js'
 import { WakeUps } from '../redis/wake-ups.js'
-import type { EntryStore, LeaseAnswer, LeaseRequest } from './entry-store.js'
+import type { EntryStore, LeaseAnswer, LeaseRequest, Publication } from './entry-store.js'
 import { FetchedEntry } from './fetched-entry.js'
 
-const NOTHING_SEEN = Buffer.alloc(0)
+const NOTHING = Buffer.alloc(0)
 
 const GRANTED = 1
 const HELD = 2
 const ENTRY = 3
+const GUARDED = 5
 
 /** Entries in Redis. */
 export class RedisStore implements EntryStore {
@@ -45,16 +46,17 @@ export class RedisStore implements EntryStore {
   }
 
   async takeLease({ key, token, leaseMs, seen, force }: LeaseRequest): Promise<LeaseAnswer> {
-    const args = [token, leaseMs, seen ?? NOTHING_SEEN, force ? '1' : '']
-    const [kind, detail] = (await this.#runTracked('take a lease', 'take-lease', key, args)) as [
-      number,
-      unknown
-    ]
+    const args = [token, leaseMs, seen ?? NOTHING, force ? '1' : '']
+    const reply = await this.#runTracked('take a lease', 'take-lease', key, args)
+    const [kind, detail, stands] = reply as [kind: number, detail: unknown, stands: number]
+    const [leftMs, seenStands] = [Math.max(0, Number(detail)), stands === 1]
     switch (kind) {
       case GRANTED:
-        return { kind: 'granted' }
+        return { kind: 'granted', seenStands }
       case HELD:
-        return { kind: 'held', leftMs: Math.max(0, Number(detail)) }
+        return { kind: 'held', leftMs, by: 'loader', seenStands }
+      case GUARDED:
+        return { kind: 'held', leftMs, by: 'writer', seenStands }
       case ENTRY:
         return { kind: 'entry', fetched: new FetchedEntry(key, detail as Buffer) }
       default:
@@ -78,14 +80,25 @@ export class RedisStore implements EntryStore {
     return (await this.#run('release a lease', 'release-lease', key, [token])) === 1
   }
 
-  async drop(keys: readonly string[]): Promise<number> {
-    const dropped = await this.#link.call('drop entries', async (client) =>
-      // UNLINK of several keys is refused by a Cluster when they are in several slots.
-      client.isCluster
-        ? (await Promise.all(keys.map((key) => client.unlink(key)))).reduce((sum, one) => sum + one, 0)
-        : client.unlink(...keys)
-    )
-    return dropped
+  async guard(key: string, token: Token, lifeMs: number, renewal: boolean): Promise<boolean> {
+    return (await this.#run('guard an entry', 'guard-entry', key, [token, lifeMs, renewal ? '1' : ''])) === 1
+  }
+
+  async publish(
+    key: string,
+    token: Token,
+    { frame, lifeMs, version, unknown }: Publication
+  ): Promise<boolean> {
+    const args = [token, frame ?? NOTHING, lifeMs, version ?? '', unknown ? '1' : '']
+    return (await this.#run('publish a write', 'publish-entry', key, args)) === 1
+  }
+
+  drop(keys: readonly string[]): Promise<number> {
+    return this.#link.call('drop entries', (client) => unlink(client, keys))
+  }
+
+  beforeUse(tell: (drop: (keys: readonly string[]) => Promise<unknown>) => Promise<void>): void {
+    this.#link.beforeReady = (client) => tell((keys) => unlink(client, keys))
   }
 
   listen(key: string): Wake {
@@ -132,4 +145,12 @@ export class RedisStore implements EntryStore {
     this.#runners.set(client, runner)
     return runner
   }
+}
+
+/** Not DEL: a large value is freed in the background. Both pass when Redis is full, and both void every lease. */
+async function unlink(client: RedisClient, keys: readonly string[]): Promise<number> {
+  if (!client.isCluster) return client.unlink(...keys)
+  // One command with keys of several slots is refused by a Cluster.
+  const dropped = await Promise.all(keys.map((key) => client.unlink(key)))
+  return dropped.reduce((sum, one) => sum + one, 0)
 }

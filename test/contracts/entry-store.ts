@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { failedFrame, newToken, valueFrame } from '../../src/codec/frame.js'
 import type { Token, ValueEntry } from '../../src/entry.js'
-import type { EntryStore, LeaseAnswer, LeaseRequest } from '../../src/tiers/entry-store.js'
+import type { EntryStore, LeaseAnswer, LeaseRequest, Publication } from '../../src/tiers/entry-store.js'
 
 export interface OpenedForTest {
   readonly store: EntryStore
@@ -66,8 +66,8 @@ export function entryStoreContract(name: string, open: () => Promise<OpenedForTe
 
     it('grants again to the holder who asks again, because the first answer may be lost (#34)', async () => {
       const token = newToken()
-      expect(await take(token)).toEqual({ kind: 'granted' })
-      expect(await take(token)).toEqual({ kind: 'granted' })
+      expect(await take(token)).toMatchObject({ kind: 'granted' })
+      expect(await take(token)).toMatchObject({ kind: 'granted' })
     })
 
     it('stores a fill under its lease, with the time of storing on its own clock', async () => {
@@ -100,7 +100,7 @@ export function entryStoreContract(name: string, open: () => Promise<OpenedForTe
       const [slow, quick] = [newToken(), newToken()]
       await take(slow, { leaseMs: 60 })
       await sleep(120)
-      expect(await take(quick)).toEqual({ kind: 'granted' })
+      expect(await take(quick)).toMatchObject({ kind: 'granted' })
       expect(await store.fill(KEY, slow, frame('late'), LIFE_MS)).toBe(false)
       expect(await store.renewLease(KEY, slow, LEASE_MS)).toBe(false)
     })
@@ -126,7 +126,7 @@ export function entryStoreContract(name: string, open: () => Promise<OpenedForTe
     it('leases a value that cannot be used to one; it stays readable; the fill replaces it', async () => {
       const { token: seen } = await stored()
       const refresher = newToken()
-      expect(await take(refresher, { seen })).toEqual({ kind: 'granted' })
+      expect(await take(refresher, { seen })).toMatchObject({ kind: 'granted' })
       expect(await take(newToken(), { seen })).toMatchObject({ kind: 'held' })
       expect(await payload()).toBe('old')
       expect(await read()).toMatchObject({ backingOff: false })
@@ -173,7 +173,7 @@ export function entryStoreContract(name: string, open: () => Promise<OpenedForTe
       const answer = await take(newToken())
       expect(answer.kind === 'entry' && answer.fetched.entry.state).toBe('failed')
       await sleep(160)
-      expect(await take(newToken())).toEqual({ kind: 'granted' })
+      expect(await take(newToken())).toMatchObject({ kind: 'granted' })
     })
 
     it('lets a value stay when its refresh fails, and lets nobody try for a while (#15)', async () => {
@@ -185,7 +185,7 @@ export function entryStoreContract(name: string, open: () => Promise<OpenedForTe
       const answer = await take(newToken(), { seen })
       expect(answer.kind === 'entry' && answer.fetched.entry).toMatchObject({ backingOff: true })
       await sleep(200)
-      expect(await take(newToken(), { seen })).toEqual({ kind: 'granted' })
+      expect(await take(newToken(), { seen })).toMatchObject({ kind: 'granted' })
     })
 
     it('gives back a lease, and only to its holder (#6)', async () => {
@@ -201,19 +201,19 @@ export function entryStoreContract(name: string, open: () => Promise<OpenedForTe
       const refresher = newToken()
       await take(refresher, { seen })
       expect(await store.release(KEY, refresher)).toBe(true)
-      expect(await take(newToken(), { seen })).toEqual({ kind: 'granted' })
+      expect(await take(newToken(), { seen })).toMatchObject({ kind: 'granted' })
     })
 
     it('lets a forced load take the lease from whoever has it, and refuses their fill', async () => {
       const [first, forced] = [newToken(), newToken()]
       await take(first)
-      expect(await take(forced, { force: true })).toEqual({ kind: 'granted' })
+      expect(await take(forced, { force: true })).toMatchObject({ kind: 'granted' })
       expect(await store.fill(KEY, first, frame('older'), LIFE_MS)).toBe(false)
       expect(await store.fill(KEY, forced, frame('newer'), LIFE_MS)).toBe(true)
 
       const [refresher, again] = [newToken(), newToken()]
       await take(refresher, { seen: ((await read()) as ValueEntry).token })
-      expect(await take(again, { force: true })).toEqual({ kind: 'granted' })
+      expect(await take(again, { force: true })).toMatchObject({ kind: 'granted' })
       expect(await store.fill(KEY, refresher, frame('older'), LIFE_MS)).toBe(false)
       expect(await payload()).toBe('newer')
     })
@@ -222,12 +222,12 @@ export function entryStoreContract(name: string, open: () => Promise<OpenedForTe
       const token = newToken()
       await take(token)
       await store.fail(KEY, token, failed(token), 10_000)
-      expect(await take(newToken(), { force: true })).toEqual({ kind: 'granted' })
+      expect(await take(newToken(), { force: true })).toMatchObject({ kind: 'granted' })
     })
 
     it('replaces garbage, and exactly the damage that was seen (#23)', async () => {
       await opened.plant(KEY, Buffer.from('"a value of some other program"'))
-      expect(await take(newToken())).toEqual({ kind: 'granted' })
+      expect(await take(newToken())).toMatchObject({ kind: 'granted' })
 
       await store.drop([KEY])
       const entry = await stored()
@@ -238,7 +238,7 @@ export function entryStoreContract(name: string, open: () => Promise<OpenedForTe
       expect((await take(newToken(), { seen: entry.token })).kind).toBe('entry')
       const { token } = (await read()) as { token: Token }
       const mender = newToken()
-      expect(await take(mender, { seen: token })).toEqual({ kind: 'granted' })
+      expect(await take(mender, { seen: token })).toMatchObject({ kind: 'granted' })
       expect(await store.fill(KEY, mender, frame('mended'), LIFE_MS)).toBe(true)
       expect(await payload()).toBe('mended')
     })
@@ -251,6 +251,189 @@ export function entryStoreContract(name: string, open: () => Promise<OpenedForTe
       expect(await take(newToken(), { force: true })).toEqual({ kind: 'foreign' })
       expect(await store.fill(KEY, newToken(), frame('x'), LIFE_MS)).toBe(false)
       expect(await store.drop([KEY])).toBe(1)
+    })
+
+    it('says whether the value that was seen still stands, under a lease and beside one', async () => {
+      const { token: seen } = await stored()
+      expect(await take(newToken(), { seen })).toEqual({ kind: 'granted', seenStands: true })
+      expect(await take(newToken(), { seen })).toMatchObject({ kind: 'held', by: 'loader', seenStands: true })
+      await store.drop([KEY])
+      expect(await take(newToken(), { seen })).toEqual({ kind: 'granted', seenStands: false })
+      expect(await take(newToken(), { seen })).toMatchObject({
+        kind: 'held',
+        by: 'loader',
+        seenStands: false
+      })
+    })
+
+    describe('for writers', () => {
+      const publication = (text: string | undefined, more: Partial<Publication> = {}): Publication => ({
+        frame: text === undefined ? undefined : frame(text),
+        lifeMs: LIFE_MS,
+        version: undefined,
+        unknown: false,
+        ...more
+      })
+      const guard = (token: Token, lifeMs = LEASE_MS): Promise<boolean> =>
+        store.guard(KEY, token, lifeMs, false)
+
+      it('guards an entry in any state: what was there is gone, and every lease on it is void', async () => {
+        const prepare: Record<string, (token: Token) => Promise<unknown>> = {
+          absent: async () => undefined,
+          hold: (token) => take(token),
+          value: () => stored(),
+          'value under refresh': async (token) => take(token, { seen: (await stored()).token }),
+          failed: async (token) => (await take(token), store.fail(KEY, token, failed(token), 5_000)),
+          garbage: () => opened.plant(KEY, Buffer.from('"a value of some other program"'))
+        }
+        for (const [what, before] of Object.entries(prepare)) {
+          await store.drop([KEY])
+          const [loader, writer] = [newToken(), newToken()]
+          await before(loader)
+          expect(await guard(writer), what).toBe(true)
+          expect(await read(), what).toEqual({ state: 'hold' })
+          expect(await store.fill(KEY, loader, frame('older'), LIFE_MS), what).toBe(false)
+          expect(await store.fail(KEY, loader, failed(loader), 1_000), what).toBe(false)
+          expect(await store.renewLease(KEY, loader, LEASE_MS), what).toBe(false)
+          expect(await take(newToken()), what).toMatchObject({
+            kind: 'held',
+            by: 'writer',
+            seenStands: false
+          })
+          expect(await take(newToken(), { force: true }), what).toMatchObject({ kind: 'held', by: 'writer' })
+          expect(await store.publish(KEY, writer, publication('new')), what).toBe(true)
+          expect(await payload(), what).toBe('new')
+        }
+      })
+
+      it('stores the row of a writer that was alone', async () => {
+        const writer = newToken()
+        await guard(writer)
+        expect(await guard(writer)).toBe(true) // asked again, because the answer was lost
+        expect(await store.publish(KEY, writer, publication('row'))).toBe(true)
+        expect((await read()) as ValueEntry).toMatchObject({ state: 'value', leaseUntilMs: 0 })
+        expect(((await read()) as ValueEntry).storedAtMs).toBeGreaterThan(store.nowMs() - 1_000)
+      })
+
+      it('deletes after a write without a row, and after one whose outcome is unknown', async () => {
+        for (const one of [publication(undefined), publication('row', { unknown: true })]) {
+          await stored()
+          const writer = newToken()
+          await guard(writer)
+          expect(await store.publish(KEY, writer, one)).toBe(false)
+          expect(await read()).toEqual({ state: 'absent' })
+        }
+      })
+
+      it('deletes when the guard is gone, whatever stands there instead: absence is not permission (#33)', async () => {
+        const writer = newToken()
+        await guard(writer, 60)
+        await sleep(120)
+        await stored('what a reader loaded meanwhile')
+        expect(await store.publish(KEY, writer, publication('row'))).toBe(false)
+        expect(await read()).toEqual({ state: 'absent' })
+        await guard(writer)
+        await store.drop([KEY])
+        expect(await store.publish(KEY, writer, publication('row'))).toBe(false)
+        expect(await read()).toEqual({ state: 'absent' })
+      })
+
+      it('keeps a guard that is renewed, and does not bring back one that was lost', async () => {
+        const writer = newToken()
+        await guard(writer, 150)
+        for (let round = 0; round < 4; round++) {
+          await sleep(60)
+          expect(await store.guard(KEY, writer, 150, true)).toBe(true)
+        }
+        expect(await store.publish(KEY, writer, publication('row'))).toBe(true)
+        expect(await store.guard(KEY, writer, 150, true)).toBe(false)
+        expect(await payload()).toBe('row')
+      })
+
+      it('lets the last of overlapping writers delete, in whatever order they end (#26)', async () => {
+        for (const order of [
+          [0, 1, 2],
+          [0, 2, 1],
+          [1, 0, 2],
+          [1, 2, 0],
+          [2, 0, 1],
+          [2, 1, 0]
+        ]) {
+          const writers = [newToken(), newToken(), newToken()]
+          for (const writer of writers) await guard(writer)
+          for (const [done, index] of order.entries()) {
+            expect(await store.publish(KEY, writers[index]!, publication(`row ${index}`))).toBe(false)
+            expect(await read()).toEqual(done === 2 ? { state: 'absent' } : { state: 'hold' })
+          }
+        }
+      })
+
+      it('lets the last delete also when the first was done before the third began', async () => {
+        const [first, second, third] = [newToken(), newToken(), newToken()]
+        await guard(first)
+        await guard(second)
+        await store.publish(KEY, first, publication('first'))
+        await guard(third)
+        await store.publish(KEY, second, publication('second'))
+        expect(await store.publish(KEY, third, publication('third'))).toBe(false)
+        expect(await read()).toEqual({ state: 'absent' })
+      })
+
+      it('stores the last one’s row when it has the highest version of all, and deletes when it has not', async () => {
+        for (const [versions, expected] of [
+          [[5, 6], 'version 6'],
+          [[6, 5], undefined],
+          [[1, 3, 2], undefined],
+          [[2, 1, 3], 'version 3'],
+          [[-2, -1], 'version -1'],
+          [[1.5, 2 ** 52 + 1], `version ${2 ** 52 + 1}`],
+          [[7, 7], undefined]
+        ] as const) {
+          const writers = versions.map(() => newToken())
+          for (const writer of writers) await guard(writer)
+          for (const [index, version] of versions.entries()) {
+            await store.publish(KEY, writers[index]!, publication(`version ${version}`, { version }))
+          }
+          expect(await payload(), versions.join()).toBe(expected)
+          await store.drop([KEY])
+        }
+      })
+
+      it('deletes in spite of versions when one of them has none, or failed', async () => {
+        for (const odd of [
+          publication(undefined),
+          publication('x', { unknown: true, version: 1 }),
+          publication('x')
+        ]) {
+          const [first, last] = [newToken(), newToken()]
+          await guard(first)
+          await guard(last)
+          await store.publish(KEY, first, odd)
+          expect(await store.publish(KEY, last, publication('last', { version: 9 }))).toBe(false)
+          expect(await read()).toEqual({ state: 'absent' })
+        }
+      })
+
+      it('does not wait for a writer that is not heard of any more, and does not trust what it left (#28)', async () => {
+        const [dead, alive, next] = [newToken(), newToken(), newToken()]
+        await guard(dead, 60)
+        await guard(alive)
+        await sleep(120)
+        expect(await store.publish(KEY, alive, publication('row', { version: 9 }))).toBe(false)
+        expect(await read()).toEqual({ state: 'absent' })
+        await guard(next)
+        expect(await store.publish(KEY, next, publication('next'))).toBe(true)
+      })
+
+      it('wakes who waits for a writer', async () => {
+        const writer = newToken()
+        await guard(writer)
+        const wake = store.listen(KEY)
+        expect(await take(newToken())).toMatchObject({ kind: 'held', by: 'writer' })
+        await store.publish(KEY, writer, publication('row'))
+        expect(await Promise.race([wake.changed.then(() => true), sleep(2_000, false)])).toBe(true)
+        wake.cancel()
+      })
     })
 
     it('reads many in the order they were asked for', async () => {

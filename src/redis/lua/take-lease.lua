@@ -10,10 +10,12 @@
 -- ARGV[3]  token of the VALUE or FAILED that the caller read and cannot use, or ''
 -- ARGV[4]  '1': load whatever is cached and whoever is loading; their fill will be refused. Else ''
 --
--- Returns {1}            granted: load, then fill-entry, fail-load or release-lease
---         {2, left ms}   held by another
---         {3, entry}     there is something the caller has not seen: decide again
---         {4}            a later version's entry: load, store nothing
+-- Returns {1, 0, stands}        granted: load, then fill-entry, fail-load or release-lease
+--         {2, left ms, stands}  held by another loader
+--         {3, entry}            there is something the caller has not seen: decide again
+--         {4}                   a later version's entry: load, store nothing
+--         {5, left ms, 0}       held by writers: the source is about to change
+--         `stands` is 1 when the VALUE that the caller has seen is still there, under the lease.
 -- @include entry-header
 
 local key, token, lease_ms, seen, force = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4] == '1'
@@ -21,7 +23,7 @@ local header = read_header(key)
 
 local function hold()
   redis.call('SET', key, '\192\1\1\1' .. token, 'PX', lease_ms)
-  return { 1 }
+  return { 1, 0, 0 }
 end
 
 if header == nil then return hold() end
@@ -29,10 +31,12 @@ if is_foreign(header) then return { 4 } end
 
 if is_hold(header) then
   -- Asked again because the first answer was lost.
-  if token_of(header) == token then return { 1 } end
-  if force and header:byte(4) == 1 then return hold() end
-  return { 2, redis.call('PTTL', key) }
+  if token_of(header) == token then return { 1, 0, 0 } end
+  if force then return hold() end
+  return { 2, redis.call('PTTL', key), 0 }
 end
+
+if is_guarded(header) then return { 5, redis.call('PTTL', key), 0 } end
 
 if is_failed(header) then
   if force or token_of(header) == seen then return hold() end
@@ -44,11 +48,11 @@ if not force then
   if token_of(header) ~= seen then return { 3, redis.call('GET', key) } end
   local left = lease_left_ms(header, now_ms())
   if left > 0 then
-    if lease_token_of(header) == token then return { 1 } end
+    if lease_token_of(header) == token then return { 1, 0, 1 } end
     if lease_token_of(header) == NO_TOKEN then return { 3, redis.call('GET', key) } end
-    return { 2, left }
+    return { 2, left, 1 }
   end
 end
 write_lease(key, token, now_ms() + lease_ms)
 outlast(key, lease_ms)
-return { 1 }
+return { 1, 0, token_of(header) == seen and 1 or 0 }

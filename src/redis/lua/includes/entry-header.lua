@@ -14,7 +14,8 @@ local function read_header(key)
 end
 
 local function is_foreign(header) return header:byte(2) ~= 1 end
-local function is_hold(header) return header:byte(3) == 1 and #header == 12 end
+local function is_hold(header) return header:byte(3) == 1 and header:byte(4) == 1 and #header == 12 end
+local function is_guarded(header) return header:byte(3) == 1 and header:byte(4) == 2 and #header >= 13 end
 local function is_failed(header) return header:byte(3) == 2 end
 local function is_value(header) return header:byte(3) == 3 and #header == HEADER_END + 1 end
 local function token_of(header) return header:sub(5, 12) end
@@ -42,7 +43,7 @@ local function outlast(key, ms)
 end
 
 local function holds_as_loader(header, token)
-  return is_hold(header) and header:byte(4) == 1 and token_of(header) == token
+  return is_hold(header) and token_of(header) == token
 end
 
 local function holds_as_refresher(header, token)

@@ -1,4 +1,4 @@
-import type { EntryPolicy } from '../options.js'
+import type { EntryPolicy, WritePolicy } from '../options.js'
 import type { Awaitable, CacheId, LoadContext, StandardSchema, TenantId } from '../ports.js'
 import type { CollectionStats } from '../stats.js'
 
@@ -8,6 +8,10 @@ export interface Source {
   readonly policy: EntryPolicy
   readonly stats: CollectionStats
   readonly schema: StandardSchema | undefined
+  readonly writing: WritePolicy
+  readonly write: ((id: CacheId, input: unknown, context: LoadContext) => Awaitable<unknown>) | undefined
+  readonly remove: ((id: CacheId, context: LoadContext) => Awaitable<unknown>) | undefined
+  readonly version: ((row: unknown) => number) | undefined
   load(id: CacheId, context: LoadContext): Awaitable<unknown>
   /** Values in the order of `ids`. Undefined where the user gave no `loadMany`. */
   readonly loadMany:

@@ -1,0 +1,31 @@
+-- Announces a writer, before it changes the source; or keeps its announcement alive.
+--
+-- Guarantee: whatever stood here is gone, with every lease on it; until all writers are done, or are not heard of
+-- for the life of their guard, nothing is filled.
+--
+-- KEYS[1]  the entry
+-- ARGV[1]  token of the writer, 8 bytes
+-- ARGV[2]  life of its guard from now, ms
+-- ARGV[3]  '1': only if the guard still stands. Else ''
+--
+-- Returns 1 guarded, 0 the guard was lost
+-- @include entry-header
+-- @include guard
+
+local key, token, life_ms, renewal = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
+local now = now_ms()
+local header = read_header(key)
+local standing = header ~= nil and not is_foreign(header) and is_guarded(header)
+local guard = standing and read_guard(redis.call('GET', key), now) or new_guard()
+local index = find_writer(guard, token)
+
+if index == nil then
+  if renewal then return 0 end
+  if #guard.writers > 0 then guard.overlapped = true end
+  -- A guard that only the lost have left tells that their outcome is unknown; the new writer's row settles it no more.
+  table.insert(guard.writers, { token = token, until_ms = now + life_ms })
+else
+  guard.writers[index].until_ms = now + life_ms
+end
+write_guard(key, guard, now)
+return 1

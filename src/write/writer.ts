@@ -1,0 +1,310 @@
+import { newToken } from '../codec/frame.js'
+import type { PayloadCodec } from '../codec/codec.js'
+import { ClosedError, RedisUnavailableError, UncacheableValueError, WriteTimeoutError } from '../errors.js'
+import type { Clock } from '../clock.js'
+import type { Token } from '../entry.js'
+import type { Events, WriteOutcome } from '../events.js'
+import type { EntryStore, Publication } from '../tiers/entry-store.js'
+import { pack, type Packed } from '../tiers/pack.js'
+import type { ReadRequest } from '../tiers/request.js'
+import type { PendingInvalidations } from './pending-invalidations.js'
+
+/** What the source has for a key after a change: a row, or nothing any more. */
+export interface NewRow {
+  /** Undefined: the source has no such thing now. */
+  readonly value: unknown
+  /** Of the row, where the collection gives one. */
+  readonly version: number | undefined
+}
+
+export interface Change<Result> {
+  /** The entries that the change makes wrong. */
+  readonly requests: readonly ReadRequest[]
+  /** Changes the source, and resolves once that is committed. */
+  readonly work: (signal: AbortSignal) => Promise<Committed<Result>>
+  readonly timeoutMs: number
+  /** Whether the change is made while Redis cannot be told of it. */
+  readonly whenRedisAway: 'refuse' | 'remember'
+}
+
+export interface Committed<Result> {
+  readonly result: Result
+  /** What to publish, by key; a key that is left out is dropped. */
+  readonly rows: ReadonlyMap<string, NewRow>
+}
+
+export interface Changed<Result> {
+  readonly result: Result
+  readonly outcome: WriteOutcome
+  /** Copies of the published rows, as a hit would give them. */
+  readonly copies: ReadonlyMap<string, unknown>
+}
+
+export interface WriterParts {
+  readonly store: EntryStore
+  readonly codec: PayloadCodec
+  readonly events: Events
+  readonly clock: Clock
+  readonly pending: PendingInvalidations
+  readonly guardMs: number
+  /** Readers of this process that come from now on do not join what is under way for these keys. */
+  readonly forget: (keys: readonly string[]) => void
+}
+
+const NOTHING_WRITTEN: Publication = { frame: undefined, lifeMs: 0, version: undefined, unknown: false }
+const OUTCOME_UNKNOWN: Publication = { ...NOTHING_WRITTEN, unknown: true }
+
+/**
+ * Guard, commit, publish.
+ *
+ *   1. A guard on every entry: what was cached is gone, loads in progress are void, nothing is filled from now on.
+ *   2. The user's change of the source, with the guards renewed while it runs.
+ *   3. What was saved takes the guard's place, if it is known to be the latest; else the entry is deleted.
+ *
+ * If the process dies in between, the guards run out and the next reader loads. If the change throws, nobody knows
+ * whether it happened, and the entries are deleted.
+ */
+export class Writer {
+  readonly #parts: WriterParts
+  readonly #running = new Set<Promise<unknown>>()
+  readonly #controllers = new Set<AbortController>()
+  #closed = false
+
+  constructor(parts: WriterParts) {
+    this.#parts = parts
+  }
+
+  change<Result>(change: Change<Result>): Promise<Changed<Result>> {
+    const changing = this.#change(change)
+    this.#running.add(changing)
+    const done = (): void => void this.#running.delete(changing)
+    changing.then(done, done)
+    return changing
+  }
+
+  /**
+   * Declares entries wrong without changing anything. After it resolves as `confirmed` nobody gets a value whose load
+   * began before. Rejects when Redis did not confirm it, unless it is to be remembered.
+   */
+  async invalidate(
+    requests: readonly ReadRequest[],
+    whenRedisAway: Change<unknown>['whenRedisAway']
+  ): Promise<'confirmed' | 'pending'> {
+    if (this.#closed) throw new ClosedError()
+    const { store, events, pending, forget } = this.#parts
+    const keys = requests.map(({ key }) => key)
+    for (const { source } of requests) source.stats.invalidations++
+    forget(keys)
+    try {
+      const dropped = keys.length === 0 ? 0 : await store.drop(keys)
+      events.emit('invalidated', { keys, dropped })
+      return 'confirmed'
+    } catch (error) {
+      if (whenRedisAway === 'refuse' || !(error instanceof RedisUnavailableError)) throw error
+      if (!pending.reserve(keys.length)) throw error
+      pending.unreserve(keys.length)
+      pending.add(keys, store)
+      return 'pending'
+    } finally {
+      // Again: a flight that began meanwhile may have read what was dropped only after.
+      forget(keys)
+    }
+  }
+
+  /** Refuses new writes. */
+  close(): void {
+    this.#closed = true
+  }
+
+  async drain(): Promise<void> {
+    while (this.#running.size > 0) await Promise.allSettled(this.#running)
+  }
+
+  abort(): void {
+    for (const controller of this.#controllers) controller.abort(new ClosedError())
+  }
+
+  async #change<Result>(change: Change<Result>): Promise<Changed<Result>> {
+    if (this.#closed) throw new ClosedError()
+    const { clock } = this.#parts
+    const guards = new Guards(keysOf(change), this.#parts)
+    const startedAt = clock.now()
+    this.#parts.forget(guards.keys)
+    const reserved = this.#reserve(change)
+    try {
+      await this.#guardOrRefuse(guards, change)
+      const { result, rows } = await this.#work(guards, change)
+      const { outcome, copies } = await this.#publish(guards, change, rows)
+      this.#parts.forget(guards.keys)
+      this.#reportWritten(change, outcome, clock.now() - startedAt)
+      return { result, outcome, copies }
+    } catch (error) {
+      this.#parts.forget(guards.keys)
+      this.#reportFailed(change, error, clock.now() - startedAt)
+      throw error
+    } finally {
+      this.#parts.pending.unreserve(reserved)
+    }
+  }
+
+  /** A place for each key among the undelivered invalidations, before there is anything to deliver. */
+  #reserve({ requests, whenRedisAway }: Change<unknown>): number {
+    const { pending } = this.#parts
+    if (pending.reserve(requests.length)) return requests.length
+    if (whenRedisAway === 'refuse') return 0
+    throw new RedisUnavailableError(`take invalidations, and ${pending.size} wait for it already`)
+  }
+
+  async #guardOrRefuse(guards: Guards, change: Change<unknown>): Promise<void> {
+    try {
+      await guards.take()
+    } catch (error) {
+      if (change.whenRedisAway === 'remember' && error instanceof RedisUnavailableError) return
+      await guards.settle(() => NOTHING_WRITTEN)
+      throw error
+    }
+  }
+
+  async #work<Result>(guards: Guards, { work, timeoutMs }: Change<Result>): Promise<Committed<Result>> {
+    const controller = new AbortController()
+    this.#controllers.add(controller)
+    guards.startRenewing()
+    const working = work(controller.signal)
+    let timer: NodeJS.Timeout | undefined
+    try {
+      return await new Promise<Committed<Result>>((resolve, reject) => {
+        timer = setTimeout(
+          () => setImmediate(() => controller.abort(new WriteTimeoutError(timeoutMs))),
+          timeoutMs
+        )
+        controller.signal.addEventListener('abort', () => reject(controller.signal.reason as Error), {
+          once: true
+        })
+        working.then(resolve, reject)
+      })
+    } catch (error) {
+      // It may go on behind our back and commit after all: the guard stays for as long as it does.
+      const settled = controller.signal.aborted ? afterwards(working) : Promise.resolve()
+      const released = settled.then(() => guards.settle(() => OUTCOME_UNKNOWN))
+      if (controller.signal.aborted) this.#finishBehind(released)
+      else await released
+      throw error
+    } finally {
+      clearTimeout(timer)
+      this.#controllers.delete(controller)
+    }
+  }
+
+  #finishBehind(released: Promise<unknown>): void {
+    this.#running.add(released)
+    void released.finally(() => this.#running.delete(released))
+  }
+
+  async #publish(
+    guards: Guards,
+    { requests }: Change<unknown>,
+    rows: ReadonlyMap<string, NewRow>
+  ): Promise<{ outcome: WriteOutcome; copies: ReadonlyMap<string, unknown> }> {
+    const copies = new Map<string, unknown>()
+    const publications = new Map<string, Publication>()
+    for (const request of requests) {
+      const row = rows.get(request.key)
+      if (row === undefined) continue
+      const packed = await this.#pack(request, row.value)
+      copies.set(request.key, packed === undefined ? row.value : await packed.copy())
+      if (packed?.frame === undefined) continue
+      const { frame, lifeMs } = packed
+      publications.set(request.key, { frame, lifeMs, version: row.version, unknown: false })
+    }
+    const outcome = await guards.settle((key) => publications.get(key) ?? NOTHING_WRITTEN)
+    return { outcome, copies }
+  }
+
+  /** Undefined for a row that cannot be cached: it is written all the same, and its readers will be told. */
+  async #pack({ key, source }: ReadRequest, value: unknown): Promise<Packed | undefined> {
+    try {
+      return await pack(key, value, 0, source.policy, this.#parts.codec, this.#parts.clock.random())
+    } catch (error) {
+      if (error instanceof UncacheableValueError) return undefined
+      throw error
+    }
+  }
+
+  #reportWritten({ requests }: Change<unknown>, outcome: WriteOutcome, durationMs: number): void {
+    for (const { key, source } of requests) {
+      source.stats.writes++
+      this.#parts.events.emit('written', { key, collection: source.name, durationMs, outcome })
+    }
+  }
+
+  #reportFailed({ requests }: Change<unknown>, error: unknown, durationMs: number): void {
+    for (const { key, source } of requests) {
+      source.stats.writes++
+      source.stats.writeFailures++
+      this.#parts.events.emit('writeFailed', { key, collection: source.name, durationMs, error })
+    }
+  }
+}
+
+/** The guards of one change, on all its keys. */
+class Guards {
+  readonly keys: readonly string[]
+  readonly #token: Token = newToken()
+  readonly #parts: WriterParts
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(keys: readonly string[], parts: WriterParts) {
+    this.keys = keys
+    this.#parts = parts
+  }
+
+  /** Rejects when Redis did not confirm them all. */
+  async take(): Promise<void> {
+    const { store, guardMs } = this.#parts
+    const taken = await Promise.allSettled(
+      this.keys.map((key) => store.guard(key, this.#token, guardMs, false))
+    )
+    for (const one of taken) if (one.status === 'rejected') throw one.reason
+  }
+
+  startRenewing(): void {
+    const { guardMs } = this.#parts
+    this.#timer = setInterval(() => void this.#renew(), guardMs / 3)
+  }
+
+  /** Takes the guards away, and puts in their place what `publicationOf` says. */
+  async settle(publicationOf: (key: string) => Publication): Promise<WriteOutcome> {
+    clearInterval(this.#timer)
+    const { store, pending } = this.#parts
+    const undelivered: string[] = []
+    const stored = await Promise.all(
+      this.keys.map(async (key) => {
+        try {
+          return await store.publish(key, this.#token, publicationOf(key))
+        } catch (error) {
+          if (!(error instanceof RedisUnavailableError)) throw error
+          undelivered.push(key)
+          return false
+        }
+      })
+    )
+    // A guard in Redis keeps readers off until it runs out; what was never guarded must be dropped as soon as Redis listens.
+    if (undelivered.length > 0) pending.add(undelivered, store)
+    if (undelivered.length > 0) return 'pending'
+    return stored.every(Boolean) ? 'published' : 'dropped'
+  }
+
+  async #renew(): Promise<void> {
+    const { store, guardMs } = this.#parts
+    // A guard that was lost stays lost: publishing will find it gone and delete. One that got no answer is tried again.
+    await Promise.allSettled(this.keys.map((key) => store.guard(key, this.#token, guardMs, true)))
+  }
+}
+
+function keysOf({ requests }: Change<unknown>): string[] {
+  return [...new Set(requests.map(({ key }) => key))]
+}
+
+async function afterwards(work: Promise<unknown>): Promise<void> {
+  await Promise.allSettled([work])
+}

@@ -1,0 +1,416 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Redis } from 'ioredis'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import {
+  createCache,
+  NotWritableError,
+  RedisUnavailableError,
+  writeThrough,
+  WritesFailedError,
+  WriteTimeoutError,
+  type Cache,
+  type CacheOptions
+} from '../../src/index.js'
+import { startRedisServer, type RedisServer } from '../support/redis-server.js'
+import { until } from '../support/until.js'
+
+interface Row {
+  readonly id: number
+  readonly price: number
+  readonly version: number
+}
+
+/** The source of record: rows with a version, which can be held still between the change and its reply. */
+class Table {
+  readonly rows = new Map<number, Row>()
+  reads = 0
+  failing: Error | undefined
+  #gate: Promise<void> | undefined
+  #open: (() => void) | undefined
+  waiting = 0
+
+  hold(): void {
+    this.#gate = new Promise((resolve) => (this.#open = resolve))
+  }
+  letGo(): void {
+    this.#open?.()
+    this.#gate = undefined
+  }
+  readonly find = async (id: number): Promise<Row | undefined> => {
+    this.reads++
+    return this.rows.get(id)
+  }
+  readonly save = async (id: number, { price }: { price: number }): Promise<Row> => {
+    if (this.failing) throw this.failing
+    const row = { id, price, version: (this.rows.get(id)?.version ?? 0) + 1 }
+    this.rows.set(id, row)
+    await this.#wait()
+    return row
+  }
+  readonly remove = async (id: number): Promise<void> => {
+    if (this.failing) throw this.failing
+    this.rows.delete(id)
+    await this.#wait()
+  }
+  async #wait(): Promise<void> {
+    this.waiting++
+    await this.#gate
+    this.waiting--
+  }
+}
+
+let server: RedisServer
+let admin: Redis
+const opened: Cache[] = []
+
+beforeAll(async () => {
+  server = await startRedisServer()
+  admin = new Redis(server.url)
+})
+beforeEach(() => admin.flushall())
+afterEach(
+  async () => void (await Promise.all(opened.splice(0).map((cache) => cache.close({ timeout: 100 }))))
+)
+afterAll(async () => {
+  admin.disconnect()
+  await server.stop()
+})
+
+const open = (options: Partial<CacheOptions<'optional'>> = {}): Cache => {
+  const cache = createCache({ namespace: 'shop', commandTimeout: '2s', ...options })
+  opened.push(cache)
+  return cache
+}
+const row = (id: number, price: number): Row => ({ id, price, version: 0 })
+
+for (const kind of ['Redis', 'one process'] as const) {
+  const where = (): Partial<CacheOptions<'optional'>> => (kind === 'Redis' ? { redis: server.url } : {})
+  const collectionOf = (cache: Cache, table: Table) =>
+    cache.collection('products', {
+      ttl: '1h',
+      load: table.find,
+      write: writeThrough((id: number, product: Row) => table.save(id, product)),
+      remove: (id) => table.remove(id)
+    })
+
+  describe(`writing through, with ${kind}`, () => {
+    it('changes the source and caches the row as it was saved', async () => {
+      const table = new Table()
+      const products = collectionOf(open(where()), table)
+      expect(await products.get(1)).toBeUndefined()
+      expect(await products.put(1, row(1, 10))).toEqual({
+        value: { id: 1, price: 10, version: 1 },
+        cache: 'published'
+      })
+      expect(await products.lookup(1)).toMatchObject({
+        value: { id: 1, price: 10, version: 1 },
+        source: kind === 'Redis' ? 'redis' : 'memory'
+      })
+      expect(table.reads).toBe(1)
+    })
+
+    it('removes from the source and remembers that it is gone', async () => {
+      const table = new Table()
+      const products = collectionOf(open(where()), table)
+      await products.put(1, row(1, 10))
+      expect(await products.delete(1)).toEqual({ value: undefined, cache: 'published' })
+      expect(table.rows.size).toBe(0)
+      expect(await products.get(1)).toBeUndefined()
+      expect(table.reads).toBe(0)
+    })
+
+    it('leaves nothing cached when the write throws, and hands on the error', async () => {
+      const table = new Table()
+      const products = collectionOf(open(where()), table)
+      await products.put(1, row(1, 10))
+      table.failing = new Error('duplicate key')
+      await expect(products.put(1, row(1, 20))).rejects.toBe(table.failing)
+      await expect(products.delete(1)).rejects.toBe(table.failing)
+      expect(await products.lookup(1)).toMatchObject({ value: { price: 10 }, source: 'loader' })
+    })
+
+    it('makes a load in progress void: nobody who comes after the write gets what it read (#26)', async () => {
+      const table = new Table()
+      const cache = open(where())
+      let release: () => void = () => undefined
+      let loading = 0
+      const products = cache.collection('products', {
+        ttl: '1h',
+        load: async (id: number) => {
+          const found = table.rows.get(id)
+          if (++loading === 1) await new Promise<void>((resolve) => (release = resolve))
+          return found
+        },
+        write: writeThrough((id: number, product: Row) => table.save(id, product))
+      })
+      const early = products.get(1)
+      await until('the load has read', () => loading === 1)
+      await products.put(1, row(1, 10))
+      const late = await products.get(1)
+      release()
+      expect(await early).toBeUndefined()
+      expect(late).toMatchObject({ price: 10 })
+      expect(await products.get(1)).toMatchObject({ price: 10 })
+    })
+
+    it('keeps readers off while the write runs, and hands them the new row', async () => {
+      const table = new Table()
+      const products = collectionOf(open(where()), table)
+      await products.put(1, row(1, 10))
+      table.hold()
+      const writing = products.put(1, row(1, 20))
+      await until('the row is changed', () => table.waiting === 1)
+      const reads = Promise.all(Array.from({ length: 50 }, () => products.get(1)))
+      await sleep(30)
+      table.letGo()
+      await writing
+      expect(new Set((await reads).map((one) => one?.price))).toEqual(new Set([20]))
+      expect(table.reads).toBe(0)
+    })
+
+    it('lets a reader go to the source when a write takes long, and stores nothing', async () => {
+      const table = new Table()
+      const products = collectionOf(open(where()), table)
+      await products.put(1, row(1, 10))
+      table.hold()
+      const writing = products.put(1, row(1, 20))
+      await until('the row is changed', () => table.waiting === 1)
+      expect((await products.lookup(1)).ttlMs).toBe(0)
+      expect(table.reads).toBe(1)
+      table.letGo()
+      expect((await writing).cache).toBe('published')
+    })
+
+    it('drops what overlapping writers leave, unless a version tells which was last', async () => {
+      const table = new Table()
+      const products = collectionOf(open(where()), table)
+      table.hold()
+      const writes = [products.put(1, row(1, 10)), products.put(1, row(1, 20))]
+      await until('both have written', () => table.waiting === 2)
+      table.letGo()
+      expect((await Promise.all(writes)).map(({ cache }) => cache)).toEqual(['dropped', 'dropped'])
+      expect(await products.lookup(1)).toMatchObject({ value: { price: 20 }, source: 'loader' })
+
+      const versioned = open({ ...where(), namespace: 'versioned' }).collection('products', {
+        ttl: '1h',
+        load: table.find,
+        write: (id, product) => table.save(id, product),
+        version: ({ version }) => version
+      })
+      table.hold()
+      const more = [versioned.put(1, row(1, 30)), versioned.put(1, row(1, 40))]
+      await until('both have written', () => table.waiting === 2)
+      table.letGo()
+      await Promise.all(more)
+      expect((await versioned.get(1))?.price).toBe(40)
+    })
+
+    it('writes many, and tells which failed', async () => {
+      const table = new Table()
+      const cache = open(where())
+      const products = cache.collection('products', {
+        ttl: '1h',
+        load: table.find,
+        write: writeThrough(async (id: number, product: Row) => {
+          if (id === 2) throw new Error('no such product')
+          return table.save(id, product)
+        })
+      })
+      expect(
+        (
+          await products.putMany([
+            [1, row(1, 10)],
+            [3, row(3, 30)]
+          ])
+        ).get(3)
+      ).toMatchObject({ value: { price: 30 } })
+      const error: unknown = await products
+        .putMany([
+          [1, row(1, 11)],
+          [2, row(2, 20)]
+        ])
+        .catch((caught: unknown) => caught)
+      expect(error).toBeInstanceOf(WritesFailedError)
+      expect([...(error as WritesFailedError).failures.keys()]).toEqual([2])
+      expect(await products.getMany([1, 2, 3])).toEqual(
+        new Map([
+          [1, { id: 1, price: 11, version: 2 }],
+          [3, { id: 3, price: 30, version: 1 }]
+        ])
+      )
+    })
+
+    it('covers a change of several entries, of several collections, in a transaction of the user’s own', async () => {
+      const table = new Table()
+      const cache = open(where())
+      const products = collectionOf(cache, table)
+      let total = 0
+      const totals = cache.collection('totals', {
+        ttl: '1h',
+        load: async (name: string) => (name === 'all' ? total : undefined)
+      })
+      await products.getMany([1, 2])
+      expect(await totals.get('all')).toBe(0)
+      const refs = [products.key(1), products.key(2), totals.key('all')] as const
+      const { value, cache: outcome } = await cache.write(refs, async ({ publish }) => {
+        const saved = await table.save(1, { price: 10 })
+        await table.save(2, { price: 20 })
+        total = 30
+        publish(refs[0], saved)
+        return 'committed'
+      })
+      expect([value, outcome]).toEqual(['committed', 'dropped'])
+      const before = table.reads
+      expect((await products.get(1))?.price).toBe(10)
+      expect(table.reads).toBe(before)
+      expect((await products.get(2))?.price).toBe(20)
+      expect(await totals.get('all')).toBe(30)
+
+      const boom = new Error('rolled back')
+      await expect(cache.write(refs, () => Promise.reject(boom))).rejects.toBe(boom)
+      expect(await products.getMany([1, 2])).toHaveProperty('size', 2)
+    })
+
+    it('keeps the guard of a write that is over its deadline for as long as it goes on', async () => {
+      const table = new Table()
+      const cache = open({ ...where(), writeLease: '1s' })
+      const products = cache.collection('products', {
+        ttl: '1h',
+        load: table.find,
+        writeTimeout: 60,
+        write: (id, product) => table.save(id, product)
+      })
+      table.hold()
+      await expect(products.put(1, row(1, 10))).rejects.toThrow(WriteTimeoutError)
+      await sleep(1_500)
+      expect((await products.lookup(1)).ttlMs).toBe(0) // not stored: the write may still be undone, or not
+      table.letGo()
+      await until('readers may store again', async () => (await products.lookup(1)).ttlMs > 0)
+      expect(await products.get(1)).toMatchObject({ price: 10 })
+    })
+
+    it('caches nothing of a row that fits no cache, and writes it all the same', async () => {
+      const cache = open(where())
+      const things = cache.collection('things', {
+        ttl: '1h',
+        load: (id: number): { id: number; big: string } => ({ id, big: '' }),
+        write: async (id, input) => ({ ...input, id })
+      })
+      expect(await things.put(1, { id: 1, big: 'x'.repeat(10_000_000) })).toMatchObject({ cache: 'dropped' })
+      expect(await things.get(1)).toEqual({ id: 1, big: '' })
+    })
+
+    it('says what a collection was not given', async () => {
+      const things = open(where()).collection('things', { ttl: '1h', load: (id: number) => id })
+      await expect(things.put(1, 2)).rejects.toThrow(NotWritableError)
+      await expect(things.delete(1)).rejects.toThrow(/"remove"/)
+    })
+
+    it('reports writes as events and counts', async () => {
+      const table = new Table()
+      const cache = open(where())
+      const seen: unknown[] = []
+      cache.on('written', ({ key, outcome }) => seen.push([key, outcome]))
+      cache.on('writeFailed', ({ key, error }) => seen.push([key, (error as Error).message]))
+      const products = collectionOf(cache, table)
+      await products.put(1, row(1, 10))
+      table.failing = new Error('no')
+      await products.put(1, row(1, 10)).catch(() => undefined)
+      expect(seen).toEqual([
+        ['shop:products:1', 'published'],
+        ['shop:products:1', 'no']
+      ])
+      expect(cache.stats().total).toMatchObject({ writes: 2, writeFailures: 1 })
+    })
+  })
+}
+
+describe('a write while Redis is away', () => {
+  const away = async (
+    whenRedisAway?: 'refuse' | 'remember',
+    limits: Partial<CacheOptions<'optional'>> = {}
+  ) => {
+    const private_ = await startRedisServer()
+    const table = new Table()
+    const cache = open({ redis: private_.url, commandTimeout: 150, ...limits })
+    const products = cache.collection('products', {
+      ttl: '1h',
+      failedTtl: 0,
+      load: table.find,
+      write: (id, product) => table.save(id, product),
+      whenRedisAway
+    })
+    await products.put(1, row(1, 10))
+    const other = createCache({ redis: private_.url, namespace: 'shop', commandTimeout: 150 })
+    const elsewhere = other.collection('products', { ttl: '1h', load: table.find })
+    expect((await elsewhere.get(1))?.price).toBe(10)
+    const end = async (): Promise<void> => {
+      await Promise.all([cache.close({ timeout: 100 }), other.close({ timeout: 100 })])
+      await private_.stop()
+    }
+    return { server: private_, table, cache, products, elsewhere, end }
+  }
+
+  it('is refused before the source is changed', async () => {
+    const { server: redis, table, products, end } = await away()
+    redis.pause()
+    await expect(products.put(1, row(1, 20))).rejects.toThrow(RedisUnavailableError)
+    expect(table.rows.get(1)?.price).toBe(10)
+    redis.resume()
+    await end()
+  })
+
+  it('is made and remembered, if so wished; Redis is told first thing when it is back (#29)', async () => {
+    const { server: redis, table, cache, products, elsewhere, end } = await away('remember')
+    redis.pause()
+    expect(await products.put(1, row(1, 20))).toEqual({
+      value: { id: 1, price: 20, version: 2 },
+      cache: 'pending'
+    })
+    expect(table.rows.get(1)?.price).toBe(20)
+    expect(cache.stats().pendingInvalidations).toBe(1)
+    expect((await products.get(1))?.price).toBe(20)
+    expect(await products.invalidate(2)).toBe('pending')
+    redis.resume()
+    await until('Redis has been told', () => cache.stats().pendingInvalidations === 0)
+    expect((await elsewhere.get(1))?.price).toBe(20)
+    expect((await products.get(1))?.price).toBe(20)
+    await end()
+  })
+
+  it('is never followed by a read of the old value in its own process, not even at the moment Redis is back', async () => {
+    const { server: redis, products, end } = await away('remember')
+    for (let price = 11; price < 16; price++) {
+      redis.pause()
+      await products.put(1, row(1, price))
+      redis.resume()
+      for (let round = 0; round < 50; round++) expect((await products.get(1))?.price).toBe(price)
+    }
+    await end()
+  })
+
+  it('is refused all the same when no more can be remembered', async () => {
+    const { server: redis, table, products, end } = await away('remember', { maxPendingInvalidations: 2 })
+    redis.pause()
+    await products.put(2, row(2, 1))
+    await products.put(3, row(3, 1))
+    await expect(products.put(4, row(4, 1))).rejects.toThrow(/2 wait for it already/)
+    expect(table.rows.has(4)).toBe(false)
+    redis.resume()
+    await end()
+  })
+
+  it('that loses Redis after the commit is done, and says that the cache has still to be told', async () => {
+    const { server: redis, table, cache, products, elsewhere, end } = await away()
+    table.hold()
+    const writing = products.put(1, row(1, 20))
+    await until('the row is changed', () => table.waiting === 1)
+    redis.pause()
+    table.letGo()
+    expect(await writing).toMatchObject({ cache: 'pending' })
+    redis.resume()
+    await until('Redis has been told', () => cache.stats().pendingInvalidations === 0)
+    expect((await elsewhere.get(1))?.price).toBe(20)
+    await end()
+  })
+})
