@@ -7,8 +7,10 @@ export interface Progress {
   readonly done: (title: string) => void
 }
 
-/** A terminal overwrites the line; a file or a pipe keeps every one of them. */
-const LINE_EVERY_MS = process.stdout.isTTY ? 100 : 5000
+/** Some terminals, those of CI among them, do not know how wide they are: nothing can be overwritten there. */
+const canOverwrite = process.stdout.isTTY && process.stdout.columns > 0
+/** A file or a pipe keeps every line. */
+const LINE_EVERY_MS = canOverwrite ? 100 : 5000
 
 /** Shows one piece of work while it runs: a spinner in a terminal, plain lines elsewhere. */
 export async function step<Result>(
@@ -37,7 +39,7 @@ export async function step<Result>(
       }
     ],
     // The demo itself decides what Ctrl-C does.
-    { registerSignalListeners: false }
+    { registerSignalListeners: false, fallbackRendererCondition: !canOverwrite }
   )
   await task.run()
   return results[0] as Result
