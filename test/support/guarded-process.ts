@@ -5,7 +5,7 @@ import { unrefStream } from './temporary-folder.js'
 /**
  * Starts a server that cannot outlive this process. A shell stands between: it holds one end of a pipe whose other end
  * only this process has, so the pipe ends when this process ends in whatever way (return, crash, Ctrl-C, `kill -9`), and
- * then the shell ends the server. The shell itself runs in a session of its own, out of reach of the terminal's Ctrl-C.
+ * then the shell ends the server. The shell itself runs in a process group of its own, out of reach of the terminal's Ctrl-C.
  *
  * $1 = signal that ends the server, $2 = tenths of a second it gets before SIGKILL, then the command.
  * File descriptor 3 carries the server's process id back; 4 is the pipe.

@@ -54,7 +54,7 @@ function tellSweeper(path: string): Promise<void> {
 }
 
 function startSweeper(): ChildProcess {
-  // A session of its own: Ctrl-C in the terminal must not reach it before its work begins.
+  // A process group of its own: Ctrl-C in the terminal must not reach it before its work begins.
   const child = spawn('sh', ['-c', SWEEPER], { stdio: ['pipe', 'ignore', 'ignore'], detached: true })
   child.on('error', () => {
     sweeper = undefined
