@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { Cluster as Cluster6, Redis as Redis6 } from 'ioredis'
 import { Redis as Redis5 } from 'ioredis5'
+import { Redis as Redis54 } from 'ioredis54'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createCache, type Cache, type RedisInput } from '../../src/index.js'
 import { startRedisServer, type RedisServer } from '../support/redis-server.js'
@@ -79,6 +80,7 @@ describe('a connection given as', () => {
     ['6, auto-pipelining', () => new Redis6({ ...options(), enableAutoPipelining: true })],
     ['6, lazy', () => new Redis6({ ...options(), lazyConnect: true })],
     ['5', () => new Redis5(options())],
+    ['5.4, the oldest that is supported', () => new Redis54(options())],
     [
       '5, auto-pipelining and a key prefix',
       () => new Redis5({ ...options(), enableAutoPipelining: true, keyPrefix: 'five:' })
