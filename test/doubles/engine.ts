@@ -29,7 +29,15 @@ export class TestProcess {
     const loads = new LoadRunner(new ConcurrencyLimit(100, 100), events, clock)
     const loading = new Loading({ store, codec, events, clock, loads, failures, judge, leaseMs: 2_000 })
     this.#options = options
-    this.#reader = new Reader({ store, events, failures, judge, loading, loads, isInvalidationPending: () => false })
+    this.#reader = new Reader({
+      store,
+      events,
+      failures,
+      judge,
+      loading,
+      loads,
+      isInvalidationPending: () => false
+    })
   }
 
   read(key: string, load: () => Promise<unknown>): Promise<Lookup> {

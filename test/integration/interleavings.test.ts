@@ -100,7 +100,9 @@ describe('an invalidation after the load began, in a process that has not heard 
 
   it('again and again: every caller still gets an answer, with one load at a time (#13)', async () => {
     const store = newStore()
-    const process = new TestProcess(hooked(store, { before: { fill: () => store.drop([KEY]) } }), { ttl: '1h' })
+    const process = new TestProcess(hooked(store, { before: { fill: () => store.drop([KEY]) } }), {
+      ttl: '1h'
+    })
     const loader = new CountingLoader(async (run) => (await sleep(2), `v${run}`))
     const answers: unknown[] = []
     for (let caller = 0; caller < 200; caller++) {
