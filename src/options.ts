@@ -51,7 +51,7 @@ export interface CollectionOptions<Id extends CacheId, Value, T extends Tenancy 
     | ((
         ids: readonly Id[],
         context: LoadContext
-      ) => Awaitable<ReadonlyMap<Id, Value> | readonly (Value | undefined)[]>)
+      ) => Awaitable<ReadonlyMap<Id, NoInfer<Value>> | readonly (NoInfer<Value> | undefined)[]>)
     | undefined
   /**
    * Makes `put` possible. `writeThrough(async (id: Id, value: Value, context) => savedRow)`, or the function alone, whose
