@@ -1,0 +1,124 @@
+import { execFile } from 'node:child_process'
+import { copyFile, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { Redis } from 'ioredis'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { startRedisServer, type RedisServer } from '../support/redis-server.js'
+import { createTemporaryFolder, type TemporaryFolder } from '../support/temporary-folder.js'
+import { documentationPages, modulesOf, modulesOfPage } from './pages.js'
+
+const run = promisify(execFile)
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const modules = documentationPages(root).flatMap((page) => modulesOfPage(root, page))
+const fileOf = (name: string): string => name.replaceAll(/[^A-Za-z0-9-]/g, '_')
+
+/** As a stranger's project has it: strict, and Corral by its published name. */
+const TSCONFIG = {
+  compilerOptions: {
+    target: 'es2023',
+    lib: ['es2023'],
+    module: 'nodenext',
+    types: ['node'],
+    strict: true,
+    noUncheckedIndexedAccess: true,
+    sourceMap: true
+  },
+  include: ['*.ts']
+}
+
+let folder: TemporaryFolder
+let server: RedisServer
+
+beforeAll(async () => {
+  ;[folder, server] = await Promise.all([createTemporaryFolder('examples'), startRedisServer()])
+  await symlink(join(root, 'node_modules'), join(folder.path, 'node_modules'))
+  await writeFile(join(folder.path, 'package.json'), '{ "type": "module" }')
+  await writeFile(join(folder.path, 'tsconfig.json'), JSON.stringify(TSCONFIG))
+  for (const file of ['world.ts', 'assertions.ts']) {
+    await copyFile(new URL(file, import.meta.url), join(folder.path, file))
+  }
+  for (const { name, source } of modules) {
+    await writeFile(join(folder.path, `${fileOf(name)}.ts`), source)
+  }
+})
+afterAll(async () => {
+  await Promise.all([folder.remove(), server.stop()])
+})
+
+/** What a program printed, when it fails: the error of `execFile` does not say. */
+async function execute(program: string, args: readonly string[]): Promise<string> {
+  try {
+    const { stdout } = await run(program, args, {
+      cwd: folder.path,
+      env: { ...process.env, REDIS_URL: server.url },
+      timeout: 25_000
+    })
+    return stdout
+  } catch (error) {
+    const { stdout, stderr } = error as { stdout: string; stderr: string }
+    throw new Error(`${stdout}\n${stderr}`.trim(), { cause: error })
+  }
+}
+
+describe('the examples in the documentation', () => {
+  it('are there', () => {
+    expect(modules.length).toBeGreaterThan(0)
+  })
+
+  it('compile, strictly, against the published package', async () => {
+    await execute(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', '.'])
+  })
+
+  for (const { name } of modules.filter((one) => one.run)) {
+    it(`do what they say: ${name}`, async () => {
+      const admin = new Redis(server.url)
+      await admin.flushall()
+      admin.disconnect()
+      await execute(process.execPath, ['--enable-source-maps', `${fileOf(name)}.js`])
+    })
+  }
+})
+
+describe('a page', () => {
+  const page = (...lines: string[]): string => ['# Title', '', ...lines].join('\n')
+
+  it('is one module that keeps the lines of the page', () => {
+    const [module, ...others] = modulesOf(
+      'page.md',
+      page(
+        '```ts',
+        "import { a } from 'a'",
+        'a() // => 1',
+        '```',
+        'Text.',
+        '```ts',
+        "import { a } from 'a'",
+        'a()',
+        '```'
+      )
+    )
+    expect(others).toEqual([])
+    const lines = module!.source.split('\n')
+    expect(lines[0]).toContain("import { a } from 'a'; ")
+    expect([lines[4], lines[9]]).toEqual([';holds(a(), 1, "page.md:5") // => 1', 'a()'])
+  })
+
+  it('may have blocks that stand alone, and must say why one is not run', () => {
+    const modules = modulesOf(
+      'page.md',
+      page('```ts alone', 'a', '```', '```ts no-run needs a Cluster', 'b', '```')
+    )
+    expect(modules.map(({ name, run }) => [name, run])).toEqual([
+      ['page.md:4', true],
+      ['page.md:7', false]
+    ])
+    expect(() => modulesOf('page.md', page('```ts no-run', 'b', '```'))).toThrow('page.md:4')
+  })
+
+  it('cannot claim something of nothing, nor be left open', () => {
+    expect(() => modulesOf('page.md', page('```ts', '// => 1', '```'))).toThrow('page.md:4: nothing ends')
+    expect(() => modulesOf('page.md', page('```ts', 'a'))).toThrow('page.md:4: the example has no end')
+  })
+})
