@@ -42,8 +42,12 @@ export interface AdHocReads {
     load: (context: LoadContext) => Awaitable<Value | undefined>,
     options: GetOrLoadOptions
   ): Promise<Value | undefined>
-  /** Declares wrong what `getOrLoad` stored under `key`. Rejects when Redis did not confirm it. */
-  invalidate(key: CacheId): Promise<void>
+  /** What is cached under `key` by `getOrLoad` or `set`; undefined when there is nothing. Never loads. */
+  get(key: CacheId): Promise<unknown>
+  /** Into the cache, for `getOrLoad` and `get` to find. Rejects for a value that cannot be cached. */
+  set(key: CacheId, value: unknown, options: EntryOptions): Promise<boolean>
+  /** Declares wrong what is cached under `key`. Rejects when Redis did not confirm it. */
+  delete(key: CacheId): Promise<void>
 }
 
 /** What `cache.write` hands to the user's change. */
@@ -94,6 +98,10 @@ export interface CacheControl<T extends Tenancy> {
 
 export type Cache<T extends Tenancy = 'optional'> = CacheControl<T> &
   (T extends 'required' ? unknown : AdHocReads)
+
+/** For calls that load nothing: how long an entry lives was said when it was stored. */
+const PEEKING: EntryOptions = { ttl: 1 }
+const nothing = (): undefined => undefined
 
 const AD_HOC_WRITING = resolveWritePolicy({})
 
@@ -176,14 +184,24 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     return { value: changed.result, cache: changed.outcome }
   }
 
-  async invalidate(key: CacheId): Promise<void> {
-    return this.#invalidate(undefined, key)
+  get(key: CacheId): Promise<unknown> {
+    return this.#get(undefined, key)
+  }
+
+  set(key: CacheId, value: unknown, options: EntryOptions): Promise<boolean> {
+    return this.#set(undefined, key, value, options)
+  }
+
+  delete(key: CacheId): Promise<void> {
+    return this.#delete(undefined, key)
   }
 
   tenant(tenant: TenantId): AdHocReads {
     return {
       getOrLoad: (key, load, options) => this.#getOrLoad(tenant, key, load, options),
-      invalidate: (key) => this.#invalidate(tenant, key)
+      get: (key) => this.#get(tenant, key),
+      set: (key, value, options) => this.#set(tenant, key, value, options),
+      delete: (key) => this.#delete(tenant, key)
     }
   }
 
@@ -215,9 +233,22 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     return lookup.value as Value | undefined
   }
 
-  async #invalidate(tenant: TenantId | undefined, key: CacheId): Promise<void> {
-    const request = this.#adHocRequest(tenant, key, () => undefined, { ttl: 1 })
-    await this.#parts.writer.invalidate([request], 'refuse')
+  async #get(tenant: TenantId | undefined, key: CacheId): Promise<unknown> {
+    return (await this.#parts.reader.peek(this.#adHocRequest(tenant, key, nothing, PEEKING)))?.value
+  }
+
+  async #set(
+    tenant: TenantId | undefined,
+    key: CacheId,
+    value: unknown,
+    options: EntryOptions
+  ): Promise<boolean> {
+    checkEntryOptions(options)
+    return this.#parts.writer.set(this.#adHocRequest(tenant, key, nothing, options), value)
+  }
+
+  async #delete(tenant: TenantId | undefined, key: CacheId): Promise<void> {
+    await this.#parts.writer.invalidate([this.#adHocRequest(tenant, key, nothing, PEEKING)], 'refuse')
   }
 
   #adHocRequest(

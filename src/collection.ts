@@ -30,6 +30,13 @@ export interface CollectionReads<Id extends CacheId, Value> {
    * left out of the map; the order is that of `ids`. Rejects when any load fails.
    */
   getMany(ids: Iterable<Id>, options?: ReadOptions): Promise<Map<Id, Value>>
+  /** What is cached now, fresh or within `stale`; undefined when there is nothing. Never loads. */
+  peek(id: Id): Promise<Value | undefined>
+  /**
+   * Into the cache only: priming, with no writer needed. Loads in progress no longer count. False while a `put`, `delete`
+   * or `cache.write` of the entry is under way, whose row will be newer. Rejects for a value that cannot be cached.
+   */
+  set(id: Id, value: Value): Promise<boolean>
   /** Loads now, whatever is cached, and stores it. What is cached is served to others meanwhile. */
   refresh(id: Id, options?: ReadOptions): Promise<Value | undefined>
   /**
@@ -145,6 +152,14 @@ export class CollectionView<Id extends CacheId, Value>
   async refresh(id: Id, options?: ReadOptions): Promise<Value | undefined> {
     const lookup = await abortable(this.#context.reader.refresh(this.#request(id)), options?.signal)
     return lookup.value as Value | undefined
+  }
+
+  async peek(id: Id): Promise<Value | undefined> {
+    return (await this.#context.reader.peek(this.#request(id)))?.value as Value | undefined
+  }
+
+  async set(id: Id, value: Value): Promise<boolean> {
+    return this.#context.writer.set(this.#request(id), value)
   }
 
   async invalidate(id: Id): Promise<InvalidationOutcome> {

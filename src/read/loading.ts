@@ -255,10 +255,15 @@ export class Loading {
   }
 
   async #leaveUnstored(flight: Flight, request: ReadRequest, token: Token, packed: Packed): Promise<Landing> {
-    if (packed.tooLarge) {
+    if (packed.tooLarge !== undefined) {
       this.#reportRejected(request, 'too-large')
-      const report = { name: 'ValueTooLargeError', message: 'The value is larger than "maxValueBytes".' }
-      await this.#settleLease(request.key, token, 'uncacheable', report, UNCACHEABLE_LIFE_MS)
+      await this.#settleLease(
+        request.key,
+        token,
+        'uncacheable',
+        reportOf(packed.tooLarge),
+        UNCACHEABLE_LIFE_MS
+      )
     } else {
       await this.#settleLease(request.key, token, 'release')
     }

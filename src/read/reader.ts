@@ -98,6 +98,16 @@ export class Reader {
     return many.all()
   }
 
+  /** What is cached now and may be served; undefined when there is nothing, or Redis is away. Never loads. */
+  async peek(request: ReadRequest): Promise<Lookup | undefined> {
+    this.#assertOpen()
+    const { judge, isInvalidationPending } = this.#parts
+    if (isInvalidationPending(request.key)) return undefined
+    const [fetched] = (await this.#lookMany([request])) ?? []
+    const verdict = fetched && (await judge.judge(fetched, request))
+    return verdict?.act === 'serve' ? this.#served(verdict.lookup, undefined, request) : undefined
+  }
+
   /** Loads now, whatever is cached and whoever is loading. */
   async refresh(request: ReadRequest): Promise<Lookup> {
     this.#assertOpen()

@@ -27,6 +27,8 @@ export interface EntryStore {
   guard(key: string, token: Token, lifeMs: number, renewal: boolean): Promise<boolean>
   /** A writer is done. Stores its row if it is known to be the latest, else leaves nothing; true when stored. */
   publish(key: string, token: Token, written: Publication): Promise<boolean>
+  /** Stores a value that the caller brings; every lease is void. False while writers are at work. */
+  set(key: string, frame: Buffer, lifeMs: number): Promise<boolean>
   /** Removes the entries, whatever their state; answers how many there were. */
   drop(keys: readonly string[]): Promise<number>
   listen(key: string): Wake

@@ -134,6 +134,14 @@ export class LocalStore implements EntryStore {
     return false
   }
 
+  async set(key: string, frame: Buffer, lifeMs: number): Promise<boolean> {
+    const bytes = this.#entries.get(key)
+    const header = bytes && readHeader(bytes)
+    if (header === 'foreign' || header?.state === 'guard') return false
+    this.#put(key, storedAt(frame, this.nowMs()), lifeMs)
+    return true
+  }
+
   async drop(keys: readonly string[]): Promise<number> {
     return keys.filter((key) => this.#delete(key)).length
   }

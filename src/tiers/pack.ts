@@ -8,7 +8,8 @@ import type { Awaitable } from '../ports.js'
 export interface Packed {
   /** Undefined for what must not be stored: larger than `maxValueBytes`, or a not-found that is not to be remembered. */
   readonly frame: Buffer | undefined
-  readonly tooLarge: boolean
+  /** Why it must not be stored, when it is larger than `maxValueBytes`. */
+  readonly tooLarge: ValueTooLargeError | undefined
   readonly freshMs: number
   /** How long the store keeps the entry: as long as anyone may serve it. */
   readonly lifeMs: number
@@ -30,22 +31,22 @@ export async function pack(
 ): Promise<Packed> {
   const notFound = value === undefined
   const freshMs = jittered(notFound ? policy.notFoundMs : policy.ttlMs, policy.jitter, draw)
-  if (notFound && policy.notFoundMs === 0) return unstored(undefined, false)
+  if (notFound && policy.notFoundMs === 0) return unstored(undefined)
   try {
     const { flags, bytes } = notFound ? NOT_FOUND : await codec.encode(value)
     const lifeMs = freshMs + policy.staleIfErrorMs
     const frame = valueFrame(key, { token: newToken(), freshMs, loadMs, flags, notFound, payload: bytes })
     const copy = notFound ? (): unknown => undefined : copies(codec, flags, bytes)
-    return { frame, tooLarge: false, freshMs, lifeMs, copy }
+    return { frame, tooLarge: undefined, freshMs, lifeMs, copy }
   } catch (error) {
-    if (error instanceof ValueTooLargeError) return unstored(value, true)
+    if (error instanceof ValueTooLargeError) return unstored(value, error)
     throw error
   }
 }
 
 const NOT_FOUND = { flags: 0, bytes: Buffer.alloc(0) }
 
-function unstored(value: unknown, tooLarge: boolean): Packed {
+function unstored(value: unknown, tooLarge?: ValueTooLargeError): Packed {
   return { frame: undefined, tooLarge, freshMs: 0, lifeMs: 0, copy: () => value }
 }
 

@@ -93,6 +93,10 @@ export class RedisStore implements EntryStore {
     return (await this.#run('publish a write', 'publish-entry', key, args)) === 1
   }
 
+  async set(key: string, frame: Buffer, lifeMs: number): Promise<boolean> {
+    return (await this.#run('store a value', 'set-entry', key, [frame, lifeMs])) === 1
+  }
+
   drop(keys: readonly string[]): Promise<number> {
     return this.#link.call('drop entries', (client) => unlink(client, keys))
   }

@@ -111,6 +111,23 @@ export class Writer {
     }
   }
 
+  /**
+   * Stores what the caller brings, and changes no source. False while a write of the entry is under way. Rejects for
+   * a value that cannot be cached, and when Redis did not confirm.
+   */
+  async set(request: ReadRequest, value: unknown): Promise<boolean> {
+    if (this.#closed) throw new ClosedError()
+    const { store, codec, clock, forget, pending } = this.#parts
+    const { key, source } = request
+    const packed = await pack(key, value, 0, source.policy, codec, clock.random())
+    if (packed.tooLarge !== undefined) throw packed.tooLarge
+    if (packed.frame === undefined || pending.has(key)) return false
+    forget([key])
+    const stored = await store.set(key, packed.frame, packed.lifeMs)
+    forget([key])
+    return stored
+  }
+
   /** Refuses new writes. */
   close(): void {
     this.#closed = true

@@ -266,6 +266,18 @@ export function entryStoreContract(name: string, open: () => Promise<OpenedForTe
       })
     })
 
+    it('stores what it is given, and voids every lease', async () => {
+      const loader = newToken()
+      await take(loader)
+      expect(await store.set(KEY, frame('given'), LIFE_MS)).toBe(true)
+      expect(await payload()).toBe('given')
+      expect(await store.fill(KEY, loader, frame('older'), LIFE_MS)).toBe(false)
+      const writer = newToken()
+      await store.guard(KEY, writer, LEASE_MS, false)
+      expect(await store.set(KEY, frame('given'), LIFE_MS)).toBe(false)
+      expect(await read()).toEqual({ state: 'hold' })
+    })
+
     describe('for writers', () => {
       const publication = (text: string | undefined, more: Partial<Publication> = {}): Publication => ({
         frame: text === undefined ? undefined : frame(text),

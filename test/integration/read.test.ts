@@ -609,9 +609,38 @@ for (const kind of ['Redis', 'one process'] as const) {
         'acme home'
       )
       expect(await get()).toBe('home 1')
-      await cache.invalidate('homepage')
+      expect(await cache.get('homepage')).toBe('home 1')
+      await cache.delete('homepage')
+      expect(await cache.get('homepage')).toBeUndefined()
       expect(await get()).toBe('home 2')
       expect(await cache.tenant('acme').getOrLoad('homepage', () => 'other', { ttl: '1h' })).toBe('acme home')
+    })
+
+    it('shows what is cached without loading, and takes what it is given', async () => {
+      const loader = new CountingLoader((run) => `v${run}`)
+      const cache = open(where())
+      const products = cache.collection('products', { ttl: '1h', load: loader.load })
+      expect(await products.peek(1)).toBeUndefined()
+      expect(await products.set(1, 'primed')).toBe(true)
+      expect([await products.peek(1), await products.get(1)]).toEqual(['primed', 'primed'])
+      expect(await products.tenant('t').peek(1)).toBeUndefined()
+      expect(loader.runs).toBe(0)
+
+      loader.hold()
+      const early = products.get(2)
+      await until('the load runs', () => loader.running === 1)
+      await products.set(2, 'newer than what the load read')
+      loader.letGo()
+      expect(await early).toBe('v1')
+      expect(await products.get(2)).toBe('newer than what the load read')
+      expect(loader.runs).toBe(1)
+
+      expect(await cache.set('page', { n: 1 }, { ttl: '1h' })).toBe(true)
+      expect(await cache.getOrLoad('page', () => ({ n: 2 }), { ttl: '1h' })).toEqual({ n: 1 })
+      await expect(products.set(1, (() => 1) as never)).rejects.toThrow(UncacheableValueError)
+      await expect(cache.set('big', 'x'.repeat(10_000_000), { ttl: 1 })).rejects.toMatchObject({
+        code: 'VALUE_TOO_LARGE'
+      })
     })
 
     describe('closing', () => {
