@@ -55,8 +55,35 @@ interface Body {
 }
 
 async function get(path: string, headers: Record<string, string> = {}, instance = 0): Promise<Answer> {
-  const response = await fetch(`${apis[instance]?.url}${path}`, { headers })
+  return ask(path, { headers }, instance)
+}
+
+async function put(path: string, body: unknown, headers: Record<string, string> = {}, instance = 0) {
+  const json = { 'Content-Type': 'application/json', ...headers }
+  return ask(path, { method: 'PUT', headers: json, body: JSON.stringify(body) }, instance)
+}
+
+async function remove(path: string, headers: Record<string, string> = {}, instance = 0): Promise<Answer> {
+  return ask(path, { method: 'DELETE', headers }, instance)
+}
+
+async function ask(path: string, init: RequestInit, instance = 0): Promise<Answer> {
+  const response = await fetch(`${apis[instance]?.url}${path}`, init)
   return { status: response.status, headers: response.headers, body: (await response.json()) as Body }
+}
+
+interface OfferRow {
+  readonly priceCents: number
+  readonly stock: number
+  readonly version: number
+}
+
+async function inDatabase(id: number, shop = 'main'): Promise<OfferRow | undefined> {
+  const { rows } = await database.query<OfferRow>(
+    'select price_cents as "priceCents", stock, version from movie_store.offers where product_id = $1 and shop_id = $2',
+    [id, shop]
+  )
+  return rows[0]
 }
 
 describe('GET /api/products/:id', () => {
@@ -192,6 +219,171 @@ describe('a tenant', () => {
   )
 })
 
+describe('PUT /api/products/:id', () => {
+  it('saves the row, answers with it, and the next read in another process is from the cache', async () => {
+    const before = (await get('/api/products/43')).body.data as OfferRow
+    const { status, body } = await put('/api/products/43', { priceCents: 1234, stock: 7 })
+    expect(status).toBe(200)
+    expect(body).toEqual({
+      cache: 'published',
+      data: { ...before, priceCents: 1234, stock: 7, version: expect.any(Number) }
+    })
+    expect(await inDatabase(43)).toEqual({
+      priceCents: 1234,
+      stock: 7,
+      version: (body.data as OfferRow).version
+    })
+    expect((await get('/api/products/43', {}, 1)).body).toEqual({ source: 'cache', data: body.data })
+  })
+
+  it('is seen by the next reader of every process, however writers and readers race', async () => {
+    for (let round = 1; round <= 40; round++) {
+      const readers = [0, 1].map((instance) => get('/api/products/44', {}, instance))
+      await Promise.all([
+        put('/api/products/44', { priceCents: 1000 + round, stock: 1 }, {}, 0),
+        put('/api/products/44', { priceCents: 2000 + round, stock: 1 }, {}, 1)
+      ])
+      const row = await inDatabase(44)
+      const seen = await Promise.all([0, 1].map((instance) => get('/api/products/44', {}, instance)))
+      for (const { body } of seen) expect(body.data).toMatchObject({ ...row })
+      await Promise.all(readers)
+    }
+  })
+
+  it('changes the home page, which shows prices', async () => {
+    const [best] = ((await get('/api/homepage')).body.data as { bestRated: { id: number }[] }).bestRated
+    await put(`/api/products/${best?.id}`, { priceCents: 4321, stock: 5 })
+    const page = await get('/api/homepage', {}, 1)
+    expect(page.body.source).toBe('database')
+    expect((page.body.data as { bestRated: unknown[] }).bestRated[0]).toMatchObject({
+      id: best?.id,
+      priceCents: 4321
+    })
+  })
+
+  it('is about the row of the tenant alone', async () => {
+    const main = await get('/api/products/45')
+    await get('/api/products/45', { 'X-Tenant': 'acme' })
+    const saved = await put('/api/products/45', { priceCents: 77, stock: 0 }, { 'X-Tenant': 'acme' })
+    expect(saved.body).toMatchObject({ cache: 'published', data: { priceCents: 77, stock: 0 } })
+    expect(await get('/api/products/45', {}, 1)).toMatchObject({
+      body: { source: 'cache', data: main.body.data }
+    })
+    expect((await get('/api/products/45', { 'X-Tenant': 'acme' }, 1)).body).toEqual({
+      source: 'cache',
+      data: saved.body.data
+    })
+    expect(await inDatabase(45)).toMatchObject({ priceCents: (main.body.data as OfferRow).priceCents })
+    expect(
+      await put('/api/products/45', { priceCents: 1, stock: 1 }, { 'X-Tenant': 'nobody' })
+    ).toMatchObject({
+      status: 404,
+      body: { error: 'There is no tenant "nobody".' }
+    })
+  })
+
+  it('with the version it was edited from answers 409 when the row has moved on, and changes nothing', async () => {
+    const { version } = (await get('/api/products/46')).body.data as OfferRow
+    const first = await put('/api/products/46', { priceCents: 500, stock: 1, version })
+    expect(first.status).toBe(200)
+    const second = await put('/api/products/46', { priceCents: 600, stock: 2, version }, {}, 1)
+    expect(second).toMatchObject({
+      status: 409,
+      body: { error: `Product 46 is not at version ${version} any more: read it again.` }
+    })
+    expect((await get('/api/products/46')).body.data).toEqual(first.body.data)
+    const again = (first.body.data as OfferRow).version
+    expect((await put('/api/products/46', { priceCents: 600, stock: 2, version: again })).status).toBe(200)
+  })
+
+  it('lets one of many editors of the same version through', async () => {
+    const { version } = (await get('/api/products/47')).body.data as OfferRow
+    const answers = await Promise.all(
+      Array.from({ length: 10 }, (_, index) =>
+        put('/api/products/47', { priceCents: 100 + index, stock: 1, version }, {}, index % 2)
+      )
+    )
+    const statuses = answers.map(({ status }) => status)
+    expect(statuses.sort((a, b) => a - b)).toEqual([200, ...Array.from({ length: 9 }, () => 409)])
+    const saved = answers.find(({ status }) => status === 200)?.body.data
+    expect((await get('/api/products/47', {}, 1)).body.data).toEqual(saved)
+  })
+
+  it('answers 404 for a film that is not there, however it is asked', async () => {
+    for (const more of [{}, { version: 1 }]) {
+      expect(await put('/api/products/9999', { priceCents: 1, stock: 1, ...more })).toMatchObject({
+        status: 404,
+        body: { error: 'There is no product 9999.' }
+      })
+    }
+  })
+
+  it.each<[string, unknown, string]>([
+    ['no object', 42, 'Send a JSON object'],
+    ['a list', [], 'Send a JSON object'],
+    ['null', null, 'Send a JSON object'],
+    ['nothing in it', {}, '"priceCents" must be a whole number from 1 to 2147483647.'],
+    ['a price of 0', { priceCents: 0, stock: 1 }, '"priceCents"'],
+    ['a price that is text', { priceCents: '5', stock: 1 }, '"priceCents"'],
+    ['half a cent', { priceCents: 1.5, stock: 1 }, '"priceCents"'],
+    ['a price too large for the column', { priceCents: 2_147_483_648, stock: 1 }, '"priceCents"'],
+    ['a stock below 0', { priceCents: 1, stock: -1 }, '"stock" must be a whole number from 0'],
+    ['no stock', { priceCents: 1 }, '"stock"'],
+    ['a version that is none', { priceCents: 1, stock: 1, version: null }, '"version"'],
+    ['a field that cannot be changed', { priceCents: 1, stock: 1, title: 'Mine' }, '"title" is not']
+  ])('answers 400 for %s', async (_, body, error) => {
+    const answer = await put('/api/products/42', body)
+    expect([answer.status, answer.body.error]).toEqual([400, expect.stringContaining(error)])
+  })
+
+  it('answers 400 for what is no JSON, no body and a bad id; 415 for another type; 413 for too much', async () => {
+    const raw = (body: string | undefined, type?: string): Promise<Answer> =>
+      ask('/api/products/42', {
+        method: 'PUT',
+        headers: type === undefined ? {} : { 'Content-Type': type },
+        ...(body === undefined ? {} : { body })
+      })
+    expect((await raw('{"priceCents":', 'application/json')).status).toBe(400)
+    expect((await raw(undefined, 'application/json')).status).toBe(400)
+    expect((await raw(undefined)).status).toBe(415)
+    expect((await raw('priceCents=1', 'application/x-www-form-urlencoded')).status).toBe(415)
+    expect((await raw('{"priceCents":1,"stock":1}', 'text/plain')).status).toBe(415)
+    expect((await raw('{"priceCents":1,"stock":1}', 'application/json; charset=latin1')).status).toBe(415)
+    const long = `{"priceCents":1,"stock":1${' '.repeat(20_000)}}`
+    expect((await raw(long, 'application/json')).status).toBe(413)
+    expect((await put('/api/products/0', { priceCents: 1, stock: 1 })).status).toBe(400)
+    expect((await raw('{"priceCents":1,"stock":1,"__proto__":{}}', 'application/json')).status).toBe(400)
+  })
+})
+
+describe('DELETE /api/products/:id', () => {
+  it('takes the film out of the shop, is remembered by the cache, and a PUT brings it back as new', async () => {
+    const { version } = (await get('/api/products/48')).body.data as OfferRow
+    expect(await remove('/api/products/48')).toMatchObject({ status: 200, body: { cache: 'published' } })
+    expect(await inDatabase(48)).toBeUndefined()
+    const before = await queries('products')
+    expect((await get('/api/products/48', {}, 1)).status).toBe(404)
+    expect(await queries('products')).toBe(before)
+    expect((await get('/api/products/48', { 'X-Tenant': 'acme' })).status).toBe(200)
+
+    expect((await put('/api/products/48', { priceCents: 5, stock: 1, version })).status).toBe(409)
+    const back = await put('/api/products/48', { priceCents: 5, stock: 1 })
+    expect([back.status, back.body.cache]).toEqual([201, 'published'])
+    expect((back.body.data as OfferRow).version).toBeGreaterThan(version)
+    expect((await get('/api/products/48', {}, 1)).body).toEqual({ source: 'cache', data: back.body.data })
+  })
+
+  it('answers 404 for what is not there, the second time as well, and 400 for a bad id', async () => {
+    expect(await remove('/api/products/9999')).toMatchObject({
+      status: 404,
+      body: { error: 'There is no product 9999.' }
+    })
+    await remove('/api/products/49', { 'X-Tenant': 'acme' })
+    expect((await remove('/api/products/49', { 'X-Tenant': 'acme' })).status).toBe(404)
+    expect((await remove('/api/products/x')).status).toBe(400)
+  })
+})
+
 describe('the rest', () => {
   it('tells its health', async () => {
     expect(await get('/health')).toMatchObject({
@@ -226,6 +418,57 @@ describe('the rest', () => {
     await expect.poll(async () => (await get('/health')).body['redis'], { timeout: 10_000 }).toBe('ready')
   })
 
+  it('refuses changes while Redis is away, and makes them again when it is back', async () => {
+    const before = await inDatabase(50)
+    await redis.kill()
+    try {
+      const refused = [
+        await put('/api/products/50', { priceCents: 31, stock: 3 }),
+        await remove('/api/products/50', {}, 1)
+      ]
+      for (const { status, headers } of refused) {
+        expect([status, headers.get('retry-after')]).toEqual([503, '1'])
+      }
+      expect(await inDatabase(50)).toEqual(before)
+    } finally {
+      await redis.restart()
+    }
+    const again = async (): Promise<number> =>
+      (await put('/api/products/50', { priceCents: 31, stock: 3 })).status
+    await expect.poll(again, { timeout: 10_000 }).toBe(200)
+  })
+
+  it('says "pending" when Redis is lost after the change was made, and no reader gets the old row', async () => {
+    await get('/api/products/51')
+    // What the change waits for in the database while Redis goes away.
+    await database.query('begin')
+    await database.query(
+      'select 1 from movie_store.offers where product_id = 51 and shop_id = $1 for update',
+      ['main']
+    )
+    const change = put('/api/products/51', { priceCents: 41, stock: 4 })
+    await expect.poll(waitingForLocks, { interval: 5 }).toBe(1)
+    redis.pause()
+    await database.query('commit')
+    try {
+      expect(await change).toMatchObject({
+        status: 200,
+        body: { cache: 'pending', data: { priceCents: 41 } }
+      })
+      for (const instance of [0, 1]) {
+        expect((await get('/api/products/51', {}, instance)).body.data).toMatchObject({ priceCents: 41 })
+      }
+    } finally {
+      redis.resume()
+    }
+    for (const instance of [0, 1]) {
+      expect((await get('/api/products/51', {}, instance)).body.data).toMatchObject({ priceCents: 41 })
+      await expect
+        .poll(async () => (await get('/health', {}, instance)).body['redis'], { timeout: 10_000 })
+        .toBe('ready')
+    }
+  })
+
   it('fails the request under way when its connection to the database breaks, and goes on', async () => {
     await get('/api/homepage', { 'X-Tenant': 'acme' })
     await admin.flushall()
@@ -258,7 +501,12 @@ describe('the rest', () => {
 })
 
 /** A name that stands in one query alone; literals are replaced in the statistics, names are not. */
-const MARKS = { products: 'mpaa_rating', homepage: 'revenue_by_month', shops: 'movie_store.shops where' }
+const MARKS = { products: 'product.id = any', homepage: 'revenue_by_month', shops: 'movie_store.shops where' }
+
+async function waitingForLocks(): Promise<number> {
+  const waiting = "select pid from pg_stat_activity where wait_event_type = 'Lock'"
+  return (await database.query(waiting)).rowCount ?? 0
+}
 
 /** How often a query has reached PostgreSQL: what the cache is there to keep low. */
 async function queries(name: keyof typeof MARKS): Promise<number> {

@@ -1,17 +1,28 @@
-import { type Cache, createCache, type LoadContext } from 'corral'
-import { type Homepage, MAIN_SHOP, type MovieStore, type Product, type Shop } from './store/movie-store.js'
+import { type Cache, createCache, type LoadContext, type Written } from 'corral'
+import {
+  type Homepage,
+  MAIN_SHOP,
+  type MovieStore,
+  type Offer,
+  type Product,
+  type SavedOffer,
+  type Shop
+} from './store/movie-store.js'
 
 export interface Answer<Value> {
   readonly source: 'cache' | 'database'
   readonly data: Value | undefined
 }
 
-/** What the API reads, through the cache. A tenant is a shop; without one it is the main shop. */
+/** What the API reads and changes, through the cache. A tenant is a shop; without one it is the main shop. */
 export interface Catalogue {
   readonly cache: Cache
   product(id: number, tenant: string | undefined): Promise<Answer<Product>>
   products(ids: readonly number[], tenant: string | undefined): Promise<Map<number, Product>>
   homepage(tenant: string | undefined): Promise<Answer<Homepage>>
+  /** Throws what the store throws, and then nothing is cached of the product. */
+  saveOffer(id: number, offer: Offer, tenant: string | undefined): Promise<Written<SavedOffer>>
+  removeOffer(id: number, tenant: string | undefined): Promise<Written<undefined>>
   shop(id: string): Promise<Shop | undefined>
 }
 
@@ -24,7 +35,9 @@ export function createCatalogue(store: MovieStore, redisUrl: string, namespace =
     notFoundTtl: '30s',
     load: async (id: number, { tenant, signal }) =>
       (await store.findProducts(shopOf(tenant), [id], signal)).get(id),
-    loadMany: (ids, { tenant, signal }) => store.findProducts(shopOf(tenant), ids, signal)
+    loadMany: (ids, { tenant, signal }) => store.findProducts(shopOf(tenant), ids, signal),
+    remove: (id, { tenant, signal }) => store.removeOffer(shopOf(tenant), id, signal),
+    version: ({ version }) => version
   })
 
   const pages = cache.collection('pages', {
@@ -39,11 +52,36 @@ export function createCatalogue(store: MovieStore, redisUrl: string, namespace =
     load: (id: string, { signal }) => store.findShop(id, signal)
   })
 
+  /**
+   * The home page shows prices, and only films in stock, so an offer that changes makes it wrong. Its `ttl` would bound
+   * for how long, but a customer would see one price there and another on the film's own page: so it is dropped with
+   * every change. Nobody waits for the writer to build it anew; the first reader who wants it does, once for all. A shop
+   * that changes prices all day would leave it to the `ttl`.
+   */
+  const andHomepage = async <Saved>(
+    tenant: string | undefined,
+    change: () => Promise<Written<Saved>>
+  ): Promise<Written<Saved>> => {
+    const { value, cache: homepage } = await cache.write([forTenant(pages, tenant).key('home')], change)
+    return homepage === 'pending' ? { ...value, cache: 'pending' } : value
+  }
+
   return {
     cache,
     product: async (id, tenant) => answerOf(await forTenant(products, tenant).lookup(id)),
     products: (ids, tenant) => forTenant(products, tenant).getMany(ids),
     homepage: async (tenant) => answerOf(await forTenant(pages, tenant).lookup('home')),
+    saveOffer: (id, offer, tenant) => {
+      const product = forTenant(products, tenant).key(id)
+      return andHomepage(tenant, () =>
+        cache.write([product], async ({ publish, signal }) => {
+          const saved = await store.saveOffer(shopOf(tenant), id, offer, signal)
+          publish(product, saved.product)
+          return saved
+        })
+      )
+    },
+    removeOffer: (id, tenant) => andHomepage(tenant, () => forTenant(products, tenant).delete(id)),
     shop: (id) => shops.get(id)
   }
 }

@@ -10,11 +10,21 @@ const COUNTERS: readonly { readonly name: string; readonly help: string; readonl
   { name: 'cache_loads_total', help: 'Runs of the loader.', counter: 'loads' },
   { name: 'cache_load_failures_total', help: 'Runs of the loader that failed.', counter: 'loadFailures' },
   { name: 'cache_load_milliseconds_total', help: 'Milliseconds spent in loaders.', counter: 'loadMs' },
+  {
+    name: 'cache_writes_total',
+    help: 'Changes of the source, those that failed among them.',
+    counter: 'writes'
+  },
+  {
+    name: 'cache_write_failures_total',
+    help: 'Changes that failed or were refused.',
+    counter: 'writeFailures'
+  },
   { name: 'cache_waits_total', help: "Waits for another process's load.", counter: 'waits' }
 ]
 
 /** The cache's counts in the text format of Prometheus. */
-export function renderMetrics({ collections, redis, loads }: CacheStats): string {
+export function renderMetrics({ collections, redis, loads, pendingInvalidations }: CacheStats): string {
   const lines = COUNTERS.flatMap(({ name, help, counter }) => [
     `# HELP ${name} ${help}`,
     `# TYPE ${name} counter`,
@@ -26,7 +36,8 @@ export function renderMetrics({ collections, redis, loads }: CacheStats): string
     ...lines,
     ...gauge('cache_redis_up', 'Whether Redis answers.', redis.state === 'ready' ? 1 : 0),
     ...gauge('cache_loads_running', 'Loads running now.', loads.running),
-    ...gauge('cache_loads_queued', 'Loads waiting for their turn now.', loads.queued)
+    ...gauge('cache_loads_queued', 'Loads waiting for their turn now.', loads.queued),
+    ...gauge('cache_invalidations_pending', 'Entries to drop once Redis is back.', pendingInvalidations)
   ].join('\n')}\n`
 }
 

@@ -1,4 +1,5 @@
 import { CorralError } from 'corral'
+import { OutdatedOfferError, UnknownProductError } from './store/movie-store.js'
 
 /** What a client did wrong, or what is not there: it becomes an answer with `status` and the message. */
 export class Problem extends Error {
@@ -19,6 +20,8 @@ export interface ProblemAnswer {
 /** The answer for an error of any kind. What is our own fault is told to the log, not to the client. */
 export function describeProblem(error: unknown): ProblemAnswer {
   if (error instanceof Problem) return answer(error.status, error.message)
+  if (error instanceof UnknownProductError) return answer(404, error.message)
+  if (error instanceof OutdatedOfferError) return answer(409, error.message)
   if (error instanceof CorralError) {
     switch (error.code) {
       case 'OVERLOADED':
@@ -26,6 +29,8 @@ export function describeProblem(error: unknown): ProblemAnswer {
       case 'REDIS_UNAVAILABLE':
       case 'CLOSED':
         return answer(503, 'The service is busy; try again in a moment.', { 'Retry-After': '1' })
+      case 'WRITE_TIMEOUT':
+        return answer(503, 'The change took too long and may have been made or not: read it again.')
       case 'LOAD_FAILED_ELSEWHERE':
         return answer(502, 'The database did not answer.')
     }

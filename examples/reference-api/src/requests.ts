@@ -1,15 +1,20 @@
 import { Problem } from './problems.js'
+import type { Offer } from './store/movie-store.js'
 
 /** A request as plain data; the handlers know nothing of Express. */
 export interface ApiRequest {
   readonly params: Readonly<Record<string, string>>
   readonly query: Readonly<Record<string, unknown>>
   readonly header: (name: string) => string | undefined
+  /** Parsed JSON; undefined when none was sent. */
+  readonly body: unknown
   /** Fires when the client leaves before it has its answer. */
   readonly signal: AbortSignal
 }
 
-const MAX_ID = 2_147_483_647
+/** The largest `integer` of PostgreSQL. */
+const MAX_INTEGER = 2_147_483_647
+const MAX_ID = MAX_INTEGER
 const MAX_IDS = 100
 const TENANT = /^[a-z][a-z0-9_-]{0,39}$/
 
@@ -40,6 +45,30 @@ export function tenantOf({ header }: ApiRequest): string | undefined {
     )
   }
   return tenant
+}
+
+/** `{ "priceCents": 999, "stock": 5 }`, with `"version"` when it must not overwrite another one's change. */
+export function offerOf({ body }: ApiRequest): Offer {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    throw new Problem(400, 'Send a JSON object with "priceCents" and "stock".')
+  }
+  const { priceCents, stock, version, ...others } = body as Record<string, unknown>
+  const [unknown] = Object.keys(others)
+  if (unknown !== undefined) {
+    throw new Problem(400, `"${unknown.slice(0, 40)}" is not "priceCents", "stock" or "version".`)
+  }
+  return {
+    priceCents: wholeNumber(priceCents, '"priceCents"', 1),
+    stock: wholeNumber(stock, '"stock"', 0),
+    version: version === undefined ? undefined : wholeNumber(version, '"version"', 1)
+  }
+}
+
+function wholeNumber(value: unknown, what: string, least: number): number {
+  if (Number.isInteger(value) && (value as number) >= least && (value as number) <= MAX_INTEGER) {
+    return value as number
+  }
+  throw new Problem(400, `${what} must be a whole number from ${least} to ${MAX_INTEGER}.`)
 }
 
 /** Digits only: what `Number()` takes as well, such as "0x1f", " 7" or "1e3", would give one product several names. */

@@ -1,7 +1,7 @@
 import type { Catalogue } from './catalogue.js'
 import { renderMetrics } from './metrics.js'
 import { Problem } from './problems.js'
-import { type ApiRequest, productIdOf, productIdsOf, tenantOf } from './requests.js'
+import { type ApiRequest, offerOf, productIdOf, productIdsOf, tenantOf } from './requests.js'
 import { MAIN_SHOP, type MovieStore } from './store/movie-store.js'
 
 /** An answer as plain data: `json` for the API, `text` for the metrics. */
@@ -19,6 +19,8 @@ export function createRoutes(catalogue: Catalogue, store: MovieStore): Route[] {
   return [
     { method: 'get', path: '/api/products/:id', handle: getProduct },
     { method: 'get', path: '/api/products', handle: getProducts },
+    { method: 'put', path: '/api/products/:id', handle: putProduct },
+    { method: 'delete', path: '/api/products/:id', handle: deleteProduct },
     { method: 'get', path: '/api/homepage', handle: getHomepage },
     { method: 'get', path: '/health', handle: getHealth },
     { method: 'get', path: '/metrics', handle: getMetrics }
@@ -35,6 +37,17 @@ export function createRoutes(catalogue: Catalogue, store: MovieStore): Route[] {
     const ids = productIdsOf(request)
     const found = await catalogue.products(ids, await knownTenantOf(request))
     return { json: { data: [...found.values()], missing: ids.filter((id) => !found.has(id)) } }
+  }
+
+  async function putProduct(request: ApiRequest): Promise<ApiAnswer> {
+    const [id, offer] = [productIdOf(request), offerOf(request)]
+    const { value, cache } = await catalogue.saveOffer(id, offer, await knownTenantOf(request))
+    return { status: value.created ? 201 : 200, json: { cache, data: value.product } }
+  }
+
+  async function deleteProduct(request: ApiRequest): Promise<ApiAnswer> {
+    const { cache } = await catalogue.removeOffer(productIdOf(request), await knownTenantOf(request))
+    return { json: { cache } }
   }
 
   async function getHomepage(request: ApiRequest): Promise<ApiAnswer> {

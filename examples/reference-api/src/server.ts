@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import express, { type NextFunction, type Request, type Response } from 'express'
-import { describeProblem } from './problems.js'
+import { describeProblem, Problem } from './problems.js'
 import type { ApiRequest } from './requests.js'
 import type { ApiAnswer, Route } from './routes.js'
 
@@ -21,6 +21,8 @@ export interface ServeOptions {
 /** Longer than a load balancer in front keeps a connection, so that it is never closed under a request. */
 const KEEP_ALIVE_MS = 65_000
 const IDLE_CHECK_MS = 20
+/** Plenty for what this API is sent. */
+const BODY_LIMIT = '16kb'
 
 export async function serve(routes: readonly Route[], options: ServeOptions = {}): Promise<ApiServer> {
   const app = express()
@@ -30,7 +32,10 @@ export async function serve(routes: readonly Route[], options: ServeOptions = {}
     response.vary('X-Tenant')
     next()
   })
+  const readJson = express.json({ limit: BODY_LIMIT, strict: false })
   for (const route of routes) {
+    if (route.method === 'put' || route.method === 'post')
+      app[route.method](route.path, refuseOther, readJson)
     app[route.method](route.path, async (request, response) => {
       send(response, await route.handle(toApiRequest(request, response)))
     })
@@ -57,6 +62,13 @@ export async function serve(routes: readonly Route[], options: ServeOptions = {}
   return { url: `http://${host}:${port}`, close: () => close(server) }
 }
 
+/** What is no JSON would be ignored by its parser, and look like an empty body. */
+function refuseOther(request: Request, _response: Response, next: NextFunction): void {
+  if (request.is('json') === false)
+    throw new Problem(415, 'Send JSON, with "Content-Type: application/json".')
+  next()
+}
+
 function send(response: Response, answer: ApiAnswer): void {
   response.status(answer.status ?? 200)
   if ('json' in answer) response.json(answer.json)
@@ -72,6 +84,7 @@ function toApiRequest(request: Request, response: Response): ApiRequest {
     params: request.params as Record<string, string>,
     query: request.query,
     header: (name) => request.get(name),
+    body: request.body as unknown,
     signal: leaving.signal
   }
 }

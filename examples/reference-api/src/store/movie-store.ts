@@ -20,6 +20,36 @@ export interface Product {
   readonly imdbVotes: number | null
   readonly priceCents: number
   readonly stock: number
+  /** Grows with every change of price or stock. */
+  readonly version: number
+}
+
+/** What a shop decides for itself about a film. */
+export interface Offer {
+  readonly priceCents: number
+  readonly stock: number
+  /** The version that it was edited from; undefined overwrites whatever is there. */
+  readonly version: number | undefined
+}
+
+export interface SavedOffer {
+  readonly product: Product
+  /** The shop had no such offer before. */
+  readonly created: boolean
+}
+
+/** There is no film, or no offer of it in this shop, with this id. */
+export class UnknownProductError extends Error {
+  constructor(id: number) {
+    super(`There is no product ${id}.`)
+  }
+}
+
+/** Somebody else has changed or removed the offer since it was read. */
+export class OutdatedOfferError extends Error {
+  constructor(id: number, version: number) {
+    super(`Product ${id} is not at version ${version} any more: read it again.`)
+  }
 }
 
 export interface Shop {
@@ -37,6 +67,10 @@ export interface Homepage {
 /** Everything this service asks PostgreSQL, and nothing about caching. */
 export interface MovieStore {
   findProducts(shop: string, ids: readonly number[], signal?: AbortSignal): Promise<Map<number, Product>>
+  /** Commits, and gives the row as it was saved. Throws `UnknownProductError` and `OutdatedOfferError`. */
+  saveOffer(shop: string, id: number, offer: Offer, signal?: AbortSignal): Promise<SavedOffer>
+  /** Throws `UnknownProductError`. */
+  removeOffer(shop: string, id: number, signal?: AbortSignal): Promise<void>
   findShop(id: string, signal?: AbortSignal): Promise<Shop | undefined>
   buildHomepage(shop: string, signal?: AbortSignal): Promise<Homepage>
   ping(): Promise<void>
@@ -44,6 +78,10 @@ export interface MovieStore {
 
 const SQL = {
   products: readSql('products'),
+  saveOffer: readSql('save-offer'),
+  editOffer: readSql('edit-offer'),
+  removeOffer: readSql('remove-offer'),
+  film: readSql('film'),
   shop: readSql('shop'),
   homepage: readSql('homepage')
 }
@@ -53,6 +91,23 @@ export function createMovieStore(database: Database): MovieStore {
     findProducts: async (shop, ids, signal) => {
       const rows = await database.query<Product>(SQL.products, [shop, ids], signal)
       return new Map(rows.map((product) => [product.id, product]))
+    },
+    saveOffer: async (shop, id, { priceCents, stock, version }, signal) => {
+      const [sql, edited] = version === undefined ? [SQL.saveOffer, []] : [SQL.editOffer, [version]]
+      const parameters = [shop, id, priceCents, stock, ...edited]
+      const [row] = await database.query<Product & { created: boolean }>(sql, parameters, signal)
+      if (row !== undefined) {
+        const { created, ...product } = row
+        return { product, created }
+      }
+      const isFilm = (await database.query(SQL.film, [id], signal)).length > 0
+      throw isFilm && version !== undefined
+        ? new OutdatedOfferError(id, version)
+        : new UnknownProductError(id)
+    },
+    removeOffer: async (shop, id, signal) => {
+      const removed = await database.query(SQL.removeOffer, [shop, id], signal)
+      if (removed.length === 0) throw new UnknownProductError(id)
     },
     findShop: async (id, signal) => (await database.query<Shop>(SQL.shop, [id], signal))[0],
     buildHomepage: async (shop, signal) => {
@@ -66,6 +121,8 @@ export function createMovieStore(database: Database): MovieStore {
   }
 }
 
+/** The statement of a file, with what other files it includes. */
 export function readSql(name: string): string {
-  return readFileSync(new URL(`./sql/${name}.sql`, import.meta.url), 'utf8')
+  const sql = readFileSync(new URL(`./sql/${name}.sql`, import.meta.url), 'utf8')
+  return sql.replaceAll(/^ *-- @include ([a-z-]+)$/gm, (_, included: string) => readSql(included).trimEnd())
 }

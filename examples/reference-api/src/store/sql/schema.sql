@@ -22,11 +22,16 @@ create table movie_store.products (
   imdb_votes        integer
 );
 
+-- One for all offers: an offer that is deleted and made anew never has a version that it had before.
+create sequence movie_store.offer_versions as integer;
+
 create table movie_store.offers (
   shop_id     text    not null,
   product_id  integer not null,
   price_cents integer not null check (price_cents > 0),
-  stock       integer not null check (stock >= 0)
+  stock       integer not null check (stock >= 0),
+  -- Taken under the lock of the row, so that of two changes the later one has the higher.
+  version     integer not null default nextval('movie_store.offer_versions')
 );
 
 create table movie_store.customers (
