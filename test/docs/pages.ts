@@ -99,6 +99,9 @@ interface Node {
   readonly end: number
 }
 
+type Program = ReturnType<typeof parseSync>['program']
+type Statement = Extract<Program['body'][number], { type: 'ExpressionStatement' | 'VariableDeclaration' }>
+
 function compile(page: string, code: string): { imports: string; code: string } {
   const { program, comments, errors } = parseSync('example.ts', code)
   const failure = errors.find(({ severity }) => severity === 'Error')
@@ -121,11 +124,14 @@ function compile(page: string, code: string): { imports: string; code: string } 
     }
     edits.push({ ...span(node), text: textOf(node).replaceAll(/[^\n]/g, ' ') })
   }
+  const statements = statementsIn(program)
   for (const comment of comments) {
     const claim = /^\s*=>\s*(.*)$/s.exec(comment.value)?.[1]
     if (claim === undefined) continue
     const place = `${page}:${lineOf(code, comment.start)}`
-    const statement = program.body.find(({ end }) => /^[ ;]*$/.test(code.slice(end, comment.start)))
+    const statement = statements.find(
+      ({ end }) => end <= comment.start && /^[ ;]*$/.test(code.slice(end, comment.start))
+    )
     if (statement === undefined) throw new Error(`${place}: nothing ends before "// =>" on this line`)
     edits.push(assertion(statement, claim.trim(), place, textOf))
   }
@@ -136,18 +142,21 @@ function compile(page: string, code: string): { imports: string; code: string } 
   return { imports: [...imports].join(''), code: edited }
 }
 
-function assertion(
-  statement: ReturnType<typeof parseSync>['program']['body'][number],
-  claim: string,
-  place: string,
-  textOf: (node: Node) => string
-): Edit {
+/** What a claim can stand behind, wherever it lies. */
+function statementsIn(node: unknown): Statement[] {
+  if (typeof node !== 'object' || node === null) return []
+  const inside = Object.values(node).flatMap(statementsIn)
+  const { type } = node as Partial<Node>
+  const isStatement = type === 'ExpressionStatement' || type === 'VariableDeclaration'
+  return isStatement ? [node as Statement, ...inside] : inside
+}
+
+function assertion(statement: Statement, claim: string, place: string, textOf: (node: Node) => string): Edit {
   const at = JSON.stringify(place)
   if (statement.type === 'VariableDeclaration') {
     const name = textOf(statement.declarations[0]!.id)
     return { start: statement.end, end: statement.end, text: `; holds(${name}, ${claim}, ${at})` }
   }
-  if (statement.type !== 'ExpressionStatement') throw new Error(`${place}: "// =>" needs an expression`)
   const { expression } = statement
   const isLog = expression.type === 'CallExpression' && textOf(expression.callee) === 'console.log'
   const subject = isLog ? expression.arguments.map(textOf).join(', ') : textOf(expression)

@@ -25,13 +25,15 @@ class Database {
     options?: { readonly signal?: AbortSignal; readonly shop?: string | number | bigint | undefined }
   ): Promise<Map<number, Product>> {
     this.queries++
-    await globalThis.sleep(5)
-    if (this.down) throw Object.assign(new Error('connection refused'), { code: 'ECONNREFUSED' })
+    // What a database answers is decided when the query runs, not when its reply is read.
     const mark = options?.shop === undefined ? '' : ` at ${options.shop}`
     const found = ids.filter((id) => Number.isInteger(id) && id >= 1 && id < 100)
-    return new Map(
-      found.map((id) => [id, { id, name: `Product ${id}${mark}`, price: this.#prices.get(id) ?? id * 10 }])
-    )
+    const rows = found.map((id): [number, Product] => {
+      return [id, { id, name: `Product ${id}${mark}`, price: this.#prices.get(id) ?? id * 10 }]
+    })
+    await globalThis.sleep(5)
+    if (this.down) throw Object.assign(new Error('connection refused'), { code: 'ECONNREFUSED' })
+    return new Map(rows)
   }
 
   async setPrice(id: number, price: number): Promise<void> {
