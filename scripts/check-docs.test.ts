@@ -1,0 +1,85 @@
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it } from 'vitest'
+import {
+  declarationsOf,
+  errorPageProblems,
+  eventsPage,
+  findProblems,
+  linkProblems,
+  optionsPage
+} from './check-docs.js'
+
+describe('the documentation', () => {
+  it('says what the code says', () => {
+    expect(findProblems(fileURLToPath(new URL('..', import.meta.url)))).toEqual([])
+  })
+})
+
+describe('the check of the documentation', () => {
+  it('writes events from their comments', () => {
+    const page = eventsPage(
+      declarationsOf(
+        'events.ts',
+        `export interface CacheEvents {
+          /** A value
+           *  was served. */
+          hit: KeyFact & { readonly ageMs: number }
+          gone: { readonly keys: readonly string[]; readonly why: Why }
+        }
+        /** As it is. */
+        export type Why = 'a' | 'b'`
+      ),
+      'interface Counts {}'
+    )
+    expect(page).toContain('| `hit` | A value was served. | `key`, `collection`, `ageMs: number` |')
+    expect(page).toContain('| `gone` |  | `keys: readonly string[]`, `why: Why` |')
+    expect(page).toContain("- `Why`: `'a'`, `'b'`. As it is.")
+    expect(page).toContain('interface Counts {}')
+  })
+
+  it('writes options from theirs', () => {
+    const { interfaces } = declarationsOf(
+      'options.ts',
+      `export interface Options {
+        /** Fresh for this long. */
+        readonly ttl: Duration
+        /** One or the other. */
+        readonly way?: 'one' | 'other' | undefined
+      }`
+    )
+    const page = optionsPage([{ title: 'Some', text: 'Text.', fields: interfaces.get('Options')!.fields }])
+    expect(page).toContain('| `ttl` | `Duration` | Fresh for this long. **Required.** |')
+    expect(page).toContain("| `way` | `'one' \\| 'other'` | One or the other. |")
+  })
+
+  it('finds codes without a section, sections without a code, and errors that nobody can import', () => {
+    const code = `export type CorralErrorCode = 'A' | 'B'
+      export class AError extends CorralError { constructor() { super('A', '') } }
+      export class BError extends CorralError { constructor() { super('B', '') } }`
+    const page =
+      '# Errors\n\n## A\n\n`AError`. **How to solve.** Do.\n\n## C\n\n`CError`. **How to solve.** Do.\n'
+    expect(errorPageProblems(code, 'AError', page)).toEqual([
+      'src/index.ts does not export BError',
+      'docs/reference/errors.md has no section "## B"',
+      'docs/reference/errors.md: src/errors.ts has no code C'
+    ])
+  })
+
+  it('follows links to files, headings and tests', () => {
+    const files: Record<string, string> = {
+      'a.test.ts': "it('does what it says', …)",
+      'docs/b.md': '# What it is, *really*\n'
+    }
+    const check = (text: string): string[] =>
+      linkProblems('docs/page.md', `# Here\n\n${text}`, (path) => files[path])
+    expect(check('[a](../a.test.ts "does what it says") [b](b.md#what-it-is-really) [c](#here)')).toEqual([])
+    expect(check('[d](https://example.org)\n```\n[x](nowhere.md)\n```')).toEqual([])
+    expect(check('[a](../a.test.ts "does more")')).toEqual([
+      'docs/page.md:3: a.test.ts has no test "does more"'
+    ])
+    expect(check('[b](b.md#other) [c](c.md)')).toEqual([
+      'docs/page.md:3: docs/b.md has no heading for #other',
+      'docs/page.md:3: there is no docs/c.md'
+    ])
+  })
+})

@@ -1,0 +1,326 @@
+/**
+ * Keeps the documentation and the code saying the same.
+ *
+ *   npx tsx scripts/check-docs.ts           prints where they part
+ *   npx tsx scripts/check-docs.ts --write   writes docs/reference/events.md and options.md from the comments in src/
+ *
+ * Checked: those two pages are what the code says; docs/reference/errors.md has a section for each code, with its
+ * class; links between pages lead somewhere; the test that a link names is in the file that it leads to.
+ */
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseSync } from 'oxc-parser'
+
+interface Field {
+  readonly name: string
+  readonly type: string
+  readonly optional: boolean
+  readonly text: string
+}
+
+/** The exported interfaces, unions and classes of a file, with the comments over them and over their fields. */
+export interface Declarations {
+  readonly interfaces: ReadonlyMap<string, { readonly fields: readonly Field[]; readonly source: string }>
+  readonly unions: ReadonlyMap<string, { readonly members: readonly string[]; readonly text: string }>
+}
+
+export function declarationsOf(file: string, source: string): Declarations {
+  const { program, comments } = parseSync(file, source)
+  const textOf = ({ start, end }: { start: number; end: number }): string => source.slice(start, end)
+  const commentBefore = (start: number): string => {
+    const comment = comments.find(
+      ({ end, type }) => type === 'Block' && end <= start && /^\s*$/.test(source.slice(end, start))
+    )
+    return comment === undefined ? '' : proseOf(comment.value)
+  }
+  const interfaces = new Map<string, { fields: Field[]; source: string }>()
+  const unions = new Map<string, { members: string[]; text: string }>()
+  for (const statement of program.body) {
+    if (statement.type !== 'ExportNamedDeclaration' || !statement.declaration) continue
+    const { declaration } = statement
+    if (declaration.type === 'TSInterfaceDeclaration') {
+      const fields = declaration.body.body.flatMap((member) => {
+        if (member.type !== 'TSPropertySignature' || !member.typeAnnotation) return []
+        const type = textOf(member.typeAnnotation.typeAnnotation).replaceAll(/\s+/g, ' ')
+        const name = textOf(member.key)
+        return [{ name, type, optional: member.optional, text: commentBefore(member.start) }]
+      })
+      interfaces.set(declaration.id.name, { fields, source: textOf(statement) })
+    }
+    if (declaration.type === 'TSTypeAliasDeclaration' && declaration.typeAnnotation.type === 'TSUnionType') {
+      const members = declaration.typeAnnotation.types.map(textOf)
+      unions.set(declaration.id.name, { members, text: commentBefore(statement.start) })
+    }
+  }
+  return { interfaces, unions }
+}
+
+/** A comment as one paragraph. */
+function proseOf(comment: string): string {
+  return comment
+    .split('\n')
+    .map((line) => line.replace(/^\s*\*+ ?/, '').trim())
+    .filter((line) => line !== '')
+    .join(' ')
+}
+
+const GENERATED = 'Written by `npx tsx scripts/check-docs.ts --write` from the comments in'
+
+export function eventsPage(events: Declarations, stats: string): string {
+  const lines = [
+    '# Events and counts',
+    '',
+    `<!-- ${GENERATED} src/events.ts and src/stats.ts. -->`,
+    '',
+    '`cache.on(name, listener)` calls the listener with every such fact from then on, and returns how to stop. Listeners run',
+    'in the midst of reads, so they should be quick. One that throws is reported as `listenerFailed` and disturbs nobody. `key`',
+    'is the whole Redis key, `collection` its name; what `getOrLoad` stores is in the collection `~`. Times are in milliseconds.',
+    '',
+    '| event | when | with |',
+    '| --- | --- | --- |'
+  ]
+  for (const { name, type, text } of events.interfaces.get('CacheEvents')?.fields ?? []) {
+    lines.push(`| \`${name}\` | ${cell(text)} | ${cell(payload(type))} |`)
+  }
+  lines.push('', '## The words in them', '')
+  for (const [name, { members, text }] of events.unions) {
+    lines.push(
+      `- \`${name}\`: ${members.map((member) => `\`${member}\``).join(', ')}${text === '' ? '' : `. ${text}`}`
+    )
+  }
+  lines.push(
+    '',
+    '## Counts',
+    '',
+    '`cache.stats()` is a snapshot of these.',
+    '',
+    '```typescript',
+    stats,
+    '```',
+    ''
+  )
+  return lines.join('\n')
+}
+
+/** `KeyFact & { readonly ageMs: number }` → the names, with their types. */
+function payload(type: string): string {
+  const own = /\{(.*)\}/.exec(type)?.[1] ?? ''
+  const fields = own.split(';').map((field) => field.replace('readonly ', '').trim())
+  const names = [
+    ...(type.startsWith('KeyFact') ? ['key', 'collection'] : []),
+    ...fields.filter((field) => field !== '')
+  ]
+  return names.map((name) => `\`${name}\``).join(', ')
+}
+
+interface OptionsSection {
+  readonly title: string
+  readonly text: string
+  readonly fields: readonly Field[]
+}
+
+export function optionsPage(sections: readonly OptionsSection[]): string {
+  const lines = [
+    '# Options',
+    '',
+    `<!-- ${GENERATED} src/options.ts and the calls' own files. -->`,
+    '',
+    "A `Duration` is a number of milliseconds, or a number with its unit: `'250ms'`, `'30s'`, `'5m'`, `'1h'`, `'7d'`. An option that",
+    'is unknown, of a wrong type or out of range throws [`INVALID_OPTION`](errors.md#invalid_option) at once, with a message that names',
+    'it, what came and what was needed.'
+  ]
+  for (const { title, text, fields } of sections) {
+    lines.push('', `## ${title}`, '', text, '', '| option | type | effect |', '| --- | --- | --- |')
+    for (const field of fields) {
+      const need = field.optional || /Required/.test(field.text) ? '' : ' **Required.**'
+      lines.push(
+        `| \`${field.name}\` | ${cell(`\`${readable(field.type)}\``)} | ${cell(field.text)}${need} |`
+      )
+    }
+  }
+  return `${lines.join('\n')}\n`
+}
+
+/** Without what only the compiler needs. */
+function readable(type: string): string {
+  return type
+    .replace(/ \| undefined$/, '')
+    .replace(/^\| /, '')
+    .replace(/^\((\(.*)\)$/, '$1')
+    .replaceAll(/NoInfer<(\w+)>/g, '$1')
+    .replaceAll(/\( /g, '(')
+    .replaceAll(/ \)/g, ')')
+    .replace(/^T$/, "'optional' | 'required'")
+}
+
+const cell = (text: string): string => text.replaceAll('|', '\\|')
+
+/** Every generated page, by its path. */
+export function generatedPages(root: string): ReadonlyMap<string, string> {
+  const read = (file: string): Declarations =>
+    declarationsOf(file, readFileSync(join(root, 'src', file), 'utf8'))
+  const [options, createCache, collection, cache, events, stats] = [
+    read('options.ts'),
+    read('create-cache.ts'),
+    read('collection.ts'),
+    read('cache.ts'),
+    read('events.ts'),
+    read('stats.ts')
+  ]
+  const fieldsOf = (from: Declarations, name: string): readonly Field[] => {
+    const found = from.interfaces.get(name)
+    if (found === undefined)
+      throw new Error(`src has no exported interface ${name} any more; see scripts/check-docs.ts`)
+    return found.fields
+  }
+  const counts = ['CollectionStats', 'CacheStats'].map((name) => stats.interfaces.get(name)?.source)
+  return new Map([
+    ['docs/reference/events.md', eventsPage(events, counts.join('\n\n'))],
+    [
+      'docs/reference/options.md',
+      optionsPage([
+        {
+          title: 'createCache',
+          text: '`createCache({ … })`',
+          fields: [...fieldsOf(createCache, 'CacheOptions'), ...fieldsOf(options, 'CacheLimits')]
+        },
+        {
+          title: 'How long entries live, and how loads behave',
+          text: "For `cache.collection('name', { … })` and for `cache.getOrLoad(key, load, { … })`:",
+          fields: fieldsOf(options, 'EntryOptions')
+        },
+        {
+          title: 'collection',
+          text: "`cache.collection('name', { … })`, with those above:",
+          fields: fieldsOf(options, 'CollectionOptions')
+        },
+        {
+          title: 'Reads',
+          text: '`get`, `lookup`, `getMany`, `refresh` and `getOrLoad`, in their last argument:',
+          fields: fieldsOf(collection, 'ReadOptions')
+        },
+        {
+          title: 'cache.write',
+          text: '`cache.write(refs, change, { … })`',
+          fields: fieldsOf(cache, 'WriteOptions')
+        }
+      ])
+    ]
+  ])
+}
+
+/** What is wrong with the page of errors, given the code. */
+export function errorPageProblems(errorsSource: string, indexSource: string, page: string): string[] {
+  const problems: string[] = []
+  const codes = declarationsOf('errors.ts', errorsSource).unions.get('CorralErrorCode')?.members ?? []
+  const known = new Set(codes.map((code) => code.slice(1, -1)))
+  const classOf = new Map(
+    [...errorsSource.matchAll(/export class (\w+) extends CorralError[\s\S]*?super\(\s*'(\w+)'/g)].map(
+      ([, name, code]) => [code!, name!]
+    )
+  )
+  const sections = new Map(
+    page
+      .split(/^## /m)
+      .slice(1)
+      .map((section) => [section.slice(0, section.indexOf('\n')).trim(), section])
+  )
+  for (const code of known) {
+    const section = sections.get(code)
+    const name = classOf.get(code)
+    if (name === undefined) problems.push(`src/errors.ts: no class has the code ${code}`)
+    else if (!indexSource.includes(name)) problems.push(`src/index.ts does not export ${name}`)
+    if (section === undefined) problems.push(`docs/reference/errors.md has no section "## ${code}"`)
+    else if (name !== undefined && !section.includes(`\`${name}\``)) {
+      problems.push(`docs/reference/errors.md: the section ${code} does not name \`${name}\``)
+    } else if (!section.includes('**How to solve.**')) {
+      problems.push(`docs/reference/errors.md: the section ${code} does not say "**How to solve.**"`)
+    }
+  }
+  for (const code of sections.keys()) {
+    if (!known.has(code)) problems.push(`docs/reference/errors.md: src/errors.ts has no code ${code}`)
+  }
+  return problems
+}
+
+/** `[text](target "name of a test")` */
+const LINK = /\[[^\]]*\]\(([^()\s]+)(?: "([^"]*)")?\)/g
+
+/** Links of a page that lead nowhere, and tests that are not where the link says. `read` gives undefined for what is not there. */
+export function linkProblems(
+  page: string,
+  text: string,
+  read: (path: string) => string | undefined
+): string[] {
+  const problems: string[] = []
+  for (const [index, line] of withoutCode(text).split('\n').entries()) {
+    for (const [, target, title] of line.matchAll(LINK)) {
+      if (/^[a-z]+:/.test(target!)) continue
+      const [path, anchor] = target!.split('#')
+      const file = path === '' ? page : join(dirname(page), path!)
+      const found = file === page ? text : read(file)
+      const place = `${page}:${index + 1}`
+      if (found === undefined) problems.push(`${place}: there is no ${file}`)
+      else if (anchor !== undefined && !anchorsOf(found).has(anchor)) {
+        problems.push(`${place}: ${file} has no heading for #${anchor}`)
+      } else if (title !== undefined && !found.includes(title)) {
+        problems.push(`${place}: ${file} has no test "${title}"`)
+      }
+    }
+  }
+  return problems
+}
+
+function withoutCode(markdown: string): string {
+  return markdown.replaceAll(/^```[\s\S]*?^```$/gm, (block) => block.replaceAll(/[^\n]/g, ''))
+}
+
+/** As GitHub makes them. */
+function anchorsOf(markdown: string): Set<string> {
+  const headings = [...withoutCode(markdown).matchAll(/^#+ (.*)$/gm)].map(([, heading]) => heading!)
+  return new Set(
+    headings.map((heading) =>
+      heading
+        .toLowerCase()
+        .replaceAll(/[^\p{L}\p{N}_ -]/gu, '')
+        .replaceAll(' ', '-')
+    )
+  )
+}
+
+function pagesOf(root: string): string[] {
+  const inDocs = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
+  return ['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'CHANGELOG.md'].concat(
+    inDocs.filter((path) => path.endsWith('.md')).map((path) => `docs/${path}`)
+  )
+}
+
+/** Everything that is wrong with the documentation of the project at `root`. */
+export function findProblems(root: string): string[] {
+  const textOf = (path: string): string => readFileSync(join(root, path), 'utf8')
+  const read = (path: string): string | undefined => {
+    if (!existsSync(join(root, path))) return undefined
+    return /\.\w+$/.test(path) ? textOf(path) : ''
+  }
+  const problems: string[] = []
+  for (const [path, text] of generatedPages(root)) {
+    if (read(path) !== text)
+      problems.push(`${path} is not what the code says: npx tsx scripts/check-docs.ts --write`)
+  }
+  const errors = read('docs/reference/errors.md') ?? ''
+  problems.push(...errorPageProblems(textOf('src/errors.ts'), textOf('src/index.ts'), errors))
+  for (const page of pagesOf(root)) problems.push(...linkProblems(page, textOf(page), read))
+  return problems
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const root = join(dirname(fileURLToPath(import.meta.url)), '..')
+  if (process.argv.includes('--write')) {
+    for (const [path, text] of generatedPages(root)) writeFileSync(join(root, path), text)
+  }
+  const problems = findProblems(root)
+  for (const problem of problems) console.error(problem)
+  if (problems.length === 0) console.log('The documentation says what the code says')
+  else process.exitCode = 1
+}
