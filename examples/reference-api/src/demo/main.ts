@@ -3,7 +3,7 @@ import { Redis } from 'ioredis'
 import { createCatalogue } from '../catalogue.js'
 import { startRedisServer, startStoreDatabase, startWorker, type WorkerProcess } from '../local-servers.js'
 import { loadStore } from '../seed/load.js'
-import { openDatabase } from '../store/database.js'
+import { connectClient, openDatabase } from '../store/database.js'
 import { createMovieStore } from '../store/movie-store.js'
 import type { ApiCommands } from './api-process.js'
 import { type DemoOptions, parseArguments, USAGE, UsageError } from './arguments.js'
@@ -12,10 +12,13 @@ import { measureLatency } from './latency.js'
 import { count, duration, heading, table } from './report.js'
 import { createStatementCounter } from './statement-counter.js'
 import { step } from './step.js'
+import { raceWriters } from './writers-story.js'
 
 /** Ends what was started, the last first. Each is told of as soon as it runs. */
 const endings: (() => Promise<unknown>)[] = []
 let ending = false
+/** Enough for a race that hits now and then, in a few seconds. */
+const WRITER_ROUNDS = 500
 /** The progress display hides it while it runs. */
 const SHOW_CURSOR = '\u001B[?25h'
 
@@ -70,6 +73,8 @@ async function tell(options: DemoOptions): Promise<void> {
       return commands - ++questions
     }
   })
+
+  await compareWriters(urls, databaseUrl)
 
   if (options.once) return
   console.log(invitation(urls))
@@ -162,6 +167,15 @@ async function compareHerds(stage: Stage): Promise<void> {
   )
 }
 
+async function compareWriters(urls: readonly string[], databaseUrl: string): Promise<void> {
+  console.log(heading('Two writers: row and cache of one film, from two processes in the same moment'))
+  const database = await connectClient({ connectionString: databaseUrl, application_name: 'demo' })
+  endings.push(() => database.end())
+  const report = await raceWriters({ urls, rounds: WRITER_ROUNDS, database })
+  console.log(`\n${report}`)
+  console.log(`\n  After each round the row is compared with what a reader is answered.`)
+}
+
 function invitation(urls: readonly string[]): string {
   const [first = '', second = first] = urls
   return `${heading('Try it, and end it with Ctrl-C')}
@@ -169,6 +183,9 @@ function invitation(urls: readonly string[]): string {
   curl -s ${second}/api/products/42                       # another process, the same cache
   curl -s '${first}/api/products?ids=1,2,3'
   curl -s -H 'X-Tenant: acme' ${first}/api/products/42    # a shop with prices and stock of its own
+  curl -s -X PUT -H 'Content-Type: application/json' -d '{"priceCents": 999, "stock": 5}' ${first}/api/products/42
+  curl -s ${second}/api/products/42                       # the new price in every process, from the cache
+  curl -s -X DELETE ${first}/api/products/43              # and then 404; a PUT brings it back
   curl -s ${first}/api/homepage
   curl -s ${first}/metrics
 
