@@ -29,9 +29,13 @@ expectTypeOf(products.refresh(1)).resolves.toEqualTypeOf<Product | undefined>()
 expectTypeOf(products.getMany([1])).resolves.toEqualTypeOf<Map<number, Product>>()
 expectTypeOf(products.getMany(new Set([1]))).resolves.toEqualTypeOf<Map<number, Product>>()
 expectTypeOf(products.invalidate(1)).resolves.toEqualTypeOf<'confirmed' | 'pending'>()
+expectTypeOf(products.peek(1)).resolves.toEqualTypeOf<Product | undefined>()
+expectTypeOf(products.set(1, { id: 1, name: 'a' })).resolves.toEqualTypeOf<boolean>()
 expectTypeOf(products.name).toEqualTypeOf<string>()
 // @ts-expect-error -- an id of another type
 void products.get('1')
+// @ts-expect-error -- half a product
+void products.set(1, { id: 1 })
 // @ts-expect-error -- one of them is of another type
 void products.getMany([1, '2'])
 // @ts-expect-error -- ids in a list
@@ -135,6 +139,10 @@ expectTypeOf(cache.tenant('acme').getOrLoad('k', () => 'v', { ttl: 1 })).resolve
 void cache.getOrLoad('k', ({ signal }) => signal.aborted, { ttl: 1, signal: AbortSignal.timeout(1) })
 // @ts-expect-error -- a ttl is required
 void cache.getOrLoad('k', () => 1)
+expectTypeOf(cache.get('k')).resolves.toBeUnknown()
+expectTypeOf(cache.set('k', 1, { ttl: 1 })).resolves.toEqualTypeOf<boolean>()
+// @ts-expect-error -- a ttl is required
+void cache.set('k', 1)
 // @ts-expect-error -- a date is no key
 void cache.getOrLoad(new Date(), () => 1, { ttl: 1 })
 

@@ -13,10 +13,15 @@ expectTypeOf(strict).toEqualTypeOf<Cache<'required'>>()
 // @ts-expect-error -- no tenant
 void strict.getOrLoad('k', () => 1, { ttl: 1 })
 // @ts-expect-error -- no tenant
-void strict.invalidate('k')
+void strict.get('k')
+// @ts-expect-error -- no tenant
+void strict.set('k', 1, { ttl: 1 })
+// @ts-expect-error -- no tenant
+void strict.delete('k')
 expectTypeOf(strict.tenant('acme').getOrLoad('k', () => 1, { ttl: 1 })).resolves.toEqualTypeOf<
   number | undefined
 >()
+expectTypeOf(strict.tenant('acme').get('k')).resolves.toBeUnknown()
 strict.stats()
 void strict.close()
 
