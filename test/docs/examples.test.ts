@@ -1,10 +1,12 @@
 import { execFile } from 'node:child_process'
-import { copyFile, symlink, writeFile } from 'node:fs/promises'
+import { copyFile, cp, readFile, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { Redis } from 'ioredis'
+import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { startPostgresServer, type PostgresServer } from '../support/postgres-server.js'
 import { startRedisServer, type RedisServer } from '../support/redis-server.js'
 import { createTemporaryFolder, type TemporaryFolder } from '../support/temporary-folder.js'
 import { documentationPages, modulesOf, modulesOfPage } from './pages.js'
@@ -27,15 +29,33 @@ const TSCONFIG = {
   },
   include: ['*.ts']
 }
+/** Drizzle's own declarations do not compile without the drivers that an example does not use. */
+const DRIZZLE = /from 'drizzle-orm/
+const TSCONFIG_WITH_DRIZZLE = {
+  extends: './tsconfig.json',
+  compilerOptions: { skipLibCheck: true },
+  include: ['world.ts'],
+  files: modules.filter(({ source }) => DRIZZLE.test(source)).map(({ name }) => `${fileOf(name)}.ts`)
+}
 
 let folder: TemporaryFolder
 let server: RedisServer
+let postgres: PostgresServer
 
 beforeAll(async () => {
-  ;[folder, server] = await Promise.all([createTemporaryFolder('examples'), startRedisServer()])
+  ;[folder, server, postgres] = await Promise.all([
+    createTemporaryFolder('examples'),
+    startRedisServer(),
+    startPostgresServer({ durable: false })
+  ])
+  await cp(new URL('database/generated', import.meta.url), join(folder.path, 'generated'), {
+    recursive: true
+  })
   await symlink(join(root, 'node_modules'), join(folder.path, 'node_modules'))
   await writeFile(join(folder.path, 'package.json'), '{ "type": "module" }')
-  await writeFile(join(folder.path, 'tsconfig.json'), JSON.stringify(TSCONFIG))
+  const config = { ...TSCONFIG, exclude: TSCONFIG_WITH_DRIZZLE.files }
+  await writeFile(join(folder.path, 'tsconfig.json'), JSON.stringify(config))
+  await writeFile(join(folder.path, 'tsconfig.drizzle.json'), JSON.stringify(TSCONFIG_WITH_DRIZZLE))
   for (const file of ['world.ts', 'assertions.ts']) {
     await copyFile(new URL(file, import.meta.url), join(folder.path, file))
   }
@@ -44,7 +64,7 @@ beforeAll(async () => {
   }
 })
 afterAll(async () => {
-  await Promise.all([folder.remove(), server.stop()])
+  await Promise.all([folder.remove(), server.stop(), postgres.stop()])
 })
 
 /** What a program printed, when it fails: the error of `execFile` does not say. */
@@ -52,7 +72,7 @@ async function execute(program: string, args: readonly string[]): Promise<string
   try {
     const { stdout } = await run(program, args, {
       cwd: folder.path,
-      env: { ...process.env, REDIS_URL: server.url },
+      env: { ...process.env, REDIS_URL: server.url, DATABASE_URL: postgres.url },
       timeout: 25_000
     })
     return stdout
@@ -62,21 +82,31 @@ async function execute(program: string, args: readonly string[]): Promise<string
   }
 }
 
+async function makeTables(): Promise<void> {
+  const database = new Client({ connectionString: postgres.url })
+  await database.connect()
+  await database.query(await readFile(new URL('database/tables.sql', import.meta.url), 'utf8'))
+  await database.end()
+}
+
 describe('the examples in the documentation', () => {
   it('are there', () => {
     expect(modules.length).toBeGreaterThan(0)
   })
 
   it('compile, strictly, against the published package', async () => {
-    await execute(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', '.'])
+    for (const config of ['tsconfig.json', 'tsconfig.drizzle.json']) {
+      await execute(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', config])
+    }
   })
 
-  for (const { name } of modules.filter((one) => one.run)) {
+  for (const { name, source } of modules.filter((one) => one.run)) {
     // With the default `commandTimeout`, a machine that is busy with other tests may be late once.
     it(`do what they say: ${name}`, { retry: 2 }, async () => {
       const admin = new Redis(server.url)
       await admin.flushall()
       admin.disconnect()
+      if (source.includes('DATABASE_URL')) await makeTables()
       await execute(process.execPath, ['--enable-source-maps', `${fileOf(name)}.js`])
     })
   }

@@ -14,7 +14,8 @@ import { parseSync } from 'oxc-parser'
  *   expression // => throws CODE  it throws an error with that `code`
  *
  * A module keeps the line numbers of its page, so that what the compiler or Node says of line 42 is line 42 of the page.
- * `world.ts` has what the examples do not declare, such as `db`.
+ * `world.ts` has what the examples do not declare, such as `db`. Those that name `DATABASE_URL` find the tables of
+ * `database/` in a real PostgreSQL.
  */
 
 export interface ExampleModule {
