@@ -9,7 +9,7 @@ import {
   type Written
 } from './collection.js'
 import { toMilliseconds, type Duration } from './durations.js'
-import { InvalidOptionError, TenantRequiredError } from './errors.js'
+import { InvalidKeyError, InvalidOptionError, TenantRequiredError } from './errors.js'
 import type { EventName, Events, Listener } from './events.js'
 import { AD_HOC, collectionPrefix, idPart } from './keys/key-schema.js'
 import {
@@ -164,6 +164,7 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     options: WriteOptions = {}
   ): Promise<Written<Result>> {
     const requests = Array.from(refs, (ref) => EntryRef.requestOf(ref))
+    const guarded = new Set(requests.map(({ key }) => key))
     const { writeTimeoutMs, whenRedisAway } = resolveWritePolicy({
       ...options,
       writeTimeout: options.timeout
@@ -171,6 +172,8 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     const work = async (signal: AbortSignal): Promise<Committed<Result>> => {
       const rows = new Map<string, NewRow>()
       const publish = <Value>(ref: EntryRef<Value>, row: Value | undefined): void => {
+        if (!guarded.has(ref.key))
+          throw new InvalidOptionError('ref', ref.key, 'an entry that was given to cache.write')
         for (const [key, newRow] of rowsOf(EntryRef.requestOf(ref), row)) rows.set(key, newRow)
       }
       return { result: await change({ signal, publish }), rows }
@@ -197,6 +200,8 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
   }
 
   tenant(tenant: TenantId): AdHocReads {
+    if (tenant === undefined)
+      throw new InvalidKeyError('The tenant', tenant, 'a string, a number or a bigint')
     return {
       getOrLoad: (key, load, options) => this.#getOrLoad(tenant, key, load, options),
       get: (key) => this.#get(tenant, key),
@@ -223,13 +228,14 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     tenant: TenantId | undefined,
     key: CacheId,
     load: (context: LoadContext) => Awaitable<Value | undefined>,
-    { signal, ...entryOptions }: GetOrLoadOptions
+    options: GetOrLoadOptions
   ): Promise<Value | undefined> {
-    checkEntryOptions(entryOptions)
+    checkEntryOptions(options, ['signal'])
+    options.signal?.throwIfAborted()
     if (typeof load !== 'function')
       throw new InvalidOptionError('load', load, 'a function (context) => value')
-    const request = this.#adHocRequest(tenant, key, (_id, context) => load(context), entryOptions)
-    const lookup = await abortable(this.#parts.reader.read(request), signal)
+    const request = this.#adHocRequest(tenant, key, (_id, context) => load(context), options)
+    const lookup = await abortable(this.#parts.reader.read(request), options.signal)
     return lookup.value as Value | undefined
   }
 

@@ -1,4 +1,5 @@
 import {
+  InvalidKeyError,
   InvalidLoaderResultError,
   InvalidOptionError,
   NotWritableError,
@@ -6,6 +7,7 @@ import {
   WritesFailedError
 } from './errors.js'
 import type { WriteOutcome } from './events.js'
+import { ConcurrencyLimit } from './policy/concurrency-limit.js'
 import { collectionPrefix, idPart } from './keys/key-schema.js'
 import type { CollectionOptions, Tenancy } from './options.js'
 import type { CacheId, LoadContext, TenantId } from './ports.js'
@@ -127,7 +129,8 @@ export class CollectionView<Id extends CacheId, Value>
   }
 
   tenant(tenant: TenantId): CollectionView<Id, Value> {
-    if (tenant === undefined) throw new TenantRequiredError(`Collection "${this.name}"`)
+    if (tenant === undefined)
+      throw new InvalidKeyError('The tenant', tenant, 'a string, a number or a bigint')
     return new CollectionView<Id, Value>(this.#context, tenant)
   }
 
@@ -136,10 +139,12 @@ export class CollectionView<Id extends CacheId, Value>
   }
 
   async lookup(id: Id, options?: ReadOptions): Promise<Lookup<Value>> {
+    options?.signal?.throwIfAborted()
     return abortable(this.#context.reader.read(this.#request(id)), options?.signal) as Promise<Lookup<Value>>
   }
 
   async getMany(ids: Iterable<Id>, options?: ReadOptions): Promise<Map<Id, Value>> {
+    options?.signal?.throwIfAborted()
     const requests = this.#requestsOf(ids)
     const lookups = await abortable(this.#context.reader.readMany(requests), options?.signal)
     const values = new Map<Id, Value>()
@@ -150,6 +155,7 @@ export class CollectionView<Id extends CacheId, Value>
   }
 
   async refresh(id: Id, options?: ReadOptions): Promise<Value | undefined> {
+    options?.signal?.throwIfAborted()
     const lookup = await abortable(this.#context.reader.refresh(this.#request(id)), options?.signal)
     return lookup.value as Value | undefined
   }
@@ -188,7 +194,8 @@ export class CollectionView<Id extends CacheId, Value>
 
   async putMany(entries: Iterable<readonly [Id, Value]>): Promise<Map<Id, Written<Value>>> {
     const all = [...entries]
-    const results = await Promise.allSettled(all.map(([id, value]) => this.put(id, value)))
+    const limit = new ConcurrencyLimit(WRITES_AT_ONCE, Number.POSITIVE_INFINITY)
+    const results = await Promise.allSettled(all.map(([id, value]) => limit.run(() => this.put(id, value))))
     const written = new Map<Id, Written<Value>>()
     const failures = new Map<unknown, unknown>()
     for (const [index, result] of results.entries()) {
@@ -250,16 +257,17 @@ export class CollectionView<Id extends CacheId, Value>
   }
 }
 
+/** Of one `putMany`: about as many as a database pool has connections. */
+const WRITES_AT_ONCE = 20
+
 const GONE: NewRow = { value: undefined, version: undefined }
 
 /** What to publish of a saved row. A writer that returns nothing leaves it to the next reader to load. */
 export function rowsOf(request: ReadRequest, saved: unknown): ReadonlyMap<string, NewRow> {
   if (saved === undefined) return new Map()
-  const version = request.source.version?.(saved)
-  if (version !== undefined && !Number.isFinite(version)) {
-    throw new InvalidOptionError('version', version, 'a function that returns a finite number for every row')
-  }
-  return new Map([[request.key, { value: saved, version }]])
+  // As drivers give it, such as a bigint as text. The row is committed: what is no number counts as no version.
+  const version = Number(request.source.version?.(saved) ?? Number.NaN)
+  return new Map([[request.key, { value: saved, version: Number.isFinite(version) ? version : undefined }]])
 }
 
 /** The user's `loadMany`, with its answer checked and put in the order of the ids. */
@@ -270,10 +278,20 @@ export function orderedLoadMany<Id extends CacheId, Value>(
   if (loadMany === undefined) return undefined
   return async (ids: readonly CacheId[], context: LoadContext) => {
     const result: unknown = await loadMany(ids as readonly Id[], context)
-    if (result instanceof Map) return ids.map((id) => (result as Map<unknown, unknown>).get(id))
+    if (result instanceof Map && isAbout(result, ids)) return ids.map((id) => result.get(id))
     if (Array.isArray(result) && result.length === ids.length) return result as unknown[]
     throw new InvalidLoaderResultError(name, result, ids.length)
   }
+}
+
+/**
+ * Whether every key of the map was asked for. Ids of another type, such as text for numbers, would otherwise read as
+ * "there is no such thing", and be remembered.
+ */
+function isAbout(result: Map<unknown, unknown>, ids: readonly CacheId[]): result is Map<unknown, unknown> {
+  const asked = new Set<unknown>(ids)
+  for (const id of result.keys()) if (!asked.has(id)) return false
+  return true
 }
 
 /** `work`, unless the caller's signal fires first. */
@@ -281,7 +299,6 @@ export function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined):
   if (signal === undefined) return work
   return new Promise((resolve, reject) => {
     const giveUp = (): void => reject(signal.reason as Error)
-    if (signal.aborted) giveUp()
     signal.addEventListener('abort', giveUp, { once: true })
     work.then(resolve, reject).finally(() => signal.removeEventListener('abort', giveUp))
   })

@@ -1,5 +1,5 @@
 import { CorralCache, type Cache } from './cache.js'
-import { systemClock, type Clock } from './clock.js'
+import { LONGEST_TIMER_MS, systemClock, type Clock } from './clock.js'
 import { PayloadCodec } from './codec/codec.js'
 import { Events } from './events.js'
 import { resolveCachePolicy, type CacheLimits, type CachePolicy, type Tenancy } from './options.js'
@@ -28,14 +28,14 @@ export interface CacheOptions<T extends Tenancy = Tenancy> extends CacheLimits {
 }
 
 /**
- * Builds the parts and joins them. Nothing is awaited: calls made before Redis is connected wait for it within their
- * deadline. Throws `InvalidOptionError`.
+ * Builds the parts and joins them. Nothing is awaited: calls made before Redis is connected wait for it, for a second at
+ * most. Throws `InvalidOptionError`.
  */
 export function createCache<const T extends Tenancy = 'optional'>(options: CacheOptions<T>): Cache<T> {
   const policy = resolveCachePolicy(options)
   const clock = systemClock
   const events = new Events()
-  const { store, redisStats } = openStore(options.redis, policy, events, clock)
+  const { store, redisStats } = openStore(options, policy, events, clock)
   const codec = new PayloadCodec(policy)
   const failures = new Failures(clock)
   const judge = new Judge(store, codec, events, clock, failures)
@@ -72,11 +72,9 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
     shutDown: async (timeoutMs) => {
       reader.close()
       writer.close()
-      const drained = Promise.all([loading.drain(), writer.drain()])
-      if (!(await isDoneWithin(drained, timeoutMs))) {
-        loading.abort()
-        writer.abort()
-      }
+      const drained = Promise.all([reader.drain(), loading.drain(), writer.drain()])
+      if (!(await isDoneWithin(drained, Math.min(timeoutMs, LONGEST_TIMER_MS)))) loading.abort()
+      writer.abort()
       await loading.drain()
       pending.close()
       await store.close()
@@ -90,13 +88,14 @@ interface OpenedStore {
   readonly redisStats: () => CacheStats['redis']
 }
 
-function openStore(
-  redis: RedisInput | undefined,
-  policy: CachePolicy,
-  events: Events,
-  clock: Clock
-): OpenedStore {
+function openStore(options: CacheOptions, policy: CachePolicy, events: Events, clock: Clock): OpenedStore {
+  const { redis } = options
+  const isNamed = 'redis' in options
   if (redis === undefined) {
+    if (isNamed) {
+      const warning = 'The option "redis" is undefined, so this cache lives in this process alone.'
+      process.emitWarning(`${warning} Leave the option out if that is meant.`, 'CorralWarning')
+    }
     const store = new LocalStore(policy.maxLocalBytes, clock)
     return { store, redisStats: () => ({ state: 'none', failures: 0, pushes: true }) }
   }

@@ -43,6 +43,14 @@ export class InvalidOptionError extends CorralError {
   }
 }
 
+/** An option that does not exist: a misspelt one would otherwise be a default in production. */
+export class UnknownOptionError extends InvalidOptionError {
+  constructor(option: string, known: readonly string[]) {
+    super(option, undefined, '')
+    this.message = `Option "${option}" does not exist; there are: ${known.join(', ')}.`
+  }
+}
+
 /** An id, a tenant or a name that cannot become part of a key. */
 export class InvalidKeyError extends CorralError {
   constructor(part: string, got: unknown, needed: string) {

@@ -40,7 +40,7 @@ export interface CacheEvents {
   /** The driver reports a broken or refused connection. */
   redisConnectionFailed: { readonly error: unknown }
   /** Whether Redis can be used: `ready`, `away` (reads go to the source), `closed`. */
-  redisState: { readonly state: 'starting' | 'ready' | 'away' | 'closed' }
+  redisState: { readonly state: 'ready' | 'away' | 'closed' }
   /** A listener of one of these events threw. */
   listenerFailed: { readonly event: keyof CacheEvents; readonly error: unknown }
 }
@@ -50,7 +50,7 @@ export interface KeyFact {
   readonly collection: string
 }
 
-export type StaleReason = 'refreshing' | 'load-failed' | 'redis-away'
+export type StaleReason = 'refreshing' | 'load-failed'
 export type LoadReason =
   | 'miss'
   | 'refresh'
@@ -94,7 +94,9 @@ export class Events {
     if (ofName === undefined) return
     for (const listener of ofName as Set<Listener<Name>>) {
       try {
-        listener(fact)
+        // One that is asynchronous in spite of its type: its rejection would otherwise end the process.
+        const result: unknown = listener(fact)
+        if (result instanceof Promise) result.catch((error: unknown) => this.#listenerFailed(name, error))
       } catch (error) {
         this.#listenerFailed(name, error)
       }

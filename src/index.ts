@@ -34,6 +34,7 @@ export {
   RedisUnavailableError,
   TenantRequiredError,
   UncacheableValueError,
+  UnknownOptionError,
   ValueTooLargeError,
   WritesFailedError,
   WriteTimeoutError,

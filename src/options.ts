@@ -1,4 +1,4 @@
-import { InvalidOptionError } from './errors.js'
+import { InvalidOptionError, UnknownOptionError } from './errors.js'
 import { toMilliseconds, type Duration } from './durations.js'
 import type { Awaitable, CacheId, LoadContext, StandardSchema } from './ports.js'
 
@@ -21,9 +21,9 @@ export interface EntryOptions {
   readonly staleIfError?: Duration | undefined
   /** How long "there is no such thing" (the loader gave `undefined`) is remembered. Default '30s', never above `ttl`; 0 never. */
   readonly notFoundTtl?: Duration | undefined
-  /** After a failed load nobody tries again for this long. Default '1s', spread by a fifth; 0 lets the next caller try. */
+  /** After a failed load nobody tries again for this long. Default '1s', spread by a fifth; 0 lets the next caller try; at most 60 s. */
   readonly failedTtl?: Duration | undefined
-  /** The deadline of one run of the loader. Default '10s'. */
+  /** The deadline of a load, with the wait for its turn under `maxConcurrentLoads`. Default '10s'. */
   readonly loadTimeout?: Duration | undefined
   /** How long a caller waits for another process's load before it reads the source itself, storing nothing. Default '10s'. */
   readonly waitTimeout?: Duration | undefined
@@ -203,7 +203,11 @@ export function resolveEntryPolicy(options: EntryOptions): EntryPolicy {
     staleMs,
     staleIfErrorMs,
     notFoundMs: Math.min(ttlMs, durationOr(options.notFoundTtl, 'notFoundTtl', 30_000)),
-    failedMs: durationOr(options.failedTtl, 'failedTtl', 1_000),
+    failedMs: atMostAMinute(
+      durationOr(options.failedTtl, 'failedTtl', 1_000),
+      options.failedTtl,
+      'failedTtl'
+    ),
     loadTimeoutMs: durationOr(options.loadTimeout, 'loadTimeout', 10_000, 1),
     waitTimeoutMs: durationOr(options.waitTimeout, 'waitTimeout', 10_000, 1),
     jitter: numberOr(options.jitter, 'jitter', 0.1, 0, 1),
@@ -229,8 +233,8 @@ export function resolveWritePolicy(options: {
 }
 
 /** For `getOrLoad`, whose options hold no loader. */
-export function checkEntryOptions(options: unknown): void {
-  assertKnown(options, ENTRY_OPTION_NAMES, 'getOrLoad')
+export function checkEntryOptions(options: unknown, more: readonly string[] = []): void {
+  assertKnown(options, [...ENTRY_OPTION_NAMES, ...more], 'a call without a collection')
 }
 
 export function checkCollectionOptions(name: unknown, options: unknown): void {
@@ -301,13 +305,12 @@ export function resolveTenancy(tenancy: unknown, fallback: Tenancy): Tenancy {
   throw new InvalidOptionError('tenancy', tenancy, "'optional' or 'required'")
 }
 
-/** A misspelt option would otherwise be a default in production. */
 function assertKnown(options: unknown, names: readonly string[], of: string): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw new InvalidOptionError(`options of ${of}`, options, 'an object')
   }
   for (const name of Object.keys(options)) {
-    if (!names.includes(name)) throw new InvalidOptionError(name, 'unknown', `one of ${names.join(', ')}`)
+    if (!names.includes(name)) throw new UnknownOptionError(name, names)
   }
 }
 
@@ -316,9 +319,13 @@ function durationOr(given: unknown, option: string, fallbackMs: number, leastMs 
 }
 
 function leaseOr(given: unknown, option: string, fallbackMs: number): number {
-  const ms = durationOr(given, option, fallbackMs, 50)
+  return atMostAMinute(durationOr(given, option, fallbackMs, 50), given, option)
+}
+
+/** A lease that is longer is taken for damage, by the scripts in Redis. */
+function atMostAMinute(ms: number, given: unknown, option: string): number {
   if (ms <= 60_000) return ms
-  throw new InvalidOptionError(option, given, 'from 50 ms to 60 s')
+  throw new InvalidOptionError(option, given, 'at most 60 s')
 }
 
 function numberOr(given: unknown, option: string, fallback: number, least: number, most: number): number {

@@ -21,7 +21,7 @@ export class ConcurrencyLimit {
   }
 
   /** Runs `work` in its turn. Rejects with `OverloadedError` when the queue is full, with the reason of `signal` when it fires first. */
-  async run<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  async run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     if (this.#running >= this.#most) await this.#turn(signal)
     else this.#running++
     try {
@@ -31,20 +31,20 @@ export class ConcurrencyLimit {
     }
   }
 
-  #turn(signal: AbortSignal): Promise<void> {
+  #turn(signal: AbortSignal | undefined): Promise<void> {
     if (this.#queue.length >= this.#mostQueued) throw new OverloadedError(this.#running, this.#queue.length)
     return new Promise((resolve, reject) => {
       const giveUp = (): void => {
         this.#queue.splice(this.#queue.indexOf(waiting), 1)
-        reject(signal.reason as Error)
+        reject(signal?.reason as Error)
       }
       const waiting: Waiting = {
         start: () => {
-          signal.removeEventListener('abort', giveUp)
+          signal?.removeEventListener('abort', giveUp)
           resolve()
         }
       }
-      signal.addEventListener('abort', giveUp, { once: true })
+      signal?.addEventListener('abort', giveUp, { once: true })
       this.#queue.push(waiting)
     })
   }

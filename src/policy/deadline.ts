@@ -1,3 +1,5 @@
+import { LONGEST_TIMER_MS } from '../clock.js'
+
 /**
  * Settles as `work` does, or rejects with `late()` when it has not settled within `ms`.
  *
@@ -6,7 +8,7 @@
  */
 export function withDeadline<T>(work: Promise<T>, ms: number, late: () => Error): Promise<T> {
   return new Promise<T>((resolve, reject) => {
-    const timer = setTimeout(() => setImmediate(() => reject(late())), ms)
+    const timer = setTimeout(() => setImmediate(() => reject(late())), Math.min(ms, LONGEST_TIMER_MS))
     work.then(
       (value) => {
         clearTimeout(timer)

@@ -134,10 +134,14 @@ export class Judge {
 
   /** The value as it is, whatever the schema would make of it: a hit must equal the miss that stored it. */
   #checked(value: unknown, request: ReadRequest): unknown {
-    const result = request.source.schema!['~standard'].validate(value)
-    if (result instanceof Promise)
-      return result.then((settled) => this.#matching(settled.issues, value, request))
-    return this.#matching(result.issues, value, request)
+    const failed = (error: unknown): unknown => this.#matching([{ message: String(error) }], value, request)
+    try {
+      const result = request.source.schema!['~standard'].validate(value)
+      if (!(result instanceof Promise)) return this.#matching(result.issues, value, request)
+      return result.then((settled) => this.#matching(settled.issues, value, request), failed)
+    } catch (error) {
+      return failed(error)
+    }
   }
 
   #matching(

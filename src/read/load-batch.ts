@@ -1,10 +1,11 @@
+import type { Loaded } from './load-runner.js'
 import type { ReadRequest } from '../tiers/request.js'
 
 /** How one flight of a batch asks for its value, or says that it will not. */
 export interface BatchPlace {
   /** False once it has spoken: what it loads later, it loads by itself. */
   readonly isOpen: boolean
-  load(request: ReadRequest): Promise<unknown>
+  load(request: ReadRequest): Promise<Loaded>
   /** Not (or no longer) in need of the batch; harmless after `load`. */
   pass(): void
 }
@@ -14,11 +15,11 @@ export interface BatchPlace {
  * from the store, so the query starts when the last one has spoken.
  */
 export class LoadBatch {
-  readonly #query: (requests: readonly ReadRequest[]) => Promise<readonly unknown[]>
+  readonly #query: (requests: readonly ReadRequest[]) => Promise<readonly Loaded[]>
   readonly #wanted: Wanted[] = []
   #undecided: number
 
-  constructor(places: number, query: (requests: readonly ReadRequest[]) => Promise<readonly unknown[]>) {
+  constructor(places: number, query: (requests: readonly ReadRequest[]) => Promise<readonly Loaded[]>) {
     this.#undecided = places
     this.#query = query
   }
@@ -53,7 +54,7 @@ export class LoadBatch {
   async #run(): Promise<void> {
     try {
       const values = await this.#query(this.#wanted.map(({ request }) => request))
-      for (const [index, { resolve }] of this.#wanted.entries()) resolve(values[index])
+      for (const [index, { resolve }] of this.#wanted.entries()) resolve(values[index]!)
     } catch (error) {
       for (const { reject } of this.#wanted) reject(error)
     }
@@ -62,6 +63,6 @@ export class LoadBatch {
 
 interface Wanted {
   readonly request: ReadRequest
-  readonly resolve: (value: unknown) => void
+  readonly resolve: (value: Loaded) => void
   readonly reject: (error: unknown) => void
 }

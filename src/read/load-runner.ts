@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { ClosedError, LoadTimeoutError } from '../errors.js'
-import type { Clock } from '../clock.js'
+import { LONGEST_TIMER_MS, type Clock } from '../clock.js'
 import type { Events, LoadReason } from '../events.js'
 import type { CacheId, LoadContext } from '../ports.js'
 import { ConcurrencyLimit } from '../policy/concurrency-limit.js'
@@ -10,6 +10,14 @@ import type { ReadRequest } from '../tiers/request.js'
 interface Nesting {
   readonly keys: ReadonlySet<string>
   readonly outer: Nesting | undefined
+  /** What the loader left behind, such as a timer or a pool, runs in it still, but inside of nothing any more. */
+  over: boolean
+}
+
+/** What a loader returned, and what it cost, without the wait for its turn. */
+export interface Loaded {
+  readonly value: unknown
+  readonly durationMs: number
 }
 
 /** Runs the user's loaders: under the limit on concurrent loads, under a deadline, with a signal, with its facts reported. */
@@ -37,19 +45,19 @@ export class LoadRunner {
   /** Whether the calling code is itself part of a load of `key`, so that waiting for that load would never end. */
   isInsideLoadOf(key: string): boolean {
     for (let nesting = this.#nesting.getStore(); nesting !== undefined; nesting = nesting.outer) {
-      if (nesting.keys.has(key)) return true
+      if (!nesting.over && nesting.keys.has(key)) return true
     }
     return false
   }
 
-  async load(request: ReadRequest, reason: LoadReason): Promise<unknown> {
+  async load(request: ReadRequest, reason: LoadReason): Promise<Loaded> {
     const { source, id } = request
-    const [value] = await this.#run([request], reason, async (context) => [await source.load(id, context)])
-    return value
+    const [loaded] = await this.#run([request], reason, async (context) => [await source.load(id, context)])
+    return loaded!
   }
 
-  /** One run of `loadMany` for requests of one source and tenant; values in their order. */
-  loadMany(requests: readonly ReadRequest[], reason: LoadReason): Promise<readonly unknown[]> {
+  /** One run of `loadMany` for requests of one source and tenant; in their order. */
+  loadMany(requests: readonly ReadRequest[], reason: LoadReason): Promise<readonly Loaded[]> {
     const { loadMany } = requests[0]!.source
     return this.#run(requests, reason, (context) => loadMany!(requests.map(idOf), context))
   }
@@ -63,30 +71,21 @@ export class LoadRunner {
     requests: readonly ReadRequest[],
     reason: LoadReason,
     work: (context: LoadContext) => Promise<readonly unknown[]>
-  ): Promise<readonly unknown[]> {
+  ): Promise<readonly Loaded[]> {
     const { source, tenant, key } = requests[0]!
     const controller = new AbortController()
     const { signal } = controller
-    const { loadTimeoutMs } = source.policy
+    const timeoutMs = Math.min(source.policy.loadTimeoutMs, LONGEST_TIMER_MS)
     // As for Redis calls: after a stall of this process the answer may be waiting to be read.
     const timer = setTimeout(
-      () => setImmediate(() => controller.abort(new LoadTimeoutError(key, loadTimeoutMs))),
-      loadTimeoutMs
+      () => setImmediate(() => controller.abort(new LoadTimeoutError(key, timeoutMs))),
+      timeoutMs
     )
     this.#running.add(controller)
-    for (const request of requests)
-      this.#events.emit('load', { key: request.key, collection: source.name, reason })
-    const startedAt = this.#clock.now()
     try {
-      const values = await firstOf(
-        this.#inTurn(requests, signal, () => work({ signal, tenant })),
-        signal
+      return await this.#inTurn(signal, () =>
+        this.#reported(requests, reason, () => this.#nested(requests, signal, () => work({ signal, tenant })))
       )
-      this.#succeeded(requests, values, this.#clock.now() - startedAt)
-      return values
-    } catch (error) {
-      this.#failed(requests, error, this.#clock.now() - startedAt)
-      throw error
     } finally {
       clearTimeout(timer)
       this.#running.delete(controller)
@@ -97,41 +96,64 @@ export class LoadRunner {
    * A load that a loader asked for runs in its loader's place: were it to queue, loaders waiting for it could hold
    * every place there is.
    */
-  #inTurn(
+  #inTurn<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    let outer = this.#nesting.getStore()
+    while (outer?.over === true) outer = outer.outer
+    return outer === undefined ? this.#limit.run(work, signal) : work()
+  }
+
+  /** A loader that goes on after its signal fired is left alone, and so is its place: the next may begin. */
+  async #nested(
     requests: readonly ReadRequest[],
     signal: AbortSignal,
     work: () => Promise<readonly unknown[]>
   ): Promise<readonly unknown[]> {
-    const outer = this.#nesting.getStore()
-    const nesting: Nesting = { keys: new Set(requests.map((request) => request.key)), outer }
-    const nested = (): Promise<readonly unknown[]> => this.#nesting.run(nesting, work)
-    return outer === undefined ? this.#limit.run(nested, signal) : nested()
-  }
-
-  #succeeded(requests: readonly ReadRequest[], values: readonly unknown[], durationMs: number): void {
-    const { stats, name } = requests[0]!.source
-    stats.loads++
-    stats.loadMs += durationMs
-    for (let index = 0; index < requests.length; index++) {
-      const found = values[index] !== undefined
-      if (!found) stats.notFound++
-      this.#events.emit('loaded', { key: requests[index]!.key, collection: name, durationMs, found })
+    const keys = new Set(requests.map((request) => request.key))
+    const nesting: Nesting = { keys, outer: this.#nesting.getStore(), over: false }
+    try {
+      return await firstOf(this.#nesting.run(nesting, work), signal)
+    } finally {
+      nesting.over = true
     }
   }
 
-  #failed(requests: readonly ReadRequest[], error: unknown, durationMs: number): void {
+  async #reported(
+    requests: readonly ReadRequest[],
+    reason: LoadReason,
+    work: () => Promise<readonly unknown[]>
+  ): Promise<readonly Loaded[]> {
     const { stats, name } = requests[0]!.source
-    stats.loads++
-    stats.loadMs += durationMs
-    stats.loadFailures++
-    for (const { key } of requests)
-      this.#events.emit('loadFailed', { key, collection: name, durationMs, error })
+    for (const { key } of requests) this.#events.emit('load', { key, collection: name, reason })
+    const startedAt = this.#clock.now()
+    const end = (): number => {
+      const durationMs = this.#clock.now() - startedAt
+      stats.loads++
+      stats.loadMs += durationMs
+      return durationMs
+    }
+    try {
+      const values = await work()
+      const durationMs = end()
+      return requests.map(({ key }, index) => {
+        const value = values[index]
+        if (value === undefined) stats.notFound++
+        this.#events.emit('loaded', { key, collection: name, durationMs, found: value !== undefined })
+        return { value, durationMs }
+      })
+    } catch (error) {
+      const durationMs = end()
+      stats.loadFailures++
+      for (const { key } of requests)
+        this.#events.emit('loadFailed', { key, collection: name, durationMs, error })
+      throw error
+    }
   }
 }
 
 /** `work`, unless the signal fires first; what a loader does after that is nobody's. */
 function firstOf<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
+    if (signal.aborted) reject(signal.reason as Error)
     const giveUp = (): void => reject(signal.reason as Error)
     signal.addEventListener('abort', giveUp, { once: true })
     work.then(resolve, reject).finally(() => signal.removeEventListener('abort', giveUp))

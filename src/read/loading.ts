@@ -1,6 +1,6 @@
 import type { PayloadCodec } from '../codec/codec.js'
 import { failedFrame, newToken } from '../codec/frame.js'
-import { ClosedError, RedisUnavailableError, type FailureReport } from '../errors.js'
+import { ClosedError, OverloadedError, RedisUnavailableError, type FailureReport } from '../errors.js'
 import { spread, type Clock } from '../clock.js'
 import type { FailedEntry, Token } from '../entry.js'
 import type { Events, LoadReason, RejectionReason, WaitOutcome } from '../events.js'
@@ -12,7 +12,7 @@ import { Flight, NOTHING, type Landing } from './flight.js'
 import type { Judge, Verdict } from './judge.js'
 import { keepLease } from './lease-keeper.js'
 import type { BatchPlace } from './load-batch.js'
-import type { LoadRunner } from './load-runner.js'
+import type { Loaded, LoadRunner } from './load-runner.js'
 import { pack, type Packed } from '../tiers/pack.js'
 import type { ReadRequest } from '../tiers/request.js'
 
@@ -122,8 +122,11 @@ export class Loading {
         flight.mark()
         const answer = await this.#askForLease({ key, token, leaseMs, seen, force: flight.forced })
         if (answer.kind !== 'granted') plan.place?.pass()
+        if (this.#aborted) throw new ClosedError()
         if (answer.kind === 'unavailable') {
           wait.over('redis-away')
+          // Granted perhaps, with the answer lost: others need not wait for a load that nobody runs.
+          void this.#settleLease(key, token, 'release')
           return await this.#loadAlone(flight, request, { ...plan, reason: 'redis-away' })
         }
         // What was seen is gone: somebody declared it wrong, so it is nothing to fall back on any more.
@@ -210,7 +213,7 @@ export class Loading {
     plan: LoadPlan,
     token: Token
   ): Promise<Landing> {
-    const { store, clock, leaseMs, events } = this.#parts
+    const { store, leaseMs, events } = this.#parts
     const { key, source } = request
     // From here on a caller comes after the load began, so the value is theirs only if the fill proves it current.
     flight.mark()
@@ -221,9 +224,8 @@ export class Loading {
       this.#detachFlight(flight)
     })
     try {
-      const startedAt = clock.now()
-      const value = await this.#runLoader(request, plan)
-      const packed = await this.#pack(request, value, clock.now() - startedAt)
+      const { value, durationMs } = await this.#runLoader(request, plan)
+      const packed = await this.#pack(request, value, durationMs)
       stopRenewing()
       return await this.#store(flight, request, token, packed)
     } catch (error) {
@@ -237,6 +239,10 @@ export class Loading {
     const { store, failures } = this.#parts
     const { key } = request
     if (packed.frame === undefined) return this.#leaveUnstored(flight, request, token, packed)
+    const cameBeforeLoad = flight.marked
+    // That the lease stands when the store takes the value proves it current for those who have come by now. Who comes
+    // while the reply is under way may come after an invalidation that followed the fill.
+    flight.mark()
     let stored = false
     let rejection: RejectionReason = 'superseded'
     try {
@@ -247,11 +253,11 @@ export class Loading {
     }
     if (!stored) {
       this.#reportRejected(request, rejection)
-      return landingOf(packed, 0, flight.marked)
+      return landingOf(packed, 0, cameBeforeLoad)
     }
     failures.forget(key)
     this.#reportFill(request, packed.frame.length, packed.lifeMs)
-    return landingOf(packed, packed.freshMs, Number.POSITIVE_INFINITY)
+    return landingOf(packed, packed.freshMs, flight.marked)
   }
 
   async #leaveUnstored(flight: Flight, request: ReadRequest, token: Token, packed: Packed): Promise<Landing> {
@@ -279,17 +285,20 @@ export class Loading {
   ): Promise<Landing> {
     const { failures, clock, judge } = this.#parts
     const { key, source } = request
+    flight.mark()
     const lifeMs = Math.round(spread(source.policy.failedMs, FAILED_SPREAD, clock))
+    // Of this process, not of the source: another process may do better.
+    const isOwn = error instanceof ClosedError || error instanceof OverloadedError
     const outcome =
-      lifeMs < 1 || error instanceof ClosedError
+      lifeMs < 1 || isOwn
         ? await this.#settleLease(key, token, 'release')
         : await this.#settleLease(key, token, 'load-failed', reportOf(error), lifeMs)
-    failures.remember(key, token, error, lifeMs)
+    if (!isOwn) failures.remember(key, token, error, lifeMs)
     // With the lease gone somebody declared the old value wrong, and it must not come back.
     if (fallback === undefined || flight.forced || outcome === 'lost') throw error
     const lookup = await judge.serveStale(fallback, request)
     if (lookup === undefined) throw error
-    return { give: () => judge.copyOf(fallback, lookup), validBelow: Number.POSITIVE_INFINITY }
+    return { give: () => judge.copyOf(fallback, lookup), validBelow: flight.marked }
   }
 
   async #settleLease(
@@ -318,12 +327,12 @@ export class Loading {
     const { key, source } = request
     flight.mark()
     flight.loading = true
-    const startedAt = clock.now()
     let packed: Packed
     try {
-      const value = await this.#runLoader(request, plan)
-      packed = await this.#pack(request, value, clock.now() - startedAt)
+      const { value, durationMs } = await this.#runLoader(request, plan)
+      packed = await this.#pack(request, value, durationMs)
     } catch (error) {
+      if (error instanceof OverloadedError) throw error
       failures.remember(key, newToken(), error, spread(source.policy.failedMs, FAILED_SPREAD, clock))
       throw error
     }
@@ -345,7 +354,7 @@ export class Loading {
     return this.#loadAlone(flight, request, { ...plan, reason: 'waited-too-long' })
   }
 
-  #runLoader(request: ReadRequest, { place, reason }: LoadPlan): Promise<unknown> {
+  #runLoader(request: ReadRequest, { place, reason }: LoadPlan): Promise<Loaded> {
     return place?.isOpen ? place.load(request) : this.#parts.loads.load(request, reason)
   }
 

@@ -39,40 +39,60 @@ const REDIS_AWAY: LoadPlan = { reason: 'redis-away', blocking: true, alone: true
 export class Reader {
   readonly #parts: ReaderParts
   #closed = false
+  #underWay = 0
+  readonly #whenIdle: (() => void)[] = []
 
   constructor(parts: ReaderParts) {
     this.#parts = parts
   }
 
-  async read(request: ReadRequest): Promise<Lookup> {
+  read(request: ReadRequest): Promise<Lookup> {
     this.#assertOpen()
+    return this.#read(request)
+  }
+
+  async #read(request: ReadRequest): Promise<Lookup> {
     const { loading, store, judge, isInvalidationPending } = this.#parts
     let missed = false
-    for (;;) {
-      let flight = loading.flightOf(request.key)
-      if (flight?.blocking !== true) {
-        let verdict: Verdict | undefined
-        try {
-          if (!isInvalidationPending(request.key)) {
-            verdict = await judge.judge(await store.read(request.key), request)
+    this.#underWay++
+    try {
+      for (;;) {
+        let flight = loading.flightOf(request.key)
+        if (flight?.blocking !== true) {
+          let verdict: Verdict | undefined
+          try {
+            if (!isInvalidationPending(request.key)) {
+              verdict = await judge.judge(await store.read(request.key), request)
+            }
+          } catch (error) {
+            this.#assertAway(error, request)
           }
-        } catch (error) {
-          this.#assertAway(error, request)
+          if (verdict?.act === 'serve') return this.#served(verdict.lookup, verdict.refresh, request)
+          if (verdict?.act === 'fail') throw verdict.error
+          flight = this.#flightFor(request, verdict)
         }
-        if (verdict?.act === 'serve') return this.#served(verdict.lookup, verdict.refresh, request)
-        if (verdict?.act === 'fail') throw verdict.error
-        flight = this.#flightFor(request, verdict)
+        if (!missed) this.#missed(request)
+        missed = true
+        const lookup = await this.#join(flight)
+        if (lookup !== undefined) return this.#landed(lookup, request)
       }
-      if (!missed) this.#missed(request)
-      missed = true
-      const lookup = await this.#join(flight)
-      if (lookup !== undefined) return lookup
+    } finally {
+      this.#done()
     }
   }
 
   /** One look for all, one `loadMany` for what is missing; in the order of the requests. */
   async readMany(requests: readonly ReadRequest[]): Promise<Lookup[]> {
     this.#assertOpen()
+    this.#underWay++
+    try {
+      return await this.#readMany(requests)
+    } finally {
+      this.#done()
+    }
+  }
+
+  async #readMany(requests: readonly ReadRequest[]): Promise<Lookup[]> {
     const { judge, loading, isInvalidationPending } = this.#parts
     const many = new ManyReads(requests)
     const toAsk: number[] = []
@@ -101,11 +121,18 @@ export class Reader {
   /** What is cached now and may be served; undefined when there is nothing, or Redis is away. Never loads. */
   async peek(request: ReadRequest): Promise<Lookup | undefined> {
     this.#assertOpen()
-    const { judge, isInvalidationPending } = this.#parts
+    const { judge, store, isInvalidationPending } = this.#parts
     if (isInvalidationPending(request.key)) return undefined
-    const [fetched] = (await this.#lookMany([request])) ?? []
-    const verdict = fetched && (await judge.judge(fetched, request))
-    return verdict?.act === 'serve' ? this.#served(verdict.lookup, undefined, request) : undefined
+    this.#underWay++
+    try {
+      const verdict = await judge.judge(await store.read(request.key), request)
+      return verdict.act === 'serve' ? this.#served(verdict.lookup, undefined, request) : undefined
+    } catch (error) {
+      if (error instanceof RedisUnavailableError) return undefined
+      throw error
+    } finally {
+      this.#done()
+    }
   }
 
   /** Loads now, whatever is cached and whoever is loading. */
@@ -121,6 +148,17 @@ export class Reader {
       const lookup = await this.#join(flight)
       if (lookup !== undefined) return lookup
     }
+  }
+
+  #done(): void {
+    this.#underWay--
+    if (this.#underWay === 0) for (const resolve of this.#whenIdle.splice(0)) resolve()
+  }
+
+  /** Resolves when no look into the store is under way; what has to be loaded is waited for by `Loading`. */
+  drain(): Promise<void> {
+    if (this.#underWay === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#whenIdle.push(resolve))
   }
 
   /** Refuses new calls. */
@@ -181,7 +219,14 @@ export class Reader {
   /** Who came too late for the flight's result reads again, alone. */
   async #missedAndLanded(flight: Flight, request: ReadRequest): Promise<Lookup> {
     this.#missed(request)
-    return (await this.#join(flight)) ?? this.read(request)
+    const lookup = await this.#join(flight)
+    return lookup === undefined ? this.#read(request) : this.#landed(lookup, request)
+  }
+
+  /** What a load came to; an old value, when it failed and that is allowed. */
+  #landed(lookup: Lookup, request: ReadRequest): Lookup {
+    if (lookup.source === 'stale') this.#reportStale(request, lookup, 'load-failed')
+    return lookup
   }
 
   #served(lookup: Lookup, refresh: Refresh | undefined, request: ReadRequest): Lookup {

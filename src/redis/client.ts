@@ -61,6 +61,9 @@ export function reconnectDelayMs(attempt: number, clock: Clock): number {
 }
 
 export function openClient(input: RedisInput, clock: Clock): OpenedClient {
+  if (typeof input !== 'string' && (typeof input !== 'object' || input === null)) {
+    throw new InvalidOptionError('redis', input, 'a URL, ioredis options, or an ioredis instance')
+  }
   const defaults = ownDefaults(clock)
   if (typeof input !== 'string' && isInstance(input)) {
     return { client: asClient(input), owned: false, duplicate: () => duplicateOf(input, defaults) }
@@ -111,5 +114,5 @@ function checkedUrl(text: string): string {
 
 /** A malformed URL may still hold a password, and messages end up in logs. */
 function redacted(text: string): string {
-  return text.replace(/\/\/[^@/]*@/, '//…@')
+  return text.replace(/\/\/.*@/s, '//…@')
 }

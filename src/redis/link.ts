@@ -7,7 +7,7 @@ import { ServerClock } from './server-clock.js'
 export type LinkState = 'starting' | 'ready' | 'away' | 'closed'
 
 export interface LinkReporter {
-  stateChanged(state: LinkState): void
+  stateChanged(state: Exclude<LinkState, 'starting'>): void
   /** A call that Redis did not answer in time or refused. The caller goes on without it. */
   callFailed(action: string, error: unknown): void
   /** The driver's own report of a broken or refused connection. */
@@ -16,6 +16,15 @@ export interface LinkReporter {
 
 /** What name look-up, TLS, AUTH and a Cluster's slot table may take before the first command. */
 const BOOT_MS = 1_000
+
+/** After so many calls in a row without any answer the connection counts as dead. */
+const SILENCES_MOST = 3
+
+class Silence extends Error {
+  constructor(timeoutMs: number) {
+    super(`no answer within ${timeoutMs} ms`)
+  }
+}
 
 /**
  * The way to Redis for commands: whether it can be used now, and a deadline on every call.
@@ -38,6 +47,8 @@ export class RedisLink {
   #bootTimer: NodeJS.Timeout | undefined
   #state: LinkState = 'starting'
   #session = 0
+  /** Calls in a row that got no answer in time. */
+  #silences = 0
 
   constructor(opened: OpenedClient, timeoutMs: number, clock: Clock, reporter: LinkReporter) {
     this.#opened = opened
@@ -60,16 +71,23 @@ export class RedisLink {
     return this.#state
   }
 
-  /** Runs `send` under the deadline. Whatever goes wrong comes out as `RedisUnavailableError` with the reason in `cause`. */
-  async call<T>(action: string, send: (client: RedisClient) => Promise<T>, via = this.client): Promise<T> {
+  /**
+   * Runs `send` under the deadline. Whatever goes wrong comes out as `RedisUnavailableError` with the reason in `cause`.
+   *
+   * @param onSilence called when nothing came back in time; for a call over another connection than this link's
+   */
+  async call<T>(
+    action: string,
+    send: (client: RedisClient) => Promise<T>,
+    onSilence = this.#onSilence
+  ): Promise<T> {
     try {
       if (this.#state !== 'ready') await this.#usable()
-      return await withDeadline(
-        send(via),
-        this.timeoutMs,
-        () => new Error(`no answer within ${this.timeoutMs} ms`)
-      )
+      const answer = await withDeadline(send(this.client), this.timeoutMs, () => new Silence(this.timeoutMs))
+      if (onSilence === this.#onSilence) this.#silences = 0
+      return answer
     } catch (error) {
+      if (error instanceof Silence) onSilence()
       this.#reporter.callFailed(action, error)
       throw new RedisUnavailableError(action, { cause: error })
     }
@@ -119,6 +137,7 @@ export class RedisLink {
       if (session === this.#session && this.#state !== 'closed') this.#retryReady(session)
       return
     }
+    this.#silences = 0
     if (session === this.#session) this.#enter('ready')
   }
 
@@ -135,11 +154,21 @@ export class RedisLink {
     if (this.#state !== 'closed') this.#enter('away')
   }
 
+  // A connection can die without a word. Then nothing but a new one helps, and waiting for it costs every call its
+  // deadline. Not so for a driver of the user's, which is not ours to disconnect.
+  readonly #onSilence = (): void => {
+    this.#silences++
+    if (this.#silences < SILENCES_MOST || this.#state !== 'ready' || !this.#opened.owned) return
+    this.#session++
+    this.#enter('away')
+    this.client.disconnect(true)
+  }
+
   readonly #onError = (error: unknown): void => {
     this.#reporter.connectionFailed(error)
   }
 
-  #enter(state: LinkState): void {
+  #enter(state: Exclude<LinkState, 'starting'>): void {
     if (this.#state === state || this.#state === 'closed') return
     this.#state = state
     clearTimeout(this.#bootTimer)

@@ -49,6 +49,13 @@ export class WakeUps {
     return this.#listeners.listen(key)
   }
 
+  /** No answer came over `trackedClient` in time: it may be dead without having said so. */
+  distrust(): void {
+    if (!this.#armed) return
+    this.#disarm()
+    this.#tracked?.disconnect(true)
+  }
+
   close(): void {
     this.#closed = true
     this.#disarm()

@@ -10,6 +10,8 @@ import { FetchedEntry } from './fetched-entry.js'
 
 const NOTHING = Buffer.alloc(0)
 
+const KEYS_PER_UNLINK = 500
+
 const GRANTED = 1
 const HELD = 2
 const ENTRY = 3
@@ -123,8 +125,9 @@ export class RedisStore implements EntryStore {
   ): Promise<unknown> {
     const tracked = this.#wakeUps.trackedClient
     if (tracked === undefined) return this.#run(action, script, key, args)
+    const call = (): Promise<unknown> => this.#runnerOf(tracked).run(script, key, args)
     try {
-      return await this.#run(action, script, key, args, tracked)
+      return await this.#link.call(action, call, () => this.#wakeUps.distrust())
     } catch (error) {
       // The pair was lost with the call on it; the other connection may be well, and asking again is harmless.
       if (this.#wakeUps.trackedClient === tracked || this.#link.state !== 'ready') throw error
@@ -136,10 +139,9 @@ export class RedisStore implements EntryStore {
     action: string,
     script: ScriptName,
     key: string,
-    args: (string | number | Buffer)[],
-    client = this.#link.client
+    args: (string | number | Buffer)[]
   ): Promise<unknown> {
-    return this.#link.call(action, () => this.#runnerOf(client).run(script, key, args))
+    return this.#link.call(action, (client) => this.#runnerOf(client).run(script, key, args))
   }
 
   #runnerOf(client: RedisClient): ScriptRunner {
@@ -153,8 +155,9 @@ export class RedisStore implements EntryStore {
 
 /** Not DEL: a large value is freed in the background. Both pass when Redis is full, and both void every lease. */
 async function unlink(client: RedisClient, keys: readonly string[]): Promise<number> {
-  if (!client.isCluster) return client.unlink(...keys)
-  // One command with keys of several slots is refused by a Cluster.
-  const dropped = await Promise.all(keys.map((key) => client.unlink(key)))
-  return dropped.reduce((sum, one) => sum + one, 0)
+  // One command with keys of several slots is refused by a Cluster; one with very many keys holds up everybody else.
+  const size = client.isCluster ? 1 : KEYS_PER_UNLINK
+  const pages: Promise<number>[] = []
+  for (let at = 0; at < keys.length; at += size) pages.push(client.unlink(...keys.slice(at, at + size)))
+  return (await Promise.all(pages)).reduce((sum, dropped) => sum + dropped, 0)
 }

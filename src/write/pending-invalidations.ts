@@ -11,7 +11,10 @@ const KEYS_PER_DROP = 500
  */
 export class PendingInvalidations {
   readonly #most: number
-  readonly #keys = new Set<string>()
+  /** Each with the number of its latest change: a change that comes while an older one is being delivered stays. */
+  readonly #keys = new Map<string, number>()
+  #changes = 0
+  #closed = false
   #reserved = 0
   #timer: NodeJS.Timeout | undefined
 
@@ -39,7 +42,7 @@ export class PendingInvalidations {
   }
 
   add(keys: readonly string[], store: EntryStore): void {
-    for (const key of keys) this.#keys.add(key)
+    for (const key of keys) this.#keys.set(key, ++this.#changes)
     this.#retryLater(store)
   }
 
@@ -47,17 +50,19 @@ export class PendingInvalidations {
   async deliver(drop: (keys: readonly string[]) => Promise<unknown>): Promise<void> {
     while (this.#keys.size > 0) {
       const page = [...this.#keys].slice(0, KEYS_PER_DROP)
-      await drop(page)
-      for (const key of page) this.#keys.delete(key)
+      await drop(page.map(([key]) => key))
+      for (const [key, change] of page) if (this.#keys.get(key) === change) this.#keys.delete(key)
     }
   }
 
   close(): void {
+    this.#closed = true
     clearTimeout(this.#timer)
   }
 
   #retryLater(store: EntryStore): void {
     clearTimeout(this.#timer)
+    if (this.#closed) return
     this.#timer = setTimeout(() => {
       this.deliver((keys) => store.drop(keys)).catch((error: unknown) => {
         if (!(error instanceof RedisUnavailableError)) throw error

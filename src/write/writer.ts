@@ -1,7 +1,7 @@
 import { newToken } from '../codec/frame.js'
 import type { PayloadCodec } from '../codec/codec.js'
 import { ClosedError, RedisUnavailableError, UncacheableValueError, WriteTimeoutError } from '../errors.js'
-import type { Clock } from '../clock.js'
+import { LONGEST_TIMER_MS, type Clock } from '../clock.js'
 import type { Token } from '../entry.js'
 import type { Events, WriteOutcome } from '../events.js'
 import type { EntryStore, Publication } from '../tiers/entry-store.js'
@@ -51,6 +51,8 @@ export interface WriterParts {
   readonly forget: (keys: readonly string[]) => void
 }
 
+const GUARD_AFTER_TIMEOUT_MS = 10 * 60_000
+
 const NOTHING_WRITTEN: Publication = { frame: undefined, lifeMs: 0, version: undefined, unknown: false }
 const OUTCOME_UNKNOWN: Publication = { ...NOTHING_WRITTEN, unknown: true }
 
@@ -68,6 +70,8 @@ export class Writer {
   readonly #parts: WriterParts
   readonly #running = new Set<Promise<unknown>>()
   readonly #controllers = new Set<AbortController>()
+  /** Of changes that are over their deadline and have not settled. */
+  readonly #leftBehind = new Set<Guards>()
   #closed = false
 
   constructor(parts: WriterParts) {
@@ -139,6 +143,8 @@ export class Writer {
 
   abort(): void {
     for (const controller of this.#controllers) controller.abort(new ClosedError())
+    for (const guards of this.#leftBehind) guards.abandon()
+    this.#leftBehind.clear()
   }
 
   async #change<Result>(change: Change<Result>): Promise<Changed<Result>> {
@@ -192,7 +198,7 @@ export class Writer {
       return await new Promise<Committed<Result>>((resolve, reject) => {
         timer = setTimeout(
           () => setImmediate(() => controller.abort(new WriteTimeoutError(timeoutMs))),
-          timeoutMs
+          Math.min(timeoutMs, LONGEST_TIMER_MS)
         )
         controller.signal.addEventListener('abort', () => reject(controller.signal.reason as Error), {
           once: true
@@ -200,11 +206,8 @@ export class Writer {
         working.then(resolve, reject)
       })
     } catch (error) {
-      // It may go on behind our back and commit after all: the guard stays for as long as it does.
-      const settled = controller.signal.aborted ? afterwards(working) : Promise.resolve()
-      const released = settled.then(() => guards.settle(() => OUTCOME_UNKNOWN))
-      if (controller.signal.aborted) this.#finishBehind(released)
-      else await released
+      if (controller.signal.aborted) this.#keepGuarded(guards, working)
+      else await guards.settle(() => OUTCOME_UNKNOWN)
       throw error
     } finally {
       clearTimeout(timer)
@@ -212,9 +215,19 @@ export class Writer {
     }
   }
 
-  #finishBehind(released: Promise<unknown>): void {
-    this.#running.add(released)
-    void released.finally(() => this.#running.delete(released))
+  /**
+   * A change over its deadline goes on behind our back and may commit after all, so its guards stay: for as long as it
+   * runs, within reason, and while this cache is open. A reader meanwhile asks the source.
+   */
+  #keepGuarded(guards: Guards, working: Promise<unknown>): void {
+    const giveUp = setTimeout(() => guards.abandon(), GUARD_AFTER_TIMEOUT_MS)
+    giveUp.unref()
+    this.#leftBehind.add(guards)
+    const settle = (): void => {
+      clearTimeout(giveUp)
+      if (this.#leftBehind.delete(guards)) void guards.settle(() => OUTCOME_UNKNOWN)
+    }
+    working.then(settle, settle)
   }
 
   async #publish(
@@ -287,6 +300,12 @@ class Guards {
   startRenewing(): void {
     const { guardMs } = this.#parts
     this.#timer = setInterval(() => void this.#renew(), guardMs / 3)
+    this.#timer.unref()
+  }
+
+  /** The guards run out by themselves. */
+  abandon(): void {
+    clearInterval(this.#timer)
   }
 
   /** Takes the guards away, and puts in their place what `publicationOf` says. */
@@ -320,8 +339,4 @@ class Guards {
 
 function keysOf({ requests }: Change<unknown>): string[] {
   return [...new Set(requests.map(({ key }) => key))]
-}
-
-async function afterwards(work: Promise<unknown>): Promise<void> {
-  await Promise.allSettled([work])
 }

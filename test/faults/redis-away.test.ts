@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createCache, RedisUnavailableError, type Cache, type CacheOptions } from '../../src/index.js'
 import { CountingLoader } from '../doubles/loaders.js'
 import { freePort } from '../support/free-port.js'
+import { startProxy } from '../support/proxy.js'
 import { startRedisServer, type RedisServer } from '../support/redis-server.js'
 import { until } from '../support/until.js'
 
@@ -91,6 +92,24 @@ describe('when Redis', () => {
     expect(many.size).toBe(3)
     server.resume()
     await until('Redis answers again', async () => (await products.lookup(1)).source === 'redis')
+  })
+
+  it('is behind connections that died without a word, new ones take their place', async () => {
+    const proxy = await startProxy(server.port)
+    const products = open({ redis: `redis://127.0.0.1:${proxy.port}` }).collection('products', {
+      ttl: '1h',
+      load: (id: number) => `v${id}`
+    })
+    await until('waiters are told by Redis', () => cache.stats().redis.pushes)
+    expect((await products.lookup(1)).source).toBe('loader')
+    proxy.swallow()
+    await until('it is used again', async () => (await products.lookup(1)).source === 'redis', 8_000)
+    await until('waiters are told by Redis again', () => cache.stats().redis.pushes)
+    await until('it stores again', async () => {
+      await products.get(2)
+      return (await products.lookup(2)).source === 'redis'
+    })
+    await proxy.stop()
   })
 
   it('is away, an invalidation says that it was not confirmed', async () => {

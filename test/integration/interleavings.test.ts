@@ -98,6 +98,24 @@ describe('an invalidation after the load began, in a process that has not heard 
     expect(process.stats.rejectedFills).toBe(1)
   })
 
+  it('after the fill is stored, and before this process has heard so: who comes later reads again', async () => {
+    const store = newStore()
+    const loader = new CountingLoader((run) => `v${run}`)
+    let late: Promise<{ value: unknown }> | undefined
+    const crossing = hooked(store, {
+      after: {
+        fill: async () => {
+          if (late !== undefined) return
+          await store.drop([KEY])
+          late = process.read(KEY, () => loader.load(1))
+        }
+      }
+    })
+    const process: TestProcess = new TestProcess(crossing, { ttl: '1h', jitter: 0 })
+    expect((await process.read(KEY, () => loader.load(1))).value).toBe('v1')
+    expect((await late!).value).toBe('v2')
+  })
+
   it('again and again: every caller still gets an answer, with one load at a time (#13)', async () => {
     const store = newStore()
     const process = new TestProcess(hooked(store, { before: { fill: () => store.drop([KEY]) } }), {

@@ -5,6 +5,7 @@ import { z } from 'zod'
 import {
   createCache,
   ClosedError,
+  InvalidKeyError,
   InvalidOptionError,
   LoadTimeoutError,
   OverloadedError,
@@ -446,6 +447,17 @@ for (const kind of ['Redis', 'one process'] as const) {
         await expect(products.getMany([1, 2])).rejects.toMatchObject({ code: 'INVALID_LOADER_RESULT' })
       })
 
+      it('refuses a Map that is not about the ids that were asked for, instead of remembering that nothing is there', async () => {
+        const products = open(where()).collection('products', {
+          ttl: '1h',
+          failedTtl: 0,
+          load: (id: number) => `one ${id}`,
+          loadMany: (ids) => new Map(ids.map((id) => [String(id) as unknown as number, `many ${id}`]))
+        })
+        await expect(products.getMany([1, 2])).rejects.toMatchObject({ code: 'INVALID_LOADER_RESULT' })
+        expect(await products.get(1)).toBe('one 1')
+      })
+
       it('rejects with the loader’s error, and leaves no rejection unhandled', async () => {
         const boom = new Error('boom')
         const products = open(where()).collection('products', {
@@ -584,6 +596,32 @@ for (const kind of ['Redis', 'one process'] as const) {
       }
     })
 
+    it('gives a loader’s place to the next when it is over its deadline and does not care', async () => {
+      const cache = open({ ...where(), maxConcurrentLoads: 2 })
+      const stuck = cache.collection('stuck', {
+        ttl: '1h',
+        loadTimeout: 40,
+        load: (_id: number) => new Promise<string>(() => undefined)
+      })
+      await Promise.allSettled([stuck.get(1), stuck.get(2)])
+      const well = cache.collection('well', { ttl: '1h', loadTimeout: '2s', load: (id: number) => id })
+      expect(await well.get(1)).toBe(1)
+    })
+
+    it('takes code that outlives its load for what it is: inside of nothing', async () => {
+      const cache = open(where())
+      let later: Promise<unknown> | undefined
+      const products = cache.collection('products', {
+        ttl: 1,
+        load: async (id: number): Promise<number> => {
+          later ??= sleep(30).then(() => products.get(id))
+          return id
+        }
+      }) as Collection<number, number>
+      await products.get(1)
+      expect(await later).toBe(1)
+    })
+
     it('does not let loaders that ask for other keys starve each other', async () => {
       const cache = open({ ...where(), maxConcurrentLoads: 2 })
       const inner = cache.collection('inner', { ttl: '1h', load: async (id: number) => (await sleep(5), id) })
@@ -643,7 +681,50 @@ for (const kind of ['Redis', 'one process'] as const) {
       })
     })
 
+    it('loads nothing for a caller who has left already', async () => {
+      const loader = new CountingLoader(() => 'value')
+      const products = open(where()).collection('products', { ttl: '1h', load: loader.load })
+      await expect(products.get(1, { signal: AbortSignal.abort(new Error('gone')) })).rejects.toThrow('gone')
+      expect(loader.runs).toBe(0)
+    })
+
+    it('takes a schema that throws for one that does not match', async () => {
+      const schema = {
+        '~standard': {
+          version: 1 as const,
+          vendor: 'test',
+          validate: () => {
+            throw new Error('broken schema')
+          }
+        }
+      }
+      const loader = new CountingLoader((run) => run)
+      const products = open(where()).collection('products', { ttl: '1h', schema, load: loader.load })
+      expect([await products.get(1), await products.get(1)]).toEqual([1, 2])
+    })
+
+    it('survives a listener that is asynchronous and rejects', async () => {
+      const cache = open(where())
+      const seen = facts(cache, 'listenerFailed')
+      cache.on('miss', (async () => {
+        await Promise.reject(new Error('bad listener'))
+      }) as () => void)
+      await cache.collection('products', { ttl: '1h', load: () => 1 }).get(1)
+      await until('it is reported', () => seen.length === 1)
+    })
+
     describe('closing', () => {
+      it('lets a read that is under way end, from the cache', async () => {
+        const loader = new CountingLoader(() => 'value')
+        const cache = open(where())
+        const products = cache.collection('products', { ttl: '1h', load: loader.load })
+        await products.get(1)
+        const read = products.lookup(1)
+        await cache.close()
+        expect((await read).source).toBe(source)
+        expect(loader.runs).toBe(1)
+      })
+
       it('waits for what is under way, refuses what comes after, and may be repeated', async () => {
         const loader = new CountingLoader(() => 'value')
         const cache = open(where())
@@ -704,7 +785,8 @@ describe('required tenancy', () => {
       tenant(id: undefined): unknown
     }
     await expect(untyped.get(1)).rejects.toThrow(TenantRequiredError)
-    expect(() => untyped.tenant(undefined)).toThrow(TenantRequiredError)
+    expect(() => untyped.tenant(undefined)).toThrow(InvalidKeyError)
+    expect(() => cache.tenant(undefined as never)).toThrow(InvalidKeyError)
     const adHoc = cache as unknown as Cache
     await expect(adHoc.getOrLoad('x', () => 1, { ttl: 1 })).rejects.toThrow(TenantRequiredError)
     expect(await cache.tenant('acme').getOrLoad('x', () => 1, { ttl: 1 })).toBe(1)
@@ -723,6 +805,8 @@ describe('options', () => {
     [{}, 'namespace'],
     [{ namespace: 'a:b' }, 'namespace'],
     [{ namespace: 'shop', redis: 'localhost:6379' }, 'redis'],
+    [{ namespace: 'shop', redis: null }, 'redis'],
+    [{ namespace: 'shop', redis: 6379 }, 'redis'],
     [{ namespace: 'shop', nameSpace: 'x' }, 'nameSpace'],
     [{ namespace: 'shop', commandTimeout: Number.NaN }, 'commandTimeout'],
     [{ namespace: 'shop', lease: '2h' }, 'lease'],
@@ -734,7 +818,7 @@ describe('options', () => {
   })
 
   it('never repeat a password in a message', () => {
-    const create = (): unknown => createCache({ namespace: 'shop', redis: 'http://user:secret@host' })
+    const create = (): unknown => createCache({ namespace: 'shop', redis: 'http://user:se/cr@t-secret@host' })
     expect(create).toThrow(InvalidOptionError)
     expect(create).not.toThrow(/secret/)
   })
@@ -745,6 +829,7 @@ describe('options', () => {
     [{ ttl: '1h' }, 'load'],
     [{ ttl: '1h', load: () => 1, loadMany: [] }, 'loadMany'],
     [{ ttl: '1h', load: () => 1, jitter: 2 }, 'jitter'],
+    [{ ttl: '1h', load: () => 1, failedTtl: '61s' }, 'failedTtl'],
     [{ ttl: '1h', load: () => 1, schema: {} }, 'schema'],
     [{ ttl: '1h', load: () => 1, tll: 1 }, 'tll']
   ]

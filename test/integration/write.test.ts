@@ -240,6 +240,36 @@ for (const kind of ['Redis', 'one process'] as const) {
       )
     })
 
+    it('writes thousands without asking the source for all of them at once', async () => {
+      let running = 0
+      let most = 0
+      const things = open(where()).collection('things', {
+        ttl: '1h',
+        load: (id: number) => id,
+        write: async (_id, value) => {
+          most = Math.max(most, ++running)
+          await sleep(1)
+          running--
+          return value
+        }
+      })
+      const entries = Array.from({ length: 1_000 }, (_, id) => [id, id] as const)
+      expect((await things.putMany(entries)).size).toBe(1_000)
+      expect(most).toBeLessThanOrEqual(20)
+    })
+
+    it('takes a version as a driver gives it, and one that is none for no version', async () => {
+      const cache = open(where())
+      const versions: unknown[] = ['9007199254740993', 7n, 'x', undefined]
+      const things = cache.collection('things', {
+        ttl: '1h',
+        load: (id: number) => id,
+        write: (_id, value) => value,
+        version: (id) => versions[id] as number
+      })
+      for (const id of versions.keys()) expect((await things.put(id, id)).cache).toBe('published')
+    })
+
     it('covers a change of several entries, of several collections, in a transaction of the user’s own', async () => {
       const table = new Table()
       const cache = open(where())
@@ -265,6 +295,12 @@ for (const kind of ['Redis', 'one process'] as const) {
       expect(table.reads).toBe(before)
       expect((await products.get(2))?.price).toBe(20)
       expect(await totals.get('all')).toBe(30)
+
+      const stranger = products.key(3)
+      const publishing = cache.write(refs, async ({ publish }) =>
+        publish(stranger, await table.save(3, { price: 1 }))
+      )
+      await expect(publishing).rejects.toMatchObject({ code: 'INVALID_OPTION' })
 
       const boom = new Error('rolled back')
       await expect(cache.write(refs, () => Promise.reject(boom))).rejects.toBe(boom)
