@@ -1,14 +1,9 @@
 /** One contender in a process of its own, so that no other's garbage or compiled code gets in its way. */
 import assert from 'node:assert'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { serveCommands } from '../../test/support/processes.js'
 import { makeRow, type Row, type Shape } from '../support/rows.js'
 import { randomOf, zipfBatches, zipfIds } from '../support/zipf.js'
 import { definitionOf, type Contender, type ManyRows } from './contenders.js'
-
-setFlagsFromString('--expose-gc')
-const collectGarbage = runInNewContext('gc') as () => void
 
 const AN_HOUR_MS = 3_600_000
 const SKEW = 0.99
@@ -68,7 +63,7 @@ const commands = {
 
   async run({ call, concurrency, ms, seed }: HitRun): Promise<HitFigures> {
     const measure = call === 'get' ? gets(seed) : getManys(seed)
-    collectGarbage()
+    // No garbage collection on request: with it V8 would also throw away what it knows of the shape of the values.
     const cpu = process.cpuUsage()
     const startedAt = performance.now()
     const endAt = startedAt + ms
