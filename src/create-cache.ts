@@ -108,7 +108,9 @@ function openStore(options: CacheOptions, policy: CachePolicy, events: Events, c
       events.emit('redisFailed', { action, error })
     }
   })
-  const store = new RedisStore(link, (error) => events.emit('redisConnectionFailed', { error }))
+  const store = new RedisStore(link, policy.maxRecentBytes, (error) =>
+    events.emit('redisConnectionFailed', { error })
+  )
   return { store, redisStats: () => ({ state: link.state, failures, pushes: store.pushes }) }
 }
 

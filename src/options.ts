@@ -133,6 +133,12 @@ export interface CacheLimits {
   readonly maxValueBytes?: number | undefined
   /** Values whose serialized form is larger are compressed. Default 64 KiB; Infinity never. */
   readonly compressAbove?: number | undefined
+  /**
+   * Values over 8 KiB that this process has read lately are kept within so many bytes. They are never served unasked:
+   * the next read asks Redis for the entry's header, and is spared the transfer and the decoding when it is still the
+   * same. Default 32 MiB; 0 never.
+   */
+  readonly maxRecentBytes?: number | undefined
   /** The bound of a cache without Redis, in bytes. Default 64 MiB. */
   readonly maxLocalBytes?: number | undefined
 }
@@ -148,6 +154,7 @@ export interface CachePolicy {
   readonly maxQueuedLoads: number
   readonly maxValueBytes: number
   readonly compressAboveBytes: number
+  readonly maxRecentBytes: number
   readonly maxLocalBytes: number
 }
 
@@ -186,6 +193,7 @@ const CACHE_OPTION_NAMES: readonly string[] = [
   'maxQueuedLoads',
   'maxValueBytes',
   'compressAbove',
+  'maxRecentBytes',
   'maxLocalBytes'
 ]
 
@@ -295,6 +303,7 @@ export function resolveCachePolicy(options: unknown): CachePolicy {
       0,
       Number.POSITIVE_INFINITY
     ),
+    maxRecentBytes: wholeOr(given.maxRecentBytes, 'maxRecentBytes', 32 * 1024 * 1024, 0),
     maxLocalBytes: wholeOr(given.maxLocalBytes, 'maxLocalBytes', 64 * 1024 * 1024, 1024)
   }
 }

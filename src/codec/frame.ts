@@ -1,7 +1,15 @@
 import { randomFillSync } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { isGuard } from './guard-frame.js'
-import { ABSENT, HOLD, TOKEN_BYTES, type Entry, type FailedEntry, type Token } from '../entry.js'
+import {
+  ABSENT,
+  HOLD,
+  TOKEN_BYTES,
+  type Entry,
+  type FailedEntry,
+  type Token,
+  type ValueEntry
+} from '../entry.js'
 
 /*
  * The bytes of a stored entry. Numbers are big-endian. The first four bytes and the token mean the same in every
@@ -192,6 +200,26 @@ function parseValue(key: string, bytes: Buffer): Entry {
     notFound: (flags & FLAG_NOT_FOUND) !== 0,
     flags: flags & ~FLAG_NOT_FOUND,
     payload: bytes.subarray(PAYLOAD_AT)
+  }
+}
+
+/** Whether `header`, the first bytes of what stands under the key now, is of the same fill as `bytes`. */
+export function isSameFill(bytes: Buffer, header: Buffer): boolean {
+  return (
+    header.length === PAYLOAD_AT &&
+    bytes.compare(header, 0, STORED_AT, 0, STORED_AT) === 0 &&
+    bytes.compare(header, CHECKSUM_AT, PAYLOAD_AT, CHECKSUM_AT, PAYLOAD_AT) === 0
+  )
+}
+
+/** A value that was read whole before, with what may have changed since: its lease. */
+export function parseRevalidated(entry: ValueEntry, header: Buffer): ValueEntry {
+  const leaseUntilMs = header.readUIntBE(LEASE_UNTIL_AT, 6)
+  return {
+    ...entry,
+    storedAtMs: header.readUIntBE(STORED_AT, 6),
+    leaseUntilMs,
+    backingOff: leaseUntilMs !== 0 && isZero(header, LEASE_TOKEN_AT)
   }
 }
 

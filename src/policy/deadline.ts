@@ -1,14 +1,31 @@
+import { performance, type EventLoopUtilization } from 'node:perf_hooks'
 import { LONGEST_TIMER_MS } from '../clock.js'
+
+/** Above this share of its time the event loop is at work, and an answer may lie unread in the socket. */
+const BUSY = 0.9
+/** However busy this process is, no wait is longer than so many times its deadline. */
+const LONGEST_EXTENSION = 5
 
 /**
  * Settles as `work` does, or rejects with `late()` when it has not settled within `ms`.
  *
- * A timer that comes due while this process was busy or stopped proves nothing about the other side: the answer may
- * lie unread in the socket. So when the timer fires, the event loop gets one turn to read what is there first.
+ * A deadline measures the other side. While this process is stopped, or has more to do than it can, an answer that
+ * came in time lies unread, and giving up on it would make matters worse. So when the timer fires, the event loop
+ * gets a quarter of the time more to read what is there, and again for as long as it does not rest in it.
  */
 export function withDeadline<T>(work: Promise<T>, ms: number, late: () => Error): Promise<T> {
   return new Promise<T>((resolve, reject) => {
-    const timer = setTimeout(() => setImmediate(() => reject(late())), Math.min(ms, LONGEST_TIMER_MS))
+    const quarterMs = Math.max(1, Math.ceil(ms / 4))
+    let extensions = 0
+    let before: EventLoopUtilization | undefined
+    const check = (): void => {
+      const wasBusy = before === undefined || performance.eventLoopUtilization(before).utilization > BUSY
+      if (!wasBusy || extensions >= LONGEST_EXTENSION * 4) return reject(late())
+      extensions++
+      before = performance.eventLoopUtilization()
+      timer = setTimeout(check, quarterMs)
+    }
+    let timer = setTimeout(check, Math.min(ms, LONGEST_TIMER_MS))
     work.then(
       (value) => {
         clearTimeout(timer)

@@ -12,6 +12,7 @@ export interface RedisClient {
   readonly options: { readonly keyPrefix?: string | undefined }
   mgetBuffer(keys: readonly string[]): Promise<(Buffer | null)[]>
   getBuffer(key: string): Promise<Buffer | null>
+  getrangeBuffer(key: string, start: number, end: number): Promise<Buffer>
   evalshaBuffer(...args: (string | number | Buffer)[]): Promise<unknown>
   evalBuffer(...args: (string | number | Buffer)[]): Promise<unknown>
   pipeline(): RedisPipeline

@@ -1,3 +1,4 @@
+import type { RedisClient } from './client.js'
 import type { RedisLink } from './link.js'
 
 /** What one MGET may be expected to carry: a larger reply holds up everybody else's on the connection. */
@@ -7,31 +8,37 @@ const MOST_KEYS = 128
 interface PendingRead<T> {
   readonly key: string
   readonly promise: Promise<T>
-  readonly resolve: (value: T) => void
+  readonly resolve: (value: T | Promise<T>) => void
   readonly reject: (error: unknown) => void
 }
 
+/** How a batch asks, and what it makes of each answer. */
+export interface BatchQuery<Answer, T> {
+  /** Answers in the order of the keys. */
+  ask(keys: readonly string[]): Promise<readonly Answer[]>
+  read(key: string, answer: Answer): T | Promise<T>
+  /** How many keys one `ask` takes. */
+  most(): number
+}
+
 /**
- * Reads of the same turn of the event loop, sent as one MGET; readers of one key share its place in it.
+ * Reads of the same turn of the event loop, asked together; readers of one key share its place.
  *
  * A reader may join only a read that has not been sent. One that is under way may have seen Redis before an
  * invalidation that returned before this reader came, and would give it the old value.
  */
-export class ReadBatch<T> {
-  readonly #link: RedisLink
-  readonly #wrap: (key: string, bytes: Buffer | null) => T
+export class ReadBatch<Answer, T> {
+  readonly #query: BatchQuery<Answer, T>
   #pending = new Map<string, PendingRead<T>>()
-  #averageBytes = 512
 
-  constructor(link: RedisLink, wrap: (key: string, bytes: Buffer | null) => T) {
-    this.#link = link
-    this.#wrap = wrap
+  constructor(query: BatchQuery<Answer, T>) {
+    this.#query = query
   }
 
   read(key: string): Promise<T> {
     const joined = this.#pending.get(key)
     if (joined !== undefined) return joined.promise
-    let resolve!: (value: T) => void
+    let resolve!: (value: T | Promise<T>) => void
     let reject!: (error: unknown) => void
     const promise = new Promise<T>((onValue, onError) => {
       resolve = onValue
@@ -44,51 +51,80 @@ export class ReadBatch<T> {
 
   /** Many keys at once, in order; not shared with `read`, whose callers would wait for all of them. */
   async readMany(keys: readonly string[]): Promise<T[]> {
-    const chunks = await Promise.all(
-      chunksOf(keys, this.#keysPerCommand()).map((chunk) => this.#fetch(chunk))
-    )
-    const replies = chunks.flat()
-    return keys.map((key, index) => this.#wrap(key, replies[index] ?? null))
+    const most = this.#query.most()
+    const answers =
+      keys.length <= most
+        ? await this.#query.ask(keys)
+        : (await Promise.all(chunksOf(keys, most).map((chunk) => this.#query.ask(chunk)))).flat()
+    const results: (T | Promise<T>)[] = keys.map((key, index) => this.#query.read(key, answers[index]!))
+    return results.some((result) => result instanceof Promise) ? Promise.all(results) : (results as T[])
   }
 
   readonly #flush = (): void => {
     const reads = [...this.#pending.values()]
     this.#pending = new Map()
-    for (const chunk of chunksOf(reads, this.#keysPerCommand())) void this.#send(chunk)
+    for (const chunk of chunksOf(reads, this.#query.most())) void this.#send(chunk)
   }
 
   async #send(reads: readonly PendingRead<T>[]): Promise<void> {
     try {
-      const replies = await this.#fetch(reads.map((read) => read.key))
+      const answers = await this.#query.ask(reads.map((read) => read.key))
       for (let index = 0; index < reads.length; index++) {
         const read = reads[index]!
-        read.resolve(this.#wrap(read.key, replies[index] ?? null))
+        read.resolve(this.#query.read(read.key, answers[index]!))
       }
     } catch (error) {
       for (const read of reads) read.reject(error)
     }
   }
+}
 
-  async #fetch(keys: readonly string[]): Promise<(Buffer | null)[]> {
+/** Asks for whole entries by MGET, so many at a time that a reply stays near the target size. */
+export class WholeEntries {
+  readonly #link: RedisLink
+  #averageBytes = 512
+
+  constructor(link: RedisLink) {
+    this.#link = link
+  }
+
+  async ask(keys: readonly string[]): Promise<readonly (Buffer | null)[]> {
     const replies = await this.#link.call('read entries', (client) =>
       // An MGET across slots is refused by a Cluster; it finds the node of each GET itself.
       client.isCluster ? Promise.all(keys.map((key) => client.getBuffer(key))) : client.mgetBuffer(keys)
     )
-    this.#learnSize(replies)
-    const { serverClock, client } = this.#link
-    if (serverClock.isDue)
-      void this.#link.call('tell the time', () => serverClock.sync(client)).catch(counted)
+    const first = replies[0]
+    if (first) this.#averageBytes += (first.length - this.#averageBytes) / 8
+    this.#tellTheTime()
     return replies
   }
 
-  #learnSize(replies: readonly (Buffer | null)[]): void {
-    const first = replies[0]
-    if (first) this.#averageBytes += (first.length - this.#averageBytes) / 8
-  }
-
-  #keysPerCommand(): number {
+  most(): number {
     return keysPerCommand(this.#averageBytes)
   }
+
+  #tellTheTime(): void {
+    const { serverClock, client } = this.#link
+    if (!serverClock.isDue) return
+    void this.#link.call('tell the time', () => serverClock.sync(client)).catch(counted)
+  }
+}
+
+/** Asks for the first bytes of entries. */
+export function askForHeaders(
+  link: RedisLink,
+  keys: readonly string[],
+  bytes: number
+): Promise<readonly Buffer[]> {
+  const ask = (client: RedisClient): Promise<Buffer[]> =>
+    Promise.all(keys.map((key) => client.getrangeBuffer(key, 0, bytes - 1).catch(emptyForWrongType)))
+  return link.call('read the headers of entries', ask)
+}
+
+/** MGET reads another type as nothing; so does this. */
+function emptyForWrongType(error: unknown): Buffer {
+  if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return Buffer.alloc(0)
+  throw error
 }
 
 /** How many keys one MGET asks for, so that its reply stays near the target whatever the size of the values. */

@@ -1,5 +1,5 @@
 import { isShareable, type PayloadCodec } from '../codec/codec.js'
-import { parseFrame } from '../codec/frame.js'
+import { isSameFill, parseFrame, parseRevalidated, VALUE_HEADER_BYTES } from '../codec/frame.js'
 import type { Entry, ValueEntry } from '../entry.js'
 
 /**
@@ -22,6 +22,10 @@ export class FetchedEntry {
     return this.#entry
   }
 
+  get storedBytes(): number {
+    return this.#bytes?.length ?? 0
+  }
+
   /** The value of `entry`, which is this one's; throws `CorruptEntryError` when its payload cannot be read. */
   decode(entry: ValueEntry, codec: PayloadCodec): unknown {
     if (entry.notFound) return undefined
@@ -30,4 +34,20 @@ export class FetchedEntry {
     if (isShareable(entry.flags)) this.#shared = { value }
     return value
   }
+
+  /**
+   * This entry as it is now, told by its header alone; undefined when something else stands there now. The token of a
+   * fill names its bytes, so a value that was read whole once need not be sent again.
+   */
+  revalidated(header: Buffer): FetchedEntry | undefined {
+    const { entry } = this
+    if (entry.state !== 'value' || this.#bytes === null || !isSameFill(this.#bytes, header)) return undefined
+    const now = new FetchedEntry(this.key, this.#bytes)
+    now.#entry = parseRevalidated(entry, header)
+    now.#shared = this.#shared
+    return now
+  }
 }
+
+/** As much of an entry as tells whether it is the one that was read before. */
+export const HEADER_BYTES = VALUE_HEADER_BYTES

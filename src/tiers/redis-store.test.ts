@@ -27,7 +27,7 @@ entryStoreContract('RedisStore', async () => {
     callFailed: () => undefined,
     connectionFailed: () => undefined
   })
-  const store = new RedisStore(link, () => undefined)
+  const store = new RedisStore(link, 1_000_000, () => undefined)
   await until('waiters are told by Redis', () => store.pushes)
   return { store, plant: async (key, bytes) => void (await other.set(key, bytes, 'PX', 60_000)) }
 })

@@ -2,15 +2,17 @@ import type { Token } from '../entry.js'
 import type { RedisClient } from '../redis/client.js'
 import type { Wake } from '../redis/key-listeners.js'
 import type { RedisLink } from '../redis/link.js'
-import { ReadBatch } from '../redis/read-batch.js'
+import { askForHeaders, ReadBatch, WholeEntries } from '../redis/read-batch.js'
 import { ScriptRunner, type ScriptName } from '../redis/scripts.js'
 import { WakeUps } from '../redis/wake-ups.js'
 import type { EntryStore, LeaseAnswer, LeaseRequest, Publication } from './entry-store.js'
-import { FetchedEntry } from './fetched-entry.js'
+import { FetchedEntry, HEADER_BYTES } from './fetched-entry.js'
+import { RecentValues } from './recent-values.js'
 
 const NOTHING = Buffer.alloc(0)
 
 const KEYS_PER_UNLINK = 500
+const HEADERS_AT_ONCE = 1_000
 
 const GRANTED = 1
 const HELD = 2
@@ -21,13 +23,27 @@ const GUARDED = 5
 export class RedisStore implements EntryStore {
   readonly source = 'redis'
   readonly #link: RedisLink
-  readonly #reads: ReadBatch<FetchedEntry>
+  readonly #whole: ReadBatch<Buffer | null, FetchedEntry>
+  readonly #headers: ReadBatch<Buffer, FetchedEntry>
+  readonly #recent: RecentValues
   readonly #wakeUps: WakeUps
   readonly #runners = new WeakMap<RedisClient, ScriptRunner>()
 
-  constructor(link: RedisLink, onWakeUpFailure: (error: unknown) => void) {
+  /** @param maxRecentBytes what large values that were read lately may take; 0 keeps none */
+  constructor(link: RedisLink, maxRecentBytes: number, onWakeUpFailure: (error: unknown) => void) {
     this.#link = link
-    this.#reads = new ReadBatch(link, (key, bytes) => new FetchedEntry(key, bytes))
+    this.#recent = new RecentValues(maxRecentBytes)
+    const whole = new WholeEntries(link)
+    this.#whole = new ReadBatch({
+      ask: (keys) => whole.ask(keys),
+      read: (key, bytes) => this.#read(key, bytes),
+      most: () => whole.most()
+    })
+    this.#headers = new ReadBatch({
+      ask: (keys) => askForHeaders(link, keys, HEADER_BYTES),
+      read: (key, header) => this.#revalidated(key, header),
+      most: () => HEADERS_AT_ONCE
+    })
     this.#wakeUps = new WakeUps(link, onWakeUpFailure)
   }
 
@@ -40,11 +56,33 @@ export class RedisStore implements EntryStore {
   }
 
   read(key: string): Promise<FetchedEntry> {
-    return this.#reads.read(key)
+    return this.#recent.get(key) === undefined ? this.#whole.read(key) : this.#headers.read(key)
   }
 
-  readMany(keys: readonly string[]): Promise<FetchedEntry[]> {
-    return this.#reads.readMany(keys)
+  async readMany(keys: readonly string[]): Promise<FetchedEntry[]> {
+    const known = keys.filter((key) => this.#recent.get(key) !== undefined)
+    if (known.length === 0) return this.#whole.readMany(keys)
+    const knownKeys = new Set(known)
+    const others = keys.filter((key) => !knownKeys.has(key))
+    const found = (await Promise.all([this.#headers.readMany(known), this.#whole.readMany(others)])).flat()
+    const byKey = new Map(found.map((fetched) => [fetched.key, fetched]))
+    return keys.map((key) => byKey.get(key)!)
+  }
+
+  #read(key: string, bytes: Buffer | null): FetchedEntry {
+    const fetched = new FetchedEntry(key, bytes)
+    this.#recent.noteRead(fetched)
+    return fetched
+  }
+
+  /** What stands under a key whose value was read whole before, by its first bytes. */
+  #revalidated(key: string, header: Buffer): FetchedEntry | Promise<FetchedEntry> {
+    const again = this.#recent.get(key)?.revalidated(header)
+    if (again !== undefined) return again
+    this.#recent.forget(key)
+    // Nothing, or something as short as a lease: that was all of it.
+    if (header.length < HEADER_BYTES) return new FetchedEntry(key, header.length === 0 ? null : header)
+    return this.#whole.read(key)
   }
 
   async takeLease({ key, token, leaseMs, seen, force }: LeaseRequest): Promise<LeaseAnswer> {
