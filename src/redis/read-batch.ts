@@ -51,6 +51,7 @@ export class ReadBatch<Answer, T> {
 
   /** Many keys at once, in order; not shared with `read`, whose callers would wait for all of them. */
   async readMany(keys: readonly string[]): Promise<T[]> {
+    if (keys.length === 0) return []
     const most = this.#query.most()
     const answers =
       keys.length <= most

@@ -42,9 +42,11 @@ describe('a large value that was read lately', () => {
       await pages.get(1)
       const before = await sent()
       for (let round = 0; round < 100; round++) expect((await pages.get(1))?.text.length).toBe(LARGE)
+      expect((await pages.getMany([1])).size).toBe(1)
       expect((await pages.getMany([1, 2])).size).toBe(2)
       expect((await sent()) - before).toBeLessThan(LARGE)
-      expect(here.stats().collections['pages']!.hits).toBe(102)
+      expect(here.stats().collections['pages']!.hits).toBe(103)
+      expect(here.stats().redis.failures).toBe(0)
     })
   })
 
