@@ -163,20 +163,26 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     change: (transaction: WriteTransaction) => Promise<Result>,
     options: WriteOptions = {}
   ): Promise<Written<Result>> {
-    const requests = Array.from(refs, (ref) => EntryRef.requestOf(ref))
-    const guarded = new Set(requests.map(({ key }) => key))
+    const byKey = new Map(Array.from(refs, (ref) => [ref.key, EntryRef.requestOf(ref)]))
+    const requests = [...byKey.values()]
     const { writeTimeoutMs, whenRedisAway } = resolveWritePolicy({
       ...options,
       writeTimeout: options.timeout
     })
     const work = async (signal: AbortSignal): Promise<Committed<Result>> => {
       const rows = new Map<string, NewRow>()
+      let isOver = false
       const publish = <Value>(ref: EntryRef<Value>, row: Value | undefined): void => {
-        if (!guarded.has(ref.key))
+        if (isOver) throw new InvalidOptionError('ref', ref.key, 'to be published before the change is over')
+        if (!byKey.has(ref.key))
           throw new InvalidOptionError('ref', ref.key, 'an entry that was given to cache.write')
         for (const [key, newRow] of rowsOf(EntryRef.requestOf(ref), row)) rows.set(key, newRow)
       }
-      return { result: await change({ signal, publish }), rows }
+      try {
+        return { result: await change({ signal, publish }), rows: new Map(rows) }
+      } finally {
+        isOver = true
+      }
     }
     const changed = await this.#parts.writer.change({
       requests,

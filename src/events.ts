@@ -64,7 +64,7 @@ export type RejectionReason = 'superseded' | 'too-large' | 'uncacheable' | 'redi
 export type WaitOutcome = 'value' | 'failed' | 'takeover' | 'timeout' | 'redis-away'
 
 /**
- * `published`: the saved row is cached. `dropped`: nothing is, and the next read loads, because writers overlapped or
+ * `published`: the saved row is cached; of several, all that were to be. `dropped`: nothing is, and the next read loads, because writers overlapped or
  * there was no row to cache. `pending`: the source has changed, but Redis could not be told yet.
  */
 export type WriteOutcome = 'published' | 'dropped' | 'pending'

@@ -24,7 +24,7 @@ const TAKEOVER_SPREAD_MS = 20
 /** How long other processes load a value for themselves before one tries again whether it fits the cache. */
 const UNCACHEABLE_LIFE_MS = 10_000
 /** Then a reader asks the source itself and stores nothing; a write that takes longer is rare, or its process is dead. */
-const PATIENCE_WITH_WRITERS_MS = 1_000
+const PATIENCE_WITH_WRITERS_MS = 250
 const FAILED_SPREAD = 0.2
 
 export interface LoadPlan {
@@ -148,7 +148,7 @@ export class Loading {
           if (isNews) continue
           // Our estimate of the store's clock and the clock itself disagree for a moment on whether a lease has ended.
         }
-        if (!flight.blocking) return NOTHING
+        if (!flight.blocking && !flight.forced) return NOTHING
         if (answer.kind === 'held' && answer.by === 'writer') wait.writerSeen()
         if (wait.isTooLong) {
           wait.over('timeout')

@@ -102,11 +102,13 @@ export class Reader {
       else toAsk.push(index)
     }
 
+    // Noted before asking: by the time of the answer it may be delivered, and the answer older than that.
+    const wrong = new Set(toAsk.filter((index) => isInvalidationPending(requests[index]!.key)))
     const found = await this.#lookMany(toAsk.map((index) => requests[index]!))
     const missing: Missing[] = []
     for (const [at, index] of toAsk.entries()) {
       const request = requests[index]!
-      const fetched = isInvalidationPending(request.key) ? undefined : found?.[at]
+      const fetched = wrong.has(index) ? undefined : found?.[at]
       const judged = fetched && judge.judge(fetched, request)
       const verdict = judged instanceof Promise ? await judged : judged
       if (verdict?.act === 'serve')

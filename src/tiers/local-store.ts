@@ -122,6 +122,10 @@ export class LocalStore implements EntryStore {
   ): Promise<boolean> {
     const guard = this.#guardOn(key)
     const isMine = guard.writers.some((writer) => writer.token.equals(token))
+    if (!isMine && guard.writers.length > 0) {
+      this.#putGuard(key, { ...guard, unknown: true })
+      return false
+    }
     if (isMine && guard.writers.length > 1) {
       this.#putGuard(key, withoutWriter(guard, token, version, unknown))
       return false

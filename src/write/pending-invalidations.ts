@@ -61,9 +61,9 @@ export class PendingInvalidations {
   }
 
   #retryLater(store: EntryStore): void {
-    clearTimeout(this.#timer)
-    if (this.#closed) return
+    if (this.#closed || this.#timer !== undefined) return
     this.#timer = setTimeout(() => {
+      this.#timer = undefined
       this.deliver((keys) => store.drop(keys)).catch((error: unknown) => {
         if (!(error instanceof RedisUnavailableError)) throw error
         this.#retryLater(store)

@@ -53,6 +53,7 @@ export interface WriterParts {
 
 const GUARD_AFTER_TIMEOUT_MS = 10 * 60_000
 
+const NO_ROWS: ReadonlyMap<string, NewRow> = new Map()
 const NOTHING_WRITTEN: Publication = { frame: undefined, lifeMs: 0, version: undefined, unknown: false }
 const OUTCOME_UNKNOWN: Publication = { ...NOTHING_WRITTEN, unknown: true }
 
@@ -155,9 +156,9 @@ export class Writer {
     this.#parts.forget(guards.keys)
     const reserved = this.#reserve(change)
     try {
-      await this.#guardOrRefuse(guards, change)
+      const isGuarded = await this.#guardOrRefuse(guards, change)
       const { result, rows } = await this.#work(guards, change)
-      const { outcome, copies } = await this.#publish(guards, change, rows)
+      const { outcome, copies } = await this.#publish(guards, change, isGuarded ? rows : NO_ROWS)
       this.#parts.forget(guards.keys)
       this.#reportWritten(change, outcome, clock.now() - startedAt)
       return { result, outcome, copies }
@@ -178,12 +179,17 @@ export class Writer {
     throw new RedisUnavailableError(`take invalidations, and ${pending.size} wait for it already`)
   }
 
-  async #guardOrRefuse(guards: Guards, change: Change<unknown>): Promise<void> {
+  /**
+   * Whether the guards are known to stand. One that was not confirmed may be set late, over a newer row, and look then
+   * as if its writer had been alone: nothing is published under it.
+   */
+  async #guardOrRefuse(guards: Guards, change: Change<unknown>): Promise<boolean> {
     try {
       await guards.take()
+      return true
     } catch (error) {
-      if (change.whenRedisAway === 'remember' && error instanceof RedisUnavailableError) return
-      await guards.settle(() => NOTHING_WRITTEN)
+      if (change.whenRedisAway === 'remember' && error instanceof RedisUnavailableError) return false
+      guards.release()
       throw error
     }
   }
@@ -325,9 +331,18 @@ class Guards {
       })
     )
     // A guard in Redis keeps readers off until it runs out; what was never guarded must be dropped as soon as Redis listens.
-    if (undelivered.length > 0) pending.add(undelivered, store)
-    if (undelivered.length > 0) return 'pending'
-    return stored.every(Boolean) ? 'published' : 'dropped'
+    if (undelivered.length > 0) {
+      pending.add(undelivered, store)
+      return 'pending'
+    }
+    const wanted = stored.filter((_, index) => publicationOf(this.keys[index]!).frame !== undefined)
+    return wanted.length > 0 && wanted.every(Boolean) ? 'published' : 'dropped'
+  }
+
+  /** Of a change that was not made. What Redis does not hear of runs out by itself. */
+  release(): void {
+    const { store } = this.#parts
+    for (const key of this.keys) store.publish(key, this.#token, NOTHING_WRITTEN).catch(reported)
   }
 
   async #renew(): Promise<void> {
@@ -336,6 +351,9 @@ class Guards {
     await Promise.allSettled(this.keys.map((key) => store.guard(key, this.#token, guardMs, true)))
   }
 }
+
+/** The store has reported it. */
+function reported(): void {}
 
 function keysOf({ requests }: Change<unknown>): string[] {
   return [...new Set(requests.map(({ key }) => key))]

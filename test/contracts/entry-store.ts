@@ -350,6 +350,17 @@ export function entryStoreContract(name: string, open: () => Promise<OpenedForTe
         expect(await read()).toEqual({ state: 'absent' })
       })
 
+      it('leaves the guard of others alone when its own has run out, and leaves them unsure (#28)', async () => {
+        const [slow, other] = [newToken(), newToken()]
+        await guard(slow, 60)
+        await sleep(120)
+        await guard(other)
+        expect(await store.publish(KEY, slow, publication('late'))).toBe(false)
+        expect(await read()).toEqual({ state: 'hold' })
+        expect(await store.publish(KEY, other, publication('row'))).toBe(false)
+        expect(await read()).toEqual({ state: 'absent' })
+      })
+
       it('keeps a guard that is renewed, and does not bring back one that was lost', async () => {
         const writer = newToken()
         await guard(writer, 150)

@@ -168,6 +168,21 @@ for (const kind of ['Redis', 'one process'] as const) {
       expect(table.reads).toBe(0)
     })
 
+    it('lets a refresh wait for the writer, and then ask the source, without asking Redis again and again', async () => {
+      const table = new Table()
+      const cache = open(where())
+      let waits = 0
+      cache.on('wait', () => waits++)
+      const products = collectionOf(cache, table)
+      table.hold()
+      const writing = products.put(1, row(1, 20))
+      await until('the row is changed', () => table.waiting === 1)
+      expect(await products.refresh(1)).toMatchObject({ price: 20 })
+      expect(waits).toBe(1)
+      table.letGo()
+      await writing
+    })
+
     it('lets a reader go to the source when a write takes long, and stores nothing', async () => {
       const table = new Table()
       const products = collectionOf(open(where()), table)
@@ -289,7 +304,7 @@ for (const kind of ['Redis', 'one process'] as const) {
         publish(refs[0], saved)
         return 'committed'
       })
-      expect([value, outcome]).toEqual(['committed', 'dropped'])
+      expect([value, outcome]).toEqual(['committed', 'published'])
       const before = table.reads
       expect((await products.get(1))?.price).toBe(10)
       expect(table.reads).toBe(before)
@@ -361,6 +376,25 @@ for (const kind of ['Redis', 'one process'] as const) {
   })
 }
 
+describe('a write while Redis is full', () => {
+  it('is made, and leaves nothing stale (#30)', async () => {
+    const table = new Table()
+    const products = open({ redis: server.url }).collection('products', {
+      ttl: '1h',
+      load: table.find,
+      write: (id, product) => table.save(id, product)
+    })
+    await products.put(1, row(1, 10))
+    await admin.config('SET', 'maxmemory', '1')
+    try {
+      expect((await products.put(1, row(1, 20))).cache).not.toBe('published')
+      expect((await products.get(1))?.price).toBe(20)
+    } finally {
+      await admin.config('SET', 'maxmemory', '0')
+    }
+  })
+})
+
 describe('a write while Redis is away', () => {
   const away = async (
     whenRedisAway?: 'refuse' | 'remember',
@@ -422,6 +456,20 @@ describe('a write while Redis is away', () => {
       redis.resume()
       for (let round = 0; round < 50; round++) expect((await products.get(1))?.price).toBe(price)
     }
+    await end()
+  })
+
+  it('does not publish what it wrote under a guard that was not confirmed: it may be set over a newer row', async () => {
+    const { server: redis, table, products, elsewhere, end } = await away('remember')
+    redis.pause()
+    table.hold()
+    const writing = products.put(1, row(1, 20))
+    await until('the row is changed', () => table.waiting === 1)
+    redis.resume()
+    table.rows.set(1, { id: 1, price: 30, version: 3 }) // by a writer of another process, who published already
+    table.letGo()
+    expect((await writing).cache).toBe('dropped')
+    expect((await elsewhere.get(1))?.price).toBe(30)
     await end()
   })
 

@@ -27,5 +27,7 @@ if index == nil then
 else
   guard.writers[index].until_ms = now + life_ms
 end
+-- A full server refuses SET to a script that has written nothing yet, and a guard must pass where a DEL does.
+redis.call('DEL', key)
 write_guard(key, guard, now)
 return 1

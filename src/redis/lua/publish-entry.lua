@@ -24,6 +24,12 @@ local guard = standing and read_guard(redis.call('GET', key), now) or new_guard(
 local index = find_writer(guard, token)
 
 if index == nil then
+  -- Others are at work, and this one's row is of a time that they know nothing of.
+  if #guard.writers > 0 then
+    guard.unknown = true
+    write_guard(key, guard, now)
+    return 2
+  end
   redis.call('DEL', key)
   return 0
 end
@@ -45,5 +51,9 @@ if frame == '' or unknown or guard.unknown or not latest then
   redis.call('DEL', key)
   return 0
 end
-redis.call('SET', key, frame:sub(1, 12) .. struct.pack('>I6', now) .. frame:sub(19), 'PX', life_ms)
+local stored = redis.pcall('SET', key, frame:sub(1, 12) .. struct.pack('>I6', now) .. frame:sub(19), 'PX', life_ms)
+if type(stored) == 'table' and stored.err then
+  redis.call('DEL', key)
+  return 0
+end
 return 1
