@@ -148,7 +148,8 @@ export class CollectionView<Id extends CacheId, Value>
     const requests = this.#requestsOf(ids)
     const lookups = await abortable(this.#context.reader.readMany(requests), options?.signal)
     const values = new Map<Id, Value>()
-    for (const [index, { value }] of lookups.entries()) {
+    for (let index = 0; index < lookups.length; index++) {
+      const { value } = lookups[index]!
       if (value !== undefined) values.set(requests[index]!.id as Id, value as Value)
     }
     return values
@@ -240,7 +241,6 @@ export class CollectionView<Id extends CacheId, Value>
     return { source, key: this.#prefix + idPart(id), id, tenant: this.#tenant }
   }
 
-  /** One for each key: two ids may be spelt differently and mean the same, as `{a, b}` and `{b, a}`. */
   #requestsOf(ids: Iterable<Id>): ReadRequest[] {
     if (
       typeof ids === 'string' ||
@@ -248,12 +248,9 @@ export class CollectionView<Id extends CacheId, Value>
     ) {
       throw new InvalidOptionError('ids', ids, 'an array, a set or another iterable of ids')
     }
-    const byKey = new Map<string, ReadRequest>()
-    for (const id of ids) {
-      const request = this.#request(id)
-      if (!byKey.has(request.key)) byKey.set(request.key, request)
-    }
-    return [...byKey.values()]
+    const requests: ReadRequest[] = []
+    for (const id of ids) requests.push(this.#request(id))
+    return requests
   }
 }
 

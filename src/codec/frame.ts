@@ -27,7 +27,8 @@ import {
  *  12 * stored at, u48, ms on Redis' clock, written by the script
  *  18 * token of the refresh lease, 8 bytes; zeros while backing off or free
  *  26 * refresh lease until, u48, ms on Redis' clock; 0 when free
- *  32   CRC-32 of all that follows, seeded with the key's: a value found under another key is not taken for its own
+ *  32   CRC-32 of the payload, seeded with a hash of the key and the fields between: a value found under another key is
+ *       not taken for its own
  *  36   flags: how the payload is encoded, and whether it is a remembered not-found
  *  37   fresh for, u40, ms
  *  42   cost of the load, u32, ms
@@ -63,6 +64,7 @@ const FLAG_NOT_FOUND = 0x80
 
 const REPORT_TEXT_LIMIT = 500
 const MAX_U32 = 0xffff_ffff
+const TWO_TO_32 = 2 ** 32
 
 export const VALUE_HEADER_BYTES: number = PAYLOAD_AT
 
@@ -114,7 +116,7 @@ export function valueFrame(key: string, fields: ValueFields): Buffer {
   frame.writeUIntBE(fields.freshMs, FRESH_AT, 5)
   frame.writeUInt32BE(Math.min(Math.round(fields.loadMs), MAX_U32), LOAD_COST_AT)
   fields.payload.copy(frame, PAYLOAD_AT)
-  frame.writeUInt32BE(checksum(key, frame), CHECKSUM_AT)
+  frame.writeUInt32BE(checksum(key, frame, fields.payload), CHECKSUM_AT)
   return frame
 }
 
@@ -185,22 +187,47 @@ export function parseFrame(key: string, bytes: Buffer | null): Entry {
 
 function parseValue(key: string, bytes: Buffer): Entry {
   if (bytes.length < PAYLOAD_AT) return unreadable('it is cut short', bytes)
-  if (bytes.readUInt32BE(CHECKSUM_AT) !== checksum(key, bytes))
+  const entry = new StoredValue(bytes, bytes, bytes.subarray(PAYLOAD_AT))
+  if (bytes.readUInt32BE(CHECKSUM_AT) !== checksum(key, bytes, entry.payload)) {
     return unreadable('its checksum does not match', bytes)
-  const flags = bytes[FLAGS_AT]!
-  const leaseUntilMs = bytes.readUIntBE(LEASE_UNTIL_AT, 6)
-  return {
-    state: 'value',
-    token: tokenIn(bytes),
-    storedAtMs: bytes.readUIntBE(STORED_AT, 6),
-    freshMs: bytes.readUIntBE(FRESH_AT, 5),
-    loadMs: bytes.readUInt32BE(LOAD_COST_AT),
-    leaseUntilMs,
-    backingOff: leaseUntilMs !== 0 && isZero(bytes, LEASE_TOKEN_AT),
-    notFound: (flags & FLAG_NOT_FOUND) !== 0,
-    flags: flags & ~FLAG_NOT_FOUND,
-    payload: bytes.subarray(PAYLOAD_AT)
   }
+  return entry
+}
+
+/** Parsed on every hit, so what only a load asks for is cut out when it is asked for. */
+class StoredValue implements ValueEntry {
+  readonly state = 'value'
+  readonly storedAtMs: number
+  readonly freshMs: number
+  readonly loadMs: number
+  readonly leaseUntilMs: number
+  readonly backingOff: boolean
+  readonly notFound: boolean
+  readonly flags: number
+  readonly payload: Buffer
+  readonly #bytes: Buffer
+
+  /** @param header of the same fill as `bytes`, perhaps read later */
+  constructor(bytes: Buffer, header: Buffer, payload: Buffer) {
+    const flags = bytes[FLAGS_AT]!
+    this.storedAtMs = readU48(header, STORED_AT)
+    this.freshMs = bytes[FRESH_AT]! * TWO_TO_32 + bytes.readUInt32BE(FRESH_AT + 1)
+    this.loadMs = bytes.readUInt32BE(LOAD_COST_AT)
+    this.leaseUntilMs = readU48(header, LEASE_UNTIL_AT)
+    this.backingOff = this.leaseUntilMs !== 0 && isZero(header, LEASE_TOKEN_AT)
+    this.notFound = (flags & FLAG_NOT_FOUND) !== 0
+    this.flags = flags & ~FLAG_NOT_FOUND
+    this.payload = payload
+    this.#bytes = bytes
+  }
+
+  get token(): Token {
+    return tokenIn(this.#bytes)
+  }
+}
+
+function readU48(bytes: Buffer, at: number): number {
+  return bytes.readUInt16BE(at) * TWO_TO_32 + bytes.readUInt32BE(at + 2)
 }
 
 /** Whether `header`, the first bytes of what stands under the key now, is of the same fill as `bytes`. */
@@ -213,14 +240,8 @@ export function isSameFill(bytes: Buffer, header: Buffer): boolean {
 }
 
 /** A value that was read whole before, with what may have changed since: its lease. */
-export function parseRevalidated(entry: ValueEntry, header: Buffer): ValueEntry {
-  const leaseUntilMs = header.readUIntBE(LEASE_UNTIL_AT, 6)
-  return {
-    ...entry,
-    storedAtMs: header.readUIntBE(STORED_AT, 6),
-    leaseUntilMs,
-    backingOff: leaseUntilMs !== 0 && isZero(header, LEASE_TOKEN_AT)
-  }
+export function parseRevalidated(bytes: Buffer, entry: ValueEntry, header: Buffer): ValueEntry {
+  return new StoredValue(bytes, header, entry.payload)
 }
 
 function parseFailed(key: string, bytes: Buffer): Entry {
@@ -259,8 +280,23 @@ function writeHead(frame: Buffer, state: number, detail: number, token: Token): 
   token.copy(frame, TOKEN_AT)
 }
 
-function checksum(key: string, frame: Buffer): number {
-  return crc32(frame.subarray(FLAGS_AT), crc32(key))
+/** Of the payload and of what stands between it and the checksum, for this key alone. */
+function checksum(key: string, frame: Buffer, payload: Buffer): number {
+  const fields =
+    frame.readUInt32BE(FLAGS_AT) ^
+    (frame.readUInt32BE(FLAGS_AT + 4) * 31) ^
+    (frame.readUInt16BE(FLAGS_AT + 8) << 7)
+  return crc32(payload, (hashOf(key) ^ fields) >>> 0)
+}
+
+/**
+ * FNV-1a over UTF-16 units: as a seed it only has to differ between keys, and for a short key it is several times
+ * cheaper than a call into native code.
+ */
+function hashOf(key: string): number {
+  let hash = 0x811c9dc5
+  for (let index = 0; index < key.length; index++) hash = Math.imul(hash ^ key.charCodeAt(index), 0x01000193)
+  return hash >>> 0
 }
 
 function failedChecksum(key: string, frame: Buffer): number {

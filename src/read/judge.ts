@@ -53,16 +53,19 @@ export class Judge {
   }
 
   /** At once for a plain value; a promise when it has to be inflated, or its schema is asynchronous. */
-  judge(fetched: FetchedEntry, request: ReadRequest): Awaitable<Verdict> {
+  judge(
+    fetched: FetchedEntry,
+    request: ReadRequest,
+    nowMs: number = this.#store.nowMs()
+  ): Awaitable<Verdict> {
     const { entry } = fetched
-    const nowMs = this.#store.nowMs()
     const decision = decide(entry, nowMs, request.source.policy, this.#clock.random())
     switch (decision.act) {
       case 'serve':
       case 'serve-stale': {
         const opened = this.#open(fetched, entry as ValueEntry, request)
-        const serve = (value: unknown): Verdict => this.#serve(fetched, value, nowMs, decision.refresh)
-        return opened instanceof Promise ? opened.then(serve) : serve(opened)
+        if (!(opened instanceof Promise)) return this.#serve(fetched, opened, nowMs, decision.refresh)
+        return opened.then((value: unknown) => this.#serve(fetched, value, nowMs, decision.refresh))
       }
       case 'load':
         if (entry.state === 'unreadable') this.#reportUnreadable(request, entry.reason)

@@ -93,30 +93,32 @@ export class Reader {
   }
 
   async #readMany(requests: readonly ReadRequest[]): Promise<Lookup[]> {
-    const { judge, loading, isInvalidationPending } = this.#parts
-    const many = new ManyReads(requests)
+    const { judge, loading, store, isInvalidationPending } = this.#parts
+    const many = new ManyReads(requests.length)
     const toAsk: number[] = []
-    for (const [index, request] of requests.entries()) {
-      const flight = loading.flightOf(request.key)
-      if (flight?.blocking === true) many.expect(index, this.#missedAndLanded(flight, request))
+    for (let index = 0; index < requests.length; index++) {
+      const request = requests[index]!
+      // Noted before asking: by the time of the answer it may be delivered, and the answer older than that.
+      const isForItself =
+        loading.flightOf(request.key)?.blocking === true || isInvalidationPending(request.key)
+      if (isForItself) many.expect(index, this.#read(request))
       else toAsk.push(index)
     }
 
-    // Noted before asking: by the time of the answer it may be delivered, and the answer older than that.
-    const wrong = new Set(toAsk.filter((index) => isInvalidationPending(requests[index]!.key)))
     const found = await this.#lookMany(toAsk.map((index) => requests[index]!))
+    const nowMs = store.nowMs()
     const missing: Missing[] = []
-    for (const [at, index] of toAsk.entries()) {
+    for (let at = 0; at < toAsk.length; at++) {
+      const index = toAsk[at]!
       const request = requests[index]!
-      const fetched = wrong.has(index) ? undefined : found?.[at]
-      const judged = fetched && judge.judge(fetched, request)
+      const judged = found && judge.judge(found[at]!, request, nowMs)
       const verdict = judged instanceof Promise ? await judged : judged
       if (verdict?.act === 'serve')
         many.lookups[index] = this.#served(verdict.lookup, verdict.refresh, request)
       else if (verdict?.act === 'fail') many.expect(index, Promise.reject(verdict.error as Error))
       else missing.push({ index, request, verdict })
     }
-    this.#loadMissing(missing, many)
+    if (missing.length > 0) this.#loadMissing(missing, many)
     return many.all()
   }
 
@@ -204,7 +206,12 @@ export class Reader {
 
   #loadMissing(missing: readonly Missing[], many: ManyReads): void {
     const { loading, loads } = this.#parts
-    const unshared = missing.filter(({ request }) => loading.flightOf(request.key) === undefined)
+    // One flight for each key: two ids may be spelt differently and mean the same, as `{a, b}` and `{b, a}`.
+    const firstOfKey = new Map<string, Missing>()
+    for (const one of missing) if (!firstOfKey.has(one.request.key)) firstOfKey.set(one.request.key, one)
+    const unshared = [...firstOfKey.values()].filter(
+      ({ request }) => loading.flightOf(request.key) === undefined
+    )
     const isBatched = unshared.length > 1 && unshared[0]!.request.source.loadMany !== undefined
     const batch = isBatched
       ? new LoadBatch(unshared.length, (wanted) => loads.loadMany(wanted, 'miss'))
@@ -283,8 +290,8 @@ class ManyReads {
   readonly lookups: (Lookup | undefined)[]
   readonly #expected: Promise<void>[] = []
 
-  constructor(requests: readonly ReadRequest[]) {
-    this.lookups = Array.from(requests, () => undefined)
+  constructor(count: number) {
+    this.lookups = Array.from({ length: count })
   }
 
   expect(index: number, landed: Promise<Lookup>): void {
@@ -295,7 +302,7 @@ class ManyReads {
   }
 
   async all(): Promise<Lookup[]> {
-    await Promise.all(this.#expected)
+    if (this.#expected.length > 0) await Promise.all(this.#expected)
     return this.lookups as Lookup[]
   }
 }

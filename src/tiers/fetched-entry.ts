@@ -43,7 +43,7 @@ export class FetchedEntry {
     const { entry } = this
     if (entry.state !== 'value' || this.#bytes === null || !isSameFill(this.#bytes, header)) return undefined
     const now = new FetchedEntry(this.key, this.#bytes)
-    now.#entry = parseRevalidated(entry, header)
+    now.#entry = parseRevalidated(this.#bytes, entry, header)
     now.#shared = this.#shared
     return now
   }

@@ -26,6 +26,10 @@ export class RecentValues {
     return this.#entries?.get(key)
   }
 
+  get isEmpty(): boolean {
+    return this.#entries === undefined || this.#entries.size === 0
+  }
+
   noteRead(fetched: FetchedEntry): void {
     if (this.#entries === undefined || fetched.storedBytes < WORTH_BYTES) return
     if (fetched.entry.state === 'value') this.#entries.set(fetched.key, fetched)

@@ -60,6 +60,7 @@ export class RedisStore implements EntryStore {
   }
 
   async readMany(keys: readonly string[]): Promise<FetchedEntry[]> {
+    if (this.#recent.isEmpty) return this.#whole.readMany(keys)
     const known = keys.filter((key) => this.#recent.get(key) !== undefined)
     if (known.length === 0) return this.#whole.readMany(keys)
     const knownKeys = new Set(known)
