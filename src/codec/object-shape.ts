@@ -10,6 +10,7 @@ export interface ValueSource {
 }
 
 type ObjectBuilder = (source: ValueSource) => object
+type Builders = [plain: ObjectBuilder, frozen: ObjectBuilder]
 
 /** A key list read this often gets its own compiled builder; compiling costs as much as building about 30 objects. */
 const USES_BEFORE_COMPILING = 16
@@ -47,10 +48,12 @@ export class ObjectShape {
 
   #compile(): void {
     if (this.#keys.length > MAX_COMPILED_KEYS) return
-    const literal = objectLiteral(this.#keys, this.#nullPrototype)
     try {
-      this.#compiled = compileBuilder(literal)
-      this.#compiledFrozen = compileBuilder(`freeze(${literal})`)
+      const build =
+        this.#nullPrototype || this.#keys.some((key) => key in Object.prototype)
+          ? literalBuilder(this.#keys, this.#nullPrototype)
+          : constructorBuilder(this.#keys)
+      ;[this.#compiled, this.#compiledFrozen] = build
     } catch {
       // A process started with --disallow-code-generation-from-strings builds key by key.
     }
@@ -82,14 +85,46 @@ function objectLiteral(keys: readonly string[], nullPrototype: boolean): string 
   return `{${properties.join(',')}}`
 }
 
-function compileBuilder(expression: string): ObjectBuilder {
-  // oxlint-disable-next-line typescript/no-implied-eval -- the expression is made of JSON string literals alone
-  return new Function('freeze', `return function (source) { return ${expression} }`)(Object.freeze)
+function literalBuilder(keys: readonly string[], nullPrototype: boolean): Builders {
+  const literal = objectLiteral(keys, nullPrototype)
+  return compile(`return [(source) => ${literal}, (source) => freeze(${literal})]`)
+}
+
+/**
+ * A constructor and not a literal: V8 notes for each literal in the code how long its objects live, and once many
+ * values were alive together it makes all later ones in the old generation, where a short-lived value costs three
+ * times as much to collect. An assignment sets the own property because nothing on the prototype has its name.
+ */
+function constructorBuilder(keys: readonly string[]): Builders {
+  const assignments = keys.map((key) => `this[${JSON.stringify(key)}] = source.read()`)
+  return compile(
+    `function Row(source) { ${assignments.join(';')} }
+     Row.prototype = Object.prototype
+     return [(source) => new Row(source), (source) => freeze(new Row(source))]`
+  )
+}
+
+function compile(body: string): Builders {
+  // oxlint-disable-next-line typescript/no-implied-eval -- the code is made of JSON string literals alone
+  return new Function('freeze', body)(Object.freeze) as Builders
 }
 
 /** A key list longer than this is read so rarely, and takes so much memory, that it is not remembered. */
 const MAX_REMEMBERED_KEYS_BYTES = 8192
 const GENERATION_SIZE = 512
+const LATEST = 64
+
+interface Latest {
+  readonly keys: Uint8Array
+  readonly nullPrototype: boolean
+  readonly shape: ObjectShape
+}
+
+function isSame(keys: Uint8Array, bytes: Buffer, start: number, end: number): boolean {
+  if (keys.length !== end - start) return false
+  for (let at = 0; at < keys.length; at++) if (keys[at] !== bytes[start + at]) return false
+  return true
+}
 
 /**
  * Shapes by the bytes of their key list, in two generations: when the young one is full it becomes the old one
@@ -97,8 +132,28 @@ const GENERATION_SIZE = 512
  * take bounded memory and do not push out the rows that every request reads.
  */
 export class ShapeCache {
+  /** What was read last, at a place chosen by a few of its bytes: comparing bytes is cheaper than making a string of them. */
+  readonly #latest: (Latest | undefined)[] = Array.from({ length: LATEST })
   #young = new Map<string, ObjectShape>()
   #old = new Map<string, ObjectShape>()
+
+  /** The shape whose key list is the bytes from `start` to `end`. */
+  find(bytes: Buffer, start: number, end: number, nullPrototype: boolean): ObjectShape {
+    const place = ((end - start) * 31 + bytes[(start + end) >> 1]! + (nullPrototype ? 1 : 0)) % LATEST
+    const latest = this.#latest[place]
+    if (
+      latest !== undefined &&
+      latest.nullPrototype === nullPrototype &&
+      isSame(latest.keys, bytes, start, end)
+    ) {
+      return latest.shape
+    }
+    const shape = this.get(bytes.toString('latin1', start, end), nullPrototype)
+    if (end - start <= MAX_REMEMBERED_KEYS_BYTES) {
+      this.#latest[place] = { keys: Uint8Array.prototype.slice.call(bytes, start, end), nullPrototype, shape }
+    }
+    return shape
+  }
 
   /** @param keysBytes the key list's UTF-8 bytes as a Latin-1 string: cheap to make, and as distinct as the bytes */
   get(keysBytes: string, nullPrototype: boolean): ObjectShape {

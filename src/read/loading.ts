@@ -71,7 +71,8 @@ export class Loading {
   }
 
   flightOf(key: string): Flight | undefined {
-    return this.#flights.get(key)
+    // Mostly there is none, and then a new key's hash need not be computed.
+    return this.#flights.size === 0 ? undefined : this.#flights.get(key)
   }
 
   /** Begins a flight; the caller may join it in the same turn, before anything is asked. */

@@ -62,7 +62,8 @@ export class Reader {
           let verdict: Verdict | undefined
           try {
             if (!isInvalidationPending(request.key)) {
-              verdict = await judge.judge(await store.read(request.key), request)
+              const judged = judge.judge(await store.read(request.key), request)
+              verdict = judged instanceof Promise ? await judged : judged
             }
           } catch (error) {
             this.#assertAway(error, request)
@@ -105,7 +106,8 @@ export class Reader {
       else toAsk.push(index)
     }
 
-    const found = await this.#lookMany(toAsk.map((index) => requests[index]!))
+    const isWhole = toAsk.length === requests.length
+    const found = await this.#lookMany(isWhole ? requests : toAsk.map((index) => requests[index]!))
     const nowMs = store.nowMs()
     const missing: Missing[] = []
     for (let at = 0; at < toAsk.length; at++) {
