@@ -12,7 +12,7 @@ import { barsOf, tableMarkdown, type DeadLeaderLine, type DeadLeaderResult } fro
 import { circumstances } from './support/machine.js'
 import { RedisMeter } from './support/redis-facts.js'
 import { saveResult } from './support/results.js'
-import { rounded, spreadOf } from './support/statistics.js'
+import { spreadOf } from './support/statistics.js'
 import { note, optionsOf } from './support/versus.js'
 import { writeDocs } from './write-docs.js'
 
@@ -89,7 +89,7 @@ async function killOnce(
   await leader.kill('SIGKILL')
   const killedAt = performance.now()
   await Promise.all(waiting)
-  const recoveredMs = rounded(performance.now() - killedAt)
+  const recoveredMs = Math.round(performance.now() - killedAt)
   return { recoveredMs, loads: 1 + (await loadsOf(survivors)) - before }
 }
 

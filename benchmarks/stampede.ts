@@ -28,7 +28,7 @@ const isPartial = quick || chosenNames.length > 0
 
 const LOAD_MS = 200
 const REPEATS = quick ? 5 : 50
-const PEER_REPEATS = quick ? 2 : 10
+const PEER_REPEATS = quick ? 2 : 5
 const TTL_MS = { cold: 60_000, stale: 1_000 }
 const STALE_MS = { cold: 0, stale: 60_000 }
 /** From the order to the rush, so that all processes have it in time. */

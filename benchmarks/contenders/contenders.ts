@@ -35,6 +35,8 @@ export interface Setting {
   readonly load: (id: number) => Promise<Row>
   /** Folder of another build of Corral to take. */
   readonly corralFolder?: string | undefined
+  /** What Corral may keep of large values that it read lately; its own default when left out. */
+  readonly maxRecentBytes?: number | undefined
 }
 
 export interface Definition {
@@ -267,6 +269,15 @@ export const REVIVING: Definition = {
   open: (setting) => openByHand(setting, reviveDates)
 }
 
+/** Corral keeps large values for a while and asks Redis only whether they still stand; this one has each sent anew. */
+export const WITHOUT_RECENT: Definition = {
+  name: 'Corral, maxRecentBytes: 0',
+  packages: ['corral', 'ioredis'],
+  stampede: 'one load in the fleet',
+  servesStale: true,
+  open: (setting) => openCorral({ ...setting, maxRecentBytes: 0 })
+}
+
 /** What most posts about stampedes show: a lock in Redis, and looking again every 50 ms. */
 export const LOCK_AND_POLL: Definition = {
   name: 'SET NX lock, polled',
@@ -306,7 +317,9 @@ export function corralAt(folder: string): Definition {
 }
 
 export function definitionOf(name: string): Definition {
-  const known = [...CONTENDERS, REVIVING, LOCK_AND_POLL].find((definition) => definition.name === name)
+  const known = [...CONTENDERS, REVIVING, WITHOUT_RECENT, LOCK_AND_POLL].find(
+    (definition) => definition.name === name
+  )
   if (known !== undefined) return known
   const folder = new RegExp(`^${CORRAL} at (.+)$`).exec(name)?.[1]
   if (folder !== undefined) return corralAt(folder)
@@ -323,7 +336,11 @@ async function openCorral({
 }: Setting): Promise<Contender> {
   const entry = corralFolder === undefined ? 'corral' : `${corralFolder}/dist/index.js`
   const { createCache } = (await import(entry)) as typeof import('corral')
-  const cache = createCache({ redis: url, namespace })
+  const cache = createCache({
+    redis: url,
+    namespace,
+    ...(maxRecentBytes === undefined ? {} : { maxRecentBytes })
+  })
   const rows = cache.collection<number, Row>('rows', {
     ttl: ttlMs,
     stale: staleMs,

@@ -27,6 +27,8 @@ export interface HitLine {
   readonly cpuMicrosecondsPerHit: number
   readonly keysReadPerHit: number
   readonly commandsPerHit: number
+  /** What Redis sent. */
+  readonly bytesPerHit: number
   /** Whether what comes back deep-equals what was stored. */
   readonly exact: boolean
 }
@@ -87,9 +89,19 @@ export function caseMarkdown(one: HitCase): string {
     line.hitsPerSecond.toFixed(0),
     line.cpuMicrosecondsPerHit.toFixed(1),
     line.keysReadPerHit.toFixed(2),
-    line.commandsPerHit.toFixed(2)
+    line.commandsPerHit.toFixed(2),
+    line.bytesPerHit.toFixed(0)
   ])
-  const head = ['', 'throughput', 'CPU a hit', 'hits/s', 'CPU µs a hit', 'keys read a hit', 'commands a hit']
+  const head = [
+    '',
+    'throughput',
+    'CPU a hit',
+    'hits/s',
+    'CPU µs a hit',
+    'keys read a hit',
+    'commands a hit',
+    'bytes a hit'
+  ]
   return `### \`${one.call}\`, rows of ${one.shape}, ${callers(one.concurrency)}\n\n${table(head, rows)}`
 }
 
@@ -102,7 +114,10 @@ export function hitPathMarkdown({ settings, cases }: HitPathResult): string {
       'has given back every key without a load, and a sample deep-equal to what was stored.',
     `Ratios are to \`${BASELINE}\` with automatic pipelining in the same round: the median of ${settings.rounds} rounds of ` +
       `${settings.roundMs} ms, and in brackets the lowest and the highest. More throughput is better, less CPU is better. ` +
-      'Where fewer keys are read than hits are given, callers of one key shared a read.'
+      'Where fewer keys are read than hits are given, callers of one key shared a read: Corral one that was not sent yet, ' +
+      'the others also one under way, which may have seen Redis before an invalidation that came first. Where Corral is ' +
+      'sent fewer bytes than a value has, it kept a large value that it read lately and asked Redis whether it still ' +
+      'stands; `maxRecentBytes: 0` is the same without.'
   ]
   const bars = cases
     .flatMap(barsOf)

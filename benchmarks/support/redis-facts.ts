@@ -6,6 +6,7 @@ export interface RedisWork {
   readonly commands: number
   /** Keys that were looked up for reading. */
   readonly keysRead: number
+  readonly bytesSent: number
 }
 
 const OWN_COMMANDS = new Set(['config|resetstat', 'info', 'ping'])
@@ -39,7 +40,7 @@ export class RedisMeter {
     }
     const keysRead =
       Number(this.#field(stats, 'keyspace_hits')) + Number(this.#field(stats, 'keyspace_misses'))
-    return { commands, keysRead }
+    return { commands, keysRead, bytesSent: Number(this.#field(stats, 'total_net_output_bytes')) }
   }
 
   close(): void {
