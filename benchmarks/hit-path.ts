@@ -8,7 +8,15 @@
  */
 import { startWorker, type WorkerProcess } from '../test/support/processes.js'
 import { startRedisServer } from '../test/support/redis-server.js'
-import { BASELINE, CONTENDERS, CORRAL, corralAt, REVIVING, type Definition } from './contenders/contenders.js'
+import {
+  BASELINE,
+  CONTENDERS,
+  CORRAL,
+  corralAt,
+  REVIVING,
+  WITHOUT_RECENT,
+  type Definition
+} from './contenders/contenders.js'
 import type { HitFigures, HitRun, HitWorker, Opened } from './contenders/hit-worker.js'
 import { barsOf, caseMarkdown, type HitCase, type HitLine, type HitPathResult } from './reports/hit-path.js'
 import { circumstances } from './support/machine.js'

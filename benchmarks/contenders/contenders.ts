@@ -326,14 +326,8 @@ export function definitionOf(name: string): Definition {
   throw new Error(`There is no contender "${name}"`)
 }
 
-async function openCorral({
-  url,
-  namespace,
-  ttlMs,
-  staleMs,
-  load,
-  corralFolder
-}: Setting): Promise<Contender> {
+async function openCorral(setting: Setting): Promise<Contender> {
+  const { url, namespace, ttlMs, staleMs, load, corralFolder, maxRecentBytes } = setting
   const entry = corralFolder === undefined ? 'corral' : `${corralFolder}/dist/index.js`
   const { createCache } = (await import(entry)) as typeof import('corral')
   const cache = createCache({
