@@ -101,8 +101,7 @@ describe('the examples in the documentation', () => {
   })
 
   for (const { name, source } of modules.filter((one) => one.run)) {
-    // With the default `commandTimeout`, a machine that is busy with other tests may be late once.
-    it(`do what they say: ${name}`, { retry: 2 }, async () => {
+    it(`do what they say: ${name}`, async () => {
       const admin = new Redis(server.url)
       await admin.flushall()
       admin.disconnect()
