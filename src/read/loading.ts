@@ -14,7 +14,7 @@ import { keepLease } from './lease-keeper.js'
 import type { BatchPlace } from './load-batch.js'
 import type { Loaded, LoadRunner } from './load-runner.js'
 import { pack, type Packed } from '../tiers/pack.js'
-import type { ReadRequest } from '../tiers/request.js'
+import type { Lookup, ReadRequest } from '../tiers/request.js'
 
 /** Between two looks at a lease that somebody else holds, when Redis will tell of its end, and when it will not. */
 const LOOK_AGAIN_PUSHED_MS = 500
@@ -254,11 +254,11 @@ export class Loading {
     }
     if (!stored) {
       this.#reportRejected(request, rejection)
-      return landingOf(packed, 0, cameBeforeLoad)
+      return await landingOf(packed, 0, cameBeforeLoad)
     }
     failures.forget(key)
     this.#reportFill(request, packed.frame.length, packed.lifeMs)
-    return landingOf(packed, packed.freshMs, flight.marked)
+    return await landingOf(packed, packed.freshMs, flight.marked)
   }
 
   async #leaveUnstored(flight: Flight, request: ReadRequest, token: Token, packed: Packed): Promise<Landing> {
@@ -274,7 +274,7 @@ export class Loading {
     } else {
       await this.#settleLease(request.key, token, 'release')
     }
-    return landingOf(packed, 0, flight.marked)
+    return await landingOf(packed, 0, flight.marked)
   }
 
   async #loadFailed(
@@ -340,7 +340,7 @@ export class Loading {
     failures.forget(key)
     // Without Redis nothing can tell when an invalidation elsewhere came, so sharing stays within this process's own knowledge.
     const validBelow = plan.reason === 'redis-away' ? Number.POSITIVE_INFINITY : flight.marked
-    return landingOf(packed, 0, validBelow)
+    return await landingOf(packed, 0, validBelow)
   }
 
   async #waitedTooLong(
@@ -434,6 +434,14 @@ class Wait {
   }
 }
 
-function landingOf(packed: Packed, ttlMs: number, validBelow: number): Landing {
-  return { give: async () => ({ value: await packed.copy(), source: 'loader', ageMs: 0, ttlMs }), validBelow }
+async function landingOf(packed: Packed, ttlMs: number, validBelow: number): Promise<Landing> {
+  if (!packed.isShared) {
+    return {
+      give: async () => ({ value: await packed.copy(), source: 'loader', ageMs: 0, ttlMs }),
+      validBelow
+    }
+  }
+  // One answer for thousands of callers: each costs no more than being woken.
+  const lookup: Lookup = { value: await packed.copy(), source: 'loader', ageMs: 0, ttlMs }
+  return { give: () => lookup, validBelow }
 }

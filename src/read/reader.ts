@@ -266,7 +266,8 @@ export class Reader {
 
   #missed({ key, source }: ReadRequest): void {
     source.stats.misses++
-    this.#parts.events.emit('miss', { key, collection: source.name })
+    const { events } = this.#parts
+    if (events.has('miss')) events.emit('miss', { key, collection: source.name })
   }
 
   /** Rethrows all but "Redis is away"; that too, while a load that failed a moment ago should not be repeated. */

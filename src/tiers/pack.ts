@@ -10,6 +10,8 @@ export interface Packed {
   readonly frame: Buffer | undefined
   /** Why it must not be stored, when it is larger than `maxValueBytes`. */
   readonly tooLarge: ValueTooLargeError | undefined
+  /** One copy serves every caller: it is frozen, or not the cache's. */
+  readonly isShared: boolean
   readonly freshMs: number
   /** How long the store keeps the entry: as long as anyone may serve it. */
   readonly lifeMs: number
@@ -37,7 +39,7 @@ export async function pack(
     const lifeMs = freshMs + policy.staleIfErrorMs
     const frame = valueFrame(key, { token: newToken(), freshMs, loadMs, flags, notFound, payload: bytes })
     const copy = notFound ? (): unknown => undefined : copies(codec, flags, bytes)
-    return { frame, tooLarge: undefined, freshMs, lifeMs, copy }
+    return { frame, tooLarge: undefined, isShared: notFound || isShareable(flags), freshMs, lifeMs, copy }
   } catch (error) {
     if (error instanceof ValueTooLargeError) return unstored(value, error)
     throw error
@@ -47,7 +49,7 @@ export async function pack(
 const NOT_FOUND = { flags: 0, bytes: Buffer.alloc(0) }
 
 function unstored(value: unknown, tooLarge?: ValueTooLargeError): Packed {
-  return { frame: undefined, tooLarge, freshMs: 0, lifeMs: 0, copy: () => value }
+  return { frame: undefined, tooLarge, isShared: true, freshMs: 0, lifeMs: 0, copy: () => value }
 }
 
 function copies(codec: PayloadCodec, flags: number, bytes: Buffer): () => Awaitable<unknown> {
