@@ -3,7 +3,7 @@ import { failedFrame, newToken } from '../codec/frame.js'
 import { ClosedError, OverloadedError, RedisUnavailableError, type FailureReport } from '../errors.js'
 import { spread, type Clock } from '../clock.js'
 import type { FailedEntry, Token } from '../entry.js'
-import type { Events, LoadReason, RejectionReason, WaitOutcome } from '../events.js'
+import type { Events, LoadReason, RejectionReason } from '../events.js'
 import type { Wake } from '../redis/key-listeners.js'
 import type { EntryStore, LeaseAnswer } from '../tiers/entry-store.js'
 import type { FetchedEntry } from '../tiers/fetched-entry.js'
@@ -15,6 +15,7 @@ import type { BatchPlace } from './load-batch.js'
 import type { Loaded, LoadRunner } from './load-runner.js'
 import { pack, type Packed } from '../tiers/pack.js'
 import type { Lookup, ReadRequest } from '../tiers/request.js'
+import { Wait } from './wait.js'
 
 /** Between two looks at a lease that somebody else holds, when Redis will tell of its end, and when it will not. */
 const LOOK_AGAIN_PUSHED_MS = 500
@@ -23,8 +24,6 @@ const LOOK_AGAIN_MS = 40
 const TAKEOVER_SPREAD_MS = 20
 /** How long other processes load a value for themselves before one tries again whether it fits the cache. */
 const UNCACHEABLE_LIFE_MS = 10_000
-/** Then a reader asks the source itself and stores nothing; a write that takes longer is rare, or its process is dead. */
-const PATIENCE_WITH_WRITERS_MS = 250
 const FAILED_SPREAD = 0.2
 
 export interface LoadPlan {
@@ -111,10 +110,10 @@ export class Loading {
   }
 
   async #fly(flight: Flight, request: ReadRequest, plan: LoadPlan): Promise<Landing> {
-    const { store, clock, leaseMs } = this.#parts
+    const { store, clock, events, leaseMs } = this.#parts
     const { key } = request
     const token = newToken()
-    const wait = new Wait(request, this.#parts)
+    const wait = new Wait(request, events, clock)
     let { seen, fallback } = plan
     for (;;) {
       const wake = store.listen(key)
@@ -122,7 +121,8 @@ export class Loading {
         if (this.#aborted) throw new ClosedError()
         flight.mark()
         const answer = await this.#askForLease({ key, token, leaseMs, seen, force: flight.forced })
-        if (answer.kind !== 'granted') plan.place?.pass()
+        // Who loads without Redis may still load together.
+        if (answer.kind !== 'granted' && answer.kind !== 'unavailable') plan.place?.pass()
         if (this.#aborted) throw new ClosedError()
         if (answer.kind === 'unavailable') {
           wait.over('redis-away')
@@ -381,56 +381,6 @@ export class Loading {
   #reportRejected({ key, source }: ReadRequest, reason: RejectionReason): void {
     source.stats.rejectedFills++
     this.#parts.events.emit('fillRejected', { key, collection: source.name, reason })
-  }
-}
-
-/** One caller's wait for somebody else's load: its budget and its facts. */
-class Wait {
-  readonly #request: ReadRequest
-  readonly #events: Events
-  readonly #clock: Clock
-  #until: number
-  #writerSeen = false
-  #begunAt: number | undefined
-
-  constructor(request: ReadRequest, { events, clock }: LoadingParts) {
-    this.#request = request
-    this.#events = events
-    this.#clock = clock
-    this.#until = clock.now() + request.source.policy.waitTimeoutMs
-  }
-
-  get leftMs(): number {
-    return this.#until - this.#clock.now()
-  }
-
-  /** A writer is not worth a long wait: until it has committed, what the source has is right. */
-  writerSeen(): void {
-    if (this.#writerSeen) return
-    this.#writerSeen = true
-    this.#until = Math.min(this.#until, this.#clock.now() + PATIENCE_WITH_WRITERS_MS)
-  }
-
-  get isTooLong(): boolean {
-    return this.leftMs <= 0
-  }
-
-  begin(): void {
-    if (this.#begunAt !== undefined) return
-    this.#begunAt = this.#clock.now()
-    const { key, source } = this.#request
-    source.stats.waits++
-    this.#events.emit('wait', { key, collection: source.name })
-  }
-
-  over(outcome: WaitOutcome): void {
-    if (this.#begunAt === undefined) return
-    const { key, source } = this.#request
-    const durationMs = this.#clock.now() - this.#begunAt
-    this.#events.emit('waited', { key, collection: source.name, durationMs, outcome })
-    if (outcome !== 'takeover') return
-    source.stats.takeovers++
-    this.#events.emit('takeover', { key, collection: source.name })
   }
 }
 
