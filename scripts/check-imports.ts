@@ -18,11 +18,13 @@ const LAYERS: readonly (readonly string[])[] = [
   ['index'],
   ['create-cache'],
   ['cache'],
+  ['ad-hoc'],
   ['collection'],
   ['read', 'write', 'invalidation'],
   ['tiers'],
   ['redis'],
   ['keys', 'codec', 'policy'],
+  ['ambient-tenant'],
   ['ports', 'options', 'errors', 'events', 'entry', 'clock', 'durations', 'stats']
 ]
 const VOCABULARY: readonly string[] = LAYERS.at(-1) ?? []

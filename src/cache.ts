@@ -1,54 +1,36 @@
+import { AdHocView, TagRef, type AdHocReads, type GetOrLoadOptions, type TaggedOptions } from './ad-hoc.js'
+import { AmbientTenant } from './ambient-tenant.js'
 import {
-  abortable,
   CollectionView,
   EntryRef,
   orderedLoadMany,
   rowsOf,
   type Collection,
-  type ReadOptions,
+  type InvalidateOptions,
   type Written
 } from './collection.js'
 import { toMilliseconds, type Duration } from './durations.js'
-import { InvalidKeyError, InvalidOptionError, TenantRequiredError } from './errors.js'
+import { InvalidKeyError, InvalidOptionError } from './errors.js'
 import type { EventName, Events, Listener } from './events.js'
-import { AD_HOC, collectionPrefix, idPart } from './keys/key-schema.js'
+import type { Cleaning } from './invalidation/cleaning.js'
+import type { Clearing, ClearOptions } from './invalidation/clearing.js'
+import { AD_HOC } from './keys/key-schema.js'
 import {
   checkCollectionOptions,
-  checkEntryOptions,
   resolveEntryPolicy,
   resolveTenancy,
   resolveWritePolicy,
   writeFunctionOf,
   type CollectionOptions,
-  type EntryOptions,
   type Tenancy
 } from './options.js'
 import type { Awaitable, CacheId, LoadContext, TenantId } from './ports.js'
 import type { Reader } from './read/reader.js'
+import type { Generations } from './tiers/generations.js'
 import type { ReadRequest, Source } from './tiers/request.js'
+import type { TagTarget } from './write/guards.js'
 import type { Committed, NewRow, Writer } from './write/writer.js'
 import { newCollectionStats, sumOf, type CacheStats, type CollectionStats } from './stats.js'
-
-export interface GetOrLoadOptions extends EntryOptions, ReadOptions {}
-
-/** What can be asked without naming a collection: of no tenant, or of one. */
-export interface AdHocReads {
-  /**
-   * The value under `key`, loaded and stored when it is not cached; with all the guarantees of a collection. Calls with
-   * one key share one load, so they should bring equivalent loaders.
-   */
-  getOrLoad<Value>(
-    key: CacheId,
-    load: (context: LoadContext) => Awaitable<Value | undefined>,
-    options: GetOrLoadOptions
-  ): Promise<Value | undefined>
-  /** What is cached under `key` by `getOrLoad` or `set`; undefined when there is nothing. Never loads. */
-  get(key: CacheId): Promise<unknown>
-  /** Into the cache, for `getOrLoad` and `get` to find. Rejects for a value that cannot be cached. */
-  set(key: CacheId, value: unknown, options: EntryOptions): Promise<boolean>
-  /** Declares wrong what is cached under `key`. Rejects when Redis did not confirm it. */
-  delete(key: CacheId): Promise<void>
-}
 
 /** What `cache.write` hands to the user's change. */
 export interface WriteTransaction {
@@ -74,14 +56,22 @@ export interface CacheControl<T extends Tenancy> {
     name: string,
     options: CollectionOptions<Id, Value, C>
   ): Collection<Id, Value, C>
-  /** `getOrLoad` with keys of one tenant. */
-  tenant(tenant: TenantId): AdHocReads
+  /** What belongs to one tenant: `getOrLoad` with keys of its own, its tags, `clear` of all that it has. */
+  tenant(tenant: TenantId): TenantCache
+  /** Runs `work`, and whatever it awaits, for a tenant: calls that name none mean this one, but for collections with tenancy 'none'. */
+  runAs<Result>(tenant: TenantId, work: () => Result): Result
+  /**
+   * Declares everything wrong, in every collection and of every tenant; inside `runAs`, of its tenant. It takes a few
+   * milliseconds however many entries there are. Rejects with `RedisUnavailableError` when Redis did not confirm it.
+   */
+  clear(options?: ClearOptions): Promise<Cleaning>
   /**
    * A change of the source that makes several entries wrong, such as a transaction of your own, with any driver or ORM:
-   * guards them all, runs `change`, then publishes what it said and drops the rest. If it throws, all are dropped.
+   * guards them all, runs `change`, then publishes what it said and drops the rest. If it throws, all are dropped. A tag
+   * stands for all that carries it: `[products.key(1), cache.tag('brand:acme')]`.
    */
   write<Result>(
-    refs: Iterable<EntryRef<unknown>>,
+    refs: Iterable<EntryRef<unknown> | TagRef>,
     change: (transaction: WriteTransaction) => Promise<Result>,
     options?: WriteOptions
   ): Promise<Written<Result>>
@@ -99,30 +89,38 @@ export interface CacheControl<T extends Tenancy> {
 export type Cache<T extends Tenancy = 'optional'> = CacheControl<T> &
   (T extends 'required' ? unknown : AdHocReads)
 
-/** For calls that load nothing: how long an entry lives was said when it was stored. */
-const PEEKING: EntryOptions = { ttl: 1 }
-const nothing = (): undefined => undefined
-
-const AD_HOC_WRITING = resolveWritePolicy({})
+export interface TenantCache extends AdHocReads {
+  /** Declares wrong all that is cached for this tenant, in every collection; as `cache.clear`. */
+  clear(options?: ClearOptions): Promise<Cleaning>
+}
 
 export interface CacheParts {
   readonly namespace: string
   readonly tenancy: Tenancy
   readonly reader: Reader
   readonly writer: Writer
+  readonly clearing: Clearing
+  readonly generations: Generations
   readonly events: Events
   /** The parts of a snapshot that only the composition root can see. */
   readonly vitals: () => Pick<CacheStats, 'redis' | 'loads' | 'pendingInvalidations'>
   readonly shutDown: (timeoutMs: number) => Promise<void>
 }
 
+/** Tenants whose views are kept for their next call. */
+const MOST_TENANTS = 1_000
+
 export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
   readonly #parts: CacheParts
   readonly #stats = new Map<string, CollectionStats>()
+  readonly #ambient = new AmbientTenant()
+  readonly #adHoc: AdHocView
+  readonly #tenants = new Map<TenantId, AdHocView>()
   #closing: Promise<void> | undefined
 
   constructor(parts: CacheParts) {
     this.#parts = parts
+    this.#adHoc = this.#adHocView(undefined)
   }
 
   collection<Id extends CacheId, Value, C extends Tenancy>(
@@ -142,28 +140,34 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
       write: write && ((id, value, context) => write(id as Id, value as Value, context)),
       remove: options.remove && ((id, context) => options.remove!(id as Id, context)),
       version: options.version && ((row) => options.version!(row as Value)),
+      tags: options.tags && ((value, id) => options.tags!(value as Value, id as Id)),
       load: (id, context) => options.load(id as Id, context),
       loadMany: orderedLoadMany(name, options)
     }
-    const { reader, writer, namespace, tenancy } = this.#parts
-    const context = { reader, writer, namespace, source, tenancy: resolveTenancy(options.tenancy, tenancy) }
+    const tenancy = resolveTenancy(options.tenancy, this.#parts.tenancy)
+    const context = { ...this.#parts, source, tenancy, ambient: this.#ambient }
     return new CollectionView<Id, Value>(context) as unknown as Collection<Id, Value, C>
   }
 
-  async getOrLoad<Value>(
+  getOrLoad<Value>(
     key: CacheId,
     load: (context: LoadContext) => Awaitable<Value | undefined>,
     options: GetOrLoadOptions
   ): Promise<Value | undefined> {
-    return this.#getOrLoad(undefined, key, load, options)
+    return this.#adHoc.getOrLoad(key, load, options)
   }
 
   async write<Result>(
-    refs: Iterable<EntryRef<unknown>>,
+    refs: Iterable<EntryRef<unknown> | TagRef>,
     change: (transaction: WriteTransaction) => Promise<Result>,
     options: WriteOptions = {}
   ): Promise<Written<Result>> {
-    const byKey = new Map(Array.from(refs, (ref) => [ref.key, EntryRef.requestOf(ref)]))
+    const byKey = new Map<string, ReadRequest>()
+    const tags: TagTarget[] = []
+    for (const ref of refs) {
+      if (ref instanceof TagRef) tags.push(TagRef.targetOf(ref))
+      else byKey.set(ref.key, EntryRef.requestOf(ref))
+    }
     const requests = [...byKey.values()]
     const { writeTimeoutMs, whenRedisAway } = resolveWritePolicy({
       ...options,
@@ -186,6 +190,7 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     }
     const changed = await this.#parts.writer.change({
       requests,
+      tags,
       work,
       timeoutMs: writeTimeoutMs,
       whenRedisAway
@@ -194,26 +199,50 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
   }
 
   get(key: CacheId): Promise<unknown> {
-    return this.#get(undefined, key)
+    return this.#adHoc.get(key)
   }
 
-  set(key: CacheId, value: unknown, options: EntryOptions): Promise<boolean> {
-    return this.#set(undefined, key, value, options)
+  set(key: CacheId, value: unknown, options: TaggedOptions): Promise<boolean> {
+    return this.#adHoc.set(key, value, options)
   }
 
   delete(key: CacheId): Promise<void> {
-    return this.#delete(undefined, key)
+    return this.#adHoc.delete(key)
   }
 
-  tenant(tenant: TenantId): AdHocReads {
+  invalidateTags(tags: Iterable<string>, options?: InvalidateOptions): Promise<void> {
+    return this.#adHoc.invalidateTags(tags, options)
+  }
+
+  tag(tag: string): TagRef {
+    return this.#adHoc.tag(tag)
+  }
+
+  tenant(tenant: TenantId): TenantCache {
     if (tenant === undefined)
       throw new InvalidKeyError('The tenant', tenant, 'a string, a number or a bigint')
+    const view = this.#viewOf(tenant)
+    const { clearing, namespace } = this.#parts
     return {
-      getOrLoad: (key, load, options) => this.#getOrLoad(tenant, key, load, options),
-      get: (key) => this.#get(tenant, key),
-      set: (key, value, options) => this.#set(tenant, key, value, options),
-      delete: (key) => this.#delete(tenant, key)
+      getOrLoad: (key, load, options) => view.getOrLoad(key, load, options),
+      get: (key) => view.get(key),
+      set: (key, value, options) => view.set(key, value, options),
+      delete: (key) => view.delete(key),
+      invalidateTags: (tags, options) => view.invalidateTags(tags, options),
+      tag: (tag) => view.tag(tag),
+      clear: (options) => clearing.clear({ namespace, tenant }, options)
     }
+  }
+
+  runAs<Result>(tenant: TenantId, work: () => Result): Result {
+    // Refused here, where the mistake is, and not at the first call inside.
+    this.#viewOf(tenant)
+    return this.#ambient.run(tenant, work)
+  }
+
+  async clear(options?: ClearOptions): Promise<Cleaning> {
+    const { clearing, namespace } = this.#parts
+    return clearing.clear({ namespace, tenant: this.#ambient.current }, options)
   }
 
   on<Name extends EventName>(event: Name, listener: Listener<Name>): () => void {
@@ -230,62 +259,18 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     return this.#closing
   }
 
-  async #getOrLoad<Value>(
-    tenant: TenantId | undefined,
-    key: CacheId,
-    load: (context: LoadContext) => Awaitable<Value | undefined>,
-    options: GetOrLoadOptions
-  ): Promise<Value | undefined> {
-    checkEntryOptions(options, ['signal'])
-    options.signal?.throwIfAborted()
-    if (typeof load !== 'function')
-      throw new InvalidOptionError('load', load, 'a function (context) => value')
-    const request = this.#adHocRequest(tenant, key, (_id, context) => load(context), options)
-    const lookup = await abortable(this.#parts.reader.read(request), options.signal)
-    return lookup.value as Value | undefined
+  #viewOf(tenant: TenantId): AdHocView {
+    const known = this.#tenants.get(tenant)
+    if (known !== undefined) return known
+    const view = this.#adHocView(tenant)
+    if (this.#tenants.size === MOST_TENANTS) this.#tenants.clear()
+    this.#tenants.set(tenant, view)
+    return view
   }
 
-  async #get(tenant: TenantId | undefined, key: CacheId): Promise<unknown> {
-    return (await this.#parts.reader.peek(this.#adHocRequest(tenant, key, nothing, PEEKING)))?.value
-  }
-
-  async #set(
-    tenant: TenantId | undefined,
-    key: CacheId,
-    value: unknown,
-    options: EntryOptions
-  ): Promise<boolean> {
-    checkEntryOptions(options)
-    return this.#parts.writer.set(this.#adHocRequest(tenant, key, nothing, options), value)
-  }
-
-  async #delete(tenant: TenantId | undefined, key: CacheId): Promise<void> {
-    await this.#parts.writer.invalidate([this.#adHocRequest(tenant, key, nothing, PEEKING)], 'refuse')
-  }
-
-  #adHocRequest(
-    tenant: TenantId | undefined,
-    id: CacheId,
-    load: Source['load'],
-    options: EntryOptions
-  ): ReadRequest {
-    const { namespace, tenancy } = this.#parts
-    if (tenant === undefined && tenancy === 'required') throw new TenantRequiredError('The cache')
-    const key = collectionPrefix(namespace, AD_HOC, tenant) + idPart(id)
-    const policy = resolveEntryPolicy(options)
-    const source: Source = {
-      name: AD_HOC,
-      policy,
-      stats: this.#statsOf(AD_HOC),
-      schema: undefined,
-      writing: AD_HOC_WRITING,
-      write: undefined,
-      remove: undefined,
-      version: undefined,
-      load,
-      loadMany: undefined
-    }
-    return { source, key, id, tenant }
+  #adHocView(tenant: TenantId | undefined): AdHocView {
+    const context = { ...this.#parts, ambient: this.#ambient, stats: this.#statsOf(AD_HOC) }
+    return new AdHocView(context, tenant, (named) => this.#viewOf(named))
   }
 
   #statsOf(name: string): CollectionStats {

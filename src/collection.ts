@@ -3,15 +3,21 @@ import {
   InvalidLoaderResultError,
   InvalidOptionError,
   NotWritableError,
+  TenantlessError,
   TenantRequiredError,
   WritesFailedError
 } from './errors.js'
+import type { AmbientTenant } from './ambient-tenant.js'
+import type { Cleaning } from './invalidation/cleaning.js'
+import type { Clearing, ClearOptions } from './invalidation/clearing.js'
 import type { WriteOutcome } from './events.js'
 import { ConcurrencyLimit } from './policy/concurrency-limit.js'
-import { collectionPrefix, idPart } from './keys/key-schema.js'
+import { collectionPrefix, idPart, type Area } from './keys/key-schema.js'
 import type { CollectionOptions, Tenancy } from './options.js'
 import type { CacheId, LoadContext, TenantId } from './ports.js'
 import type { Reader } from './read/reader.js'
+import type { Scope } from './tiers/generation.js'
+import type { Generations } from './tiers/generations.js'
 import type { Lookup, ReadRequest, Source } from './tiers/request.js'
 import type { Change, Changed, NewRow, Writer } from './write/writer.js'
 
@@ -46,11 +52,28 @@ export interface CollectionReads<Id extends CacheId, Value> {
    * before. Rejects with `RedisUnavailableError` when Redis did not confirm it; with `whenRedisAway: 'remember'` it
    * resolves as `pending` instead.
    */
-  invalidate(id: Id): Promise<InvalidationOutcome>
+  invalidate(id: Id, options?: InvalidateOptions): Promise<InvalidationOutcome>
   /** The same for many, in one round trip. */
-  invalidateMany(ids: Iterable<Id>): Promise<InvalidationOutcome>
+  invalidateMany(ids: Iterable<Id>, options?: InvalidateOptions): Promise<InvalidationOutcome>
+  /**
+   * The same for every entry whose id `isWrong` picks; resolves with how many there were. Looks through the keys of the
+   * database page by page, so it takes as long as there are keys; prefer tags. An id longer than 200 characters, which is
+   * hashed in its key, is always picked.
+   */
+  invalidateWhere(isWrong: (id: Id) => boolean, options?: InvalidateOptions): Promise<number>
+  /**
+   * Declares the whole collection wrong, of every tenant; of one tenant on what `tenant()` gave. It takes a few
+   * milliseconds however many entries there are: they are served to nobody from then on, and removed in the background.
+   * Rejects with `RedisUnavailableError` when Redis did not confirm it.
+   */
+  clear(options?: ClearOptions): Promise<Cleaning>
   /** The entry of `id`, for `cache.write`. */
   key(id: Id): EntryRef<Value>
+}
+
+export interface InvalidateOptions {
+  /** Makes the value stale instead: it is served for as long as `stale` allows while one process refreshes it. Default false. */
+  readonly soft?: boolean | undefined
 }
 
 /** `confirmed`: by Redis, for every process. `pending`: Redis will be told first thing when it is back. */
@@ -77,8 +100,11 @@ export interface CollectionWrites<Id extends CacheId, Value> {
 
 export interface CollectionTenants<Id extends CacheId, Value> {
   readonly name: string
-  /** The same collection for one tenant: keys of its own, and the tenant in the loader's context. */
-  tenant(tenant: TenantId): CollectionReads<Id, Value> & CollectionWrites<Id, Value>
+  /**
+   * The same collection for one tenant: keys of its own, and the tenant in the loader's context. Without an argument: for
+   * the tenant of `cache.runAs`, and an error outside of it.
+   */
+  tenant(tenant?: TenantId): CollectionReads<Id, Value> & CollectionWrites<Id, Value>
 }
 
 /** One entry, named by what it holds. */
@@ -99,18 +125,26 @@ export class EntryRef<Value> {
   }
 }
 
-/** With `tenancy: 'required'` all that it has is `tenant`. */
+/** With `tenancy: 'required'` all that it has is `tenant`, and `clear` for all of them. */
 export type Collection<Id extends CacheId, Value, T extends Tenancy = 'optional'> = T extends 'required'
-  ? CollectionTenants<Id, Value>
-  : CollectionReads<Id, Value> & CollectionWrites<Id, Value> & CollectionTenants<Id, Value>
+  ? CollectionTenants<Id, Value> & Pick<CollectionReads<Id, Value>, 'clear'>
+  : CollectionReads<Id, Value> &
+      CollectionWrites<Id, Value> &
+      (T extends 'none' ? unknown : CollectionTenants<Id, Value>)
 
 export interface CollectionContext {
   readonly reader: Reader
   readonly writer: Writer
+  readonly clearing: Clearing
+  readonly generations: Generations
+  readonly ambient: AmbientTenant
   readonly namespace: string
   readonly tenancy: Tenancy
   readonly source: Source
 }
+
+/** Views of tenants that are kept for their next call. */
+const MOST_VIEWS = 1_000
 
 /** Ids to keys, and each call to the engine. One object per collection and tenant. */
 export class CollectionView<Id extends CacheId, Value>
@@ -120,18 +154,34 @@ export class CollectionView<Id extends CacheId, Value>
   readonly #context: CollectionContext
   readonly #tenant: TenantId | undefined
   readonly #prefix: string
+  readonly #scope: Scope
+  #views: Map<TenantId, CollectionView<Id, Value>> | undefined
 
   constructor(context: CollectionContext, tenant?: TenantId) {
-    this.name = context.source.name
+    const { source, namespace, generations } = context
+    this.name = source.name
     this.#context = context
     this.#tenant = tenant
-    this.#prefix = collectionPrefix(context.namespace, this.name, tenant)
+    this.#prefix = collectionPrefix(namespace, this.name, tenant)
+    this.#scope = generations.scope(namespace, this.name, tenant, source.tags !== undefined)
   }
 
-  tenant(tenant: TenantId): CollectionView<Id, Value> {
-    if (tenant === undefined)
-      throw new InvalidKeyError('The tenant', tenant, 'a string, a number or a bigint')
-    return new CollectionView<Id, Value>(this.#context, tenant)
+  tenant(tenant?: TenantId): CollectionView<Id, Value> {
+    const named = arguments.length === 0 ? this.#context.ambient.current : tenant
+    if (this.#context.tenancy === 'none') throw new TenantlessError(`Collection "${this.name}"`)
+    if (named !== undefined) return this.#viewOf(named)
+    if (arguments.length === 0) throw new TenantRequiredError(`Collection "${this.name}"`)
+    throw new InvalidKeyError('The tenant', tenant, 'a string, a number or a bigint')
+  }
+
+  #viewOf(tenant: TenantId): CollectionView<Id, Value> {
+    this.#views ??= new Map()
+    const known = this.#views.get(tenant)
+    if (known !== undefined) return known
+    const view = new CollectionView<Id, Value>(this.#context, tenant)
+    if (this.#views.size === MOST_VIEWS) this.#views.clear()
+    this.#views.set(tenant, view)
+    return view
   }
 
   async get(id: Id, options?: ReadOptions): Promise<Value | undefined> {
@@ -173,12 +223,27 @@ export class CollectionView<Id extends CacheId, Value>
     return this.#context.writer.set(this.#request(id), value)
   }
 
-  async invalidate(id: Id): Promise<InvalidationOutcome> {
-    return this.#invalidate([this.#request(id)])
+  async invalidate(id: Id, options?: InvalidateOptions): Promise<InvalidationOutcome> {
+    return this.#invalidate([this.#request(id)], options)
   }
 
-  async invalidateMany(ids: Iterable<Id>): Promise<InvalidationOutcome> {
-    return this.#invalidate(this.#requestsOf(ids))
+  async invalidateMany(ids: Iterable<Id>, options?: InvalidateOptions): Promise<InvalidationOutcome> {
+    return this.#invalidate(this.#requestsOf(ids), options)
+  }
+
+  async invalidateWhere(isWrong: (id: Id) => boolean, options?: InvalidateOptions): Promise<number> {
+    if (typeof isWrong !== 'function')
+      throw new InvalidOptionError('isWrong', isWrong, 'a function (id) => boolean')
+    const { clearing, source } = this.#context
+    const area = this.#area()
+    if (area.tenant === undefined) this.#assertTenantless()
+    const dropped = await clearing.invalidateWhere(area, (id) => isWrong(id as Id), options?.soft === true)
+    source.stats.invalidations += dropped
+    return dropped
+  }
+
+  async clear(options?: ClearOptions): Promise<Cleaning> {
+    return this.#context.clearing.clear(this.#area(), options)
   }
 
   key(id: Id): EntryRef<Value> {
@@ -234,15 +299,36 @@ export class CollectionView<Id extends CacheId, Value>
     })
   }
 
-  #invalidate(requests: readonly ReadRequest[]): Promise<InvalidationOutcome> {
-    return this.#context.writer.invalidate(requests, this.#context.source.writing.whenRedisAway)
+  #invalidate(
+    requests: readonly ReadRequest[],
+    options: InvalidateOptions | undefined
+  ): Promise<InvalidationOutcome> {
+    const { writer, source } = this.#context
+    return writer.invalidate(requests, source.writing.whenRedisAway, options?.soft === true)
   }
 
   #request(id: Id): ReadRequest {
-    const { source, tenancy } = this.#context
-    if (this.#tenant === undefined && tenancy === 'required')
-      throw new TenantRequiredError(`Collection "${this.name}"`)
-    return { source, key: this.#prefix + idPart(id), id, tenant: this.#tenant }
+    const tenant = this.#tenant
+    if (tenant === undefined) {
+      const ambient = this.#ambientTenant()
+      if (ambient !== undefined) return this.#viewOf(ambient).#request(id)
+      this.#assertTenantless()
+    }
+    return { source: this.#context.source, key: this.#prefix + idPart(id), id, tenant, scope: this.#scope }
+  }
+
+  #area(): Area {
+    const { namespace } = this.#context
+    return { namespace, collection: this.name, tenant: this.#tenant ?? this.#ambientTenant() }
+  }
+
+  #ambientTenant(): TenantId | undefined {
+    const { ambient, tenancy } = this.#context
+    return tenancy === 'none' ? undefined : ambient.current
+  }
+
+  #assertTenantless(): void {
+    if (this.#context.tenancy === 'required') throw new TenantRequiredError(`Collection "${this.name}"`)
   }
 
   #requestsOf(ids: Iterable<Id>): ReadRequest[] {

@@ -4,6 +4,7 @@ import { PayloadCodec } from './codec/codec.js'
 import { Events } from './events.js'
 import { resolveCachePolicy, type CacheLimits, type CachePolicy, type Tenancy } from './options.js'
 import { ConcurrencyLimit } from './policy/concurrency-limit.js'
+import { Clearing } from './invalidation/clearing.js'
 import { Failures } from './read/failures.js'
 import { Judge } from './read/judge.js'
 import { LoadRunner } from './read/load-runner.js'
@@ -17,6 +18,7 @@ import type { CacheStats } from './stats.js'
 import type { EntryStore } from './tiers/entry-store.js'
 import { LocalStore } from './tiers/local-store.js'
 import { RedisStore } from './tiers/redis-store.js'
+import type { ReadRequest } from './tiers/request.js'
 
 export interface CacheOptions<T extends Tenancy = Tenancy> extends CacheLimits {
   /** A URL, ioredis options, or an ioredis instance of your own. Omitted: the same guarantees within this process. */
@@ -52,17 +54,23 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
     leaseMs: policy.leaseMs
   })
   const pending = new PendingInvalidations(policy.maxPendingInvalidations)
-  store.beforeUse((drop) => pending.deliver(drop))
-  const isInvalidationPending = (key: string): boolean => pending.has(key)
+  store.beforeUse((delivery) => pending.deliver(delivery))
+  const isInvalidationPending = ({ key, scope }: ReadRequest): boolean =>
+    pending.has(key) || (pending.hasCells && scope.isUndelivered)
   const reader = new Reader({ store, events, failures, judge, loading, loads, isInvalidationPending })
   const forget = (keys: readonly string[]): void => reader.forget(keys)
   const writer = new Writer({ store, codec, events, clock, pending, guardMs: policy.writeLeaseMs, forget })
+
+  const forgetAll = (isIn: (key: string) => boolean): void => reader.forgetAll(isIn)
+  const clearing = new Clearing({ store, events, clock, forgetAll })
 
   const cache = new CorralCache({
     namespace: policy.namespace,
     tenancy: policy.tenancy,
     reader,
     writer,
+    clearing,
+    generations: store.generations,
     events,
     vitals: () => ({
       redis: redisStats(),
@@ -72,10 +80,11 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
     shutDown: async (timeoutMs) => {
       reader.close()
       writer.close()
+      const cleaned = clearing.close()
       const drained = Promise.all([reader.drain(), loading.drain(), writer.drain()])
       if (!(await isDoneWithin(drained, Math.min(timeoutMs, LONGEST_TIMER_MS)))) loading.abort()
       writer.abort()
-      await loading.drain()
+      await Promise.all([loading.drain(), cleaned])
       pending.close()
       await store.close()
     }
@@ -108,7 +117,7 @@ function openStore(options: CacheOptions, policy: CachePolicy, events: Events, c
       events.emit('redisFailed', { action, error })
     }
   })
-  const store = new RedisStore(link, policy.maxRecentBytes, (error) =>
+  const store = new RedisStore(link, policy.maxRecentBytes, clock, (error) =>
     events.emit('redisConnectionFailed', { error })
   )
   return { store, redisStats: () => ({ state: link.state, failures, pushes: store.pushes }) }

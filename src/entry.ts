@@ -12,7 +12,7 @@ export type Token = Buffer
 
 export const TOKEN_BYTES = 8
 
-export type Entry = AbsentEntry | HoldEntry | FailedEntry | ValueEntry | UnreadableEntry
+export type Entry = AbsentEntry | HoldEntry | FailedEntry | ValueEntry | OutdatedEntry | UnreadableEntry
 
 export interface AbsentEntry {
   readonly state: 'absent'
@@ -50,7 +50,39 @@ export interface ValueEntry {
   readonly notFound: boolean
   readonly flags: number
   readonly payload: Buffer
+  /** See `Stamp`. */
+  readonly hardHigh: number
+  readonly hardLow: number
+  readonly soft: number
+  readonly tags: readonly TagStamp[]
 }
+
+/** A value that was cleared since, with its collection, its tenant or by a tag; it waits to be replaced or to expire. */
+export interface OutdatedEntry {
+  readonly state: 'outdated'
+  readonly token: Token
+}
+
+/**
+ * Under which generations a value was loaded. Whatever can be cleared as a whole has a counter in the store, and
+ * clearing changes it: a value whose stamp differs from the counters of now is not served any more.
+ */
+export interface Stamp {
+  /** A print of the counters of its namespace, collection and tenant: 64 bits, and 32 of those that only make stale. */
+  readonly hardHigh: number
+  readonly hardLow: number
+  readonly soft: number
+  readonly tags: readonly TagStamp[]
+}
+
+export interface TagStamp {
+  /** As it stands in the key of its counter. */
+  readonly tag: string
+  readonly hard: number
+  readonly soft: number
+}
+
+export const NO_TAGS: readonly TagStamp[] = []
 
 /** Bytes that are not an entry of ours, or were damaged. Read as a miss. */
 export interface UnreadableEntry {

@@ -11,6 +11,7 @@ export type CorralErrorCode =
   | 'VALUE_TOO_LARGE'
   | 'CORRUPT_ENTRY'
   | 'TENANT_REQUIRED'
+  | 'TENANTLESS'
   | 'LOAD_TIMEOUT'
   | 'LOAD_FAILED_ELSEWHERE'
   | 'RECURSIVE_LOAD'
@@ -94,7 +95,14 @@ export class CorruptEntryError extends CorralError {
 /** A call without a tenant on a cache or collection with `tenancy: 'required'`. */
 export class TenantRequiredError extends CorralError {
   constructor(subject: string) {
-    super('TENANT_REQUIRED', `${subject} has tenancy "required": call .tenant(id) first.`)
+    super('TENANT_REQUIRED', `${subject} has tenancy "required": call .tenant(id) first, or work inside cache.runAs.`)
+  }
+}
+
+/** A tenant was named where all tenants share one collection. */
+export class TenantlessError extends CorralError {
+  constructor(subject: string) {
+    super('TENANTLESS', `${subject} has tenancy "none": it is the same for every tenant.`)
   }
 }
 

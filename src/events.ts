@@ -1,3 +1,5 @@
+import type { TenantId } from './ports.js'
+
 /**
  * Every fact the cache reports, with its payload. The core only reports; metrics, traces and logs are listeners.
  * Times are in milliseconds. `key` is the whole Redis key.
@@ -29,6 +31,24 @@ export interface CacheEvents {
   leaseLost: KeyFact
   /** Entries were declared wrong. `dropped` of them existed. */
   invalidated: { readonly keys: readonly string[]; readonly dropped: number }
+  /** A collection, a tenant, a tenant's collection or (both undefined) everything was declared wrong, or stale when `soft`. */
+  cleared: AreaFact & { readonly soft: boolean }
+  /** What carries one of these tags was declared wrong, or stale when `soft`. */
+  tagsInvalidated: {
+    readonly tags: readonly string[]
+    readonly tenant: TenantId | undefined
+    readonly soft: boolean
+  }
+  /** A page of what was cleared has been gone through, in the background; the counts are those since it began. */
+  cleaning: AreaFact & { readonly scanned: number; readonly removed: number }
+  /** The cleaning after a clear is over. */
+  cleaned: AreaFact & {
+    readonly outcome: 'done' | 'stopped' | 'failed'
+    readonly scanned: number
+    readonly removed: number
+    readonly durationMs: number
+    readonly error: unknown
+  }
   /** A write is done: the source has changed, and the cache as `outcome` says. */
   written: KeyFact & { readonly durationMs: number; readonly outcome: WriteOutcome }
   /** A write threw, was refused, or ran over its deadline. The entry was dropped. */
@@ -43,6 +63,11 @@ export interface CacheEvents {
   redisState: { readonly state: 'ready' | 'away' | 'closed' }
   /** A listener of one of these events threw. */
   listenerFailed: { readonly event: keyof CacheEvents; readonly error: unknown }
+}
+
+export interface AreaFact {
+  readonly collection: string | undefined
+  readonly tenant: TenantId | undefined
 }
 
 export interface KeyFact {

@@ -1,9 +1,9 @@
 export { createCache, type CacheOptions } from './create-cache.js'
+export type { AdHocReads, GetOrLoadOptions, TaggedOptions, TagRef } from './ad-hoc.js'
 export type {
-  AdHocReads,
   Cache,
   CacheControl,
-  GetOrLoadOptions,
+  TenantCache,
   WriteOptions,
   WriteTransaction
 } from './cache.js'
@@ -13,10 +13,13 @@ export type {
   CollectionTenants,
   CollectionWrites,
   EntryRef,
+  InvalidateOptions,
   InvalidationOutcome,
   ReadOptions,
   Written
 } from './collection.js'
+export type { Cleaning, CleaningReport } from './invalidation/cleaning.js'
+export type { ClearOptions } from './invalidation/clearing.js'
 export { writeThrough } from './write/write-through.js'
 export type { Duration } from './durations.js'
 export {
@@ -32,6 +35,7 @@ export {
   OverloadedError,
   RecursiveLoadError,
   RedisUnavailableError,
+  TenantlessError,
   TenantRequiredError,
   UncacheableValueError,
   UnknownOptionError,
@@ -42,6 +46,7 @@ export {
   type FailureReport
 } from './errors.js'
 export type {
+  AreaFact,
   CacheEvents,
   EventName,
   KeyFact,

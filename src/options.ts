@@ -2,8 +2,11 @@ import { InvalidOptionError, UnknownOptionError } from './errors.js'
 import { toMilliseconds, type Duration } from './durations.js'
 import type { Awaitable, CacheId, LoadContext, StandardSchema } from './ports.js'
 
-/** Whether calls name a tenant: `'optional'`, or `'required'` so that a call without one is an error. */
-export type Tenancy = 'optional' | 'required'
+/**
+ * Whether calls name a tenant: `'optional'`; `'required'`, so that a call without one is an error; `'none'` for a
+ * collection that all tenants share, also inside `cache.runAs`.
+ */
+export type Tenancy = 'optional' | 'required' | 'none'
 
 /** How long values live and how loads behave; for each collection, or each `getOrLoad`. */
 export interface EntryOptions {
@@ -53,6 +56,11 @@ export interface CollectionOptions<Id extends CacheId, Value, T extends Tenancy 
         context: LoadContext
       ) => Awaitable<ReadonlyMap<Id, NoInfer<Value>> | readonly (NoInfer<Value> | undefined)[]>)
     | undefined
+  /**
+   * What an entry is about, beside its id, such as `brand:acme`: `cache.invalidateTags` declares wrong whatever carries a
+   * tag. Called with each value that is stored; a remembered not-found has no tags.
+   */
+  readonly tags?: ((value: NoInfer<Value>, id: Id) => Iterable<string>) | undefined
   /**
    * Makes `put` possible. `writeThrough(async (id: Id, value: Value, context) => savedRow)`, or the function alone, whose
    * parameters the compiler then knows by itself.
@@ -176,6 +184,7 @@ const COLLECTION_OPTION_NAMES: readonly string[] = [
   'write',
   'remove',
   'version',
+  'tags',
   'writeTimeout',
   'whenRedisAway',
   'schema',
@@ -251,7 +260,7 @@ export function checkCollectionOptions(name: unknown, options: unknown): void {
     throw new InvalidOptionError('collection name', name, `${NAME_FORM}, and not 'tenant'`)
   }
   assertKnown(options, COLLECTION_OPTION_NAMES, `collection "${name}"`)
-  const { load, loadMany, write, remove, version, schema, tenancy } = options as Record<string, unknown>
+  const { load, loadMany, write, remove, version, tags, schema, tenancy } = options as Record<string, unknown>
   if (typeof load !== 'function')
     throw new InvalidOptionError('load', load, 'a function (id, context) => value')
   if (loadMany !== undefined && typeof loadMany !== 'function') {
@@ -269,6 +278,9 @@ export function checkCollectionOptions(name: unknown, options: unknown): void {
   }
   if (version !== undefined && typeof version !== 'function') {
     throw new InvalidOptionError('version', version, 'a function (row) => number')
+  }
+  if (tags !== undefined && typeof tags !== 'function') {
+    throw new InvalidOptionError('tags', tags, 'a function (value, id) => tags')
   }
   if (
     schema !== undefined &&
@@ -310,8 +322,8 @@ export function resolveCachePolicy(options: unknown): CachePolicy {
 
 export function resolveTenancy(tenancy: unknown, fallback: Tenancy): Tenancy {
   if (tenancy === undefined) return fallback
-  if (tenancy === 'optional' || tenancy === 'required') return tenancy
-  throw new InvalidOptionError('tenancy', tenancy, "'optional' or 'required'")
+  if (tenancy === 'optional' || tenancy === 'required' || tenancy === 'none') return tenancy
+  throw new InvalidOptionError('tenancy', tenancy, "'optional', 'required' or 'none'")
 }
 
 function assertKnown(options: unknown, names: readonly string[], of: string): void {

@@ -4,9 +4,12 @@ import { isGuard } from './guard-frame.js'
 import {
   ABSENT,
   HOLD,
+  NO_TAGS,
   TOKEN_BYTES,
   type Entry,
   type FailedEntry,
+  type Stamp,
+  type TagStamp,
   type Token,
   type ValueEntry
 } from '../entry.js'
@@ -27,12 +30,14 @@ import {
  *  12 * stored at, u48, ms on Redis' clock, written by the script
  *  18 * token of the refresh lease, 8 bytes; zeros while backing off or free
  *  26 * refresh lease until, u48, ms on Redis' clock; 0 when free
- *  32   CRC-32 of the payload, seeded with a hash of the key and the fields between: a value found under another key is
- *       not taken for its own
- *  36   flags: how the payload is encoded, and whether it is a remembered not-found
+ *  32   CRC-32 of all from 46 on, seeded with a hash of the key and the fields between: a value found under another key
+ *       is not taken for its own
+ *  36   flags: how the payload is encoded, whether it is a remembered not-found, whether there are tags
  *  37   fresh for, u40, ms
  *  42   cost of the load, u32, ms
- *  46   payload
+ *  46   the generations it was loaded under: 8 bytes for what was cleared, 4 for what was made stale
+ *  58   with tags: u16 length of what follows, and for each its two generations, doubles, and its name with a u16 length
+ *       payload
  */
 const MAGIC = 0xc0
 const VERSION = 1
@@ -53,7 +58,11 @@ const CHECKSUM_AT = 32
 const FLAGS_AT = 36
 const FRESH_AT = 37
 const LOAD_COST_AT = 42
-const PAYLOAD_AT = 46
+const STAMP_AT = 46
+const SOFT_AT = 54
+/** Of a value without tags. */
+const PAYLOAD_AT = 58
+const TAG_BYTES = 18
 
 const STATE_AT = 2
 const FAILED_CHECKSUM_AT = 12
@@ -61,6 +70,8 @@ const REPORT_AT = 16
 
 /** Bits 0-5 of the flags belong to the payload codec. */
 const FLAG_NOT_FOUND = 0x80
+const FLAG_TAGS = 0x40
+const FRAME_FLAGS = FLAG_NOT_FOUND | FLAG_TAGS
 
 const REPORT_TEXT_LIMIT = 500
 const MAX_U32 = 0xffff_ffff
@@ -104,20 +115,70 @@ export interface ValueFields {
   readonly loadMs: number
   readonly flags: number
   readonly notFound: boolean
+  readonly stamp: Stamp
   readonly payload: Buffer
 }
 
 /** A VALUE without its time of storing, which the store writes in when it accepts the fill. */
 export function valueFrame(key: string, fields: ValueFields): Buffer {
-  const frame = Buffer.allocUnsafe(PAYLOAD_AT + fields.payload.length)
+  const { stamp } = fields
+  const tags = stamp.tags.length === 0 ? NO_TAG_BYTES : tagBytes(stamp.tags)
+  const frame = Buffer.allocUnsafe(PAYLOAD_AT + tags.length + fields.payload.length)
   writeHead(frame, STATE_VALUE, 0, fields.token)
   frame.fill(0, STORED_AT, CHECKSUM_AT)
-  frame[FLAGS_AT] = fields.flags | (fields.notFound ? FLAG_NOT_FOUND : 0)
+  frame[FLAGS_AT] =
+    fields.flags | (fields.notFound ? FLAG_NOT_FOUND : 0) | (tags.length > 0 ? FLAG_TAGS : 0)
   frame.writeUIntBE(fields.freshMs, FRESH_AT, 5)
   frame.writeUInt32BE(Math.min(Math.round(fields.loadMs), MAX_U32), LOAD_COST_AT)
-  fields.payload.copy(frame, PAYLOAD_AT)
-  frame.writeUInt32BE(checksum(key, frame, fields.payload), CHECKSUM_AT)
+  frame.writeUInt32BE(stamp.hardHigh, STAMP_AT)
+  frame.writeUInt32BE(stamp.hardLow, STAMP_AT + 4)
+  frame.writeUInt32BE(stamp.soft, SOFT_AT)
+  tags.copy(frame, PAYLOAD_AT)
+  fields.payload.copy(frame, PAYLOAD_AT + tags.length)
+  frame.writeUInt32BE(checksum(key, frame), CHECKSUM_AT)
   return frame
+}
+
+const NO_TAG_BYTES = Buffer.alloc(0)
+
+function tagBytes(tags: readonly TagStamp[]): Buffer {
+  const parts = tags.map(({ tag, hard, soft }) => {
+    const name = Buffer.from(tag)
+    const part = Buffer.allocUnsafe(TAG_BYTES + name.length)
+    part.writeDoubleBE(hard, 0)
+    part.writeDoubleBE(soft, 8)
+    part.writeUInt16BE(name.length, 16)
+    name.copy(part, TAG_BYTES)
+    return part
+  })
+  const length = Buffer.allocUnsafe(2)
+  length.writeUInt16BE(parts.reduce((sum, part) => sum + part.length, 0))
+  return Buffer.concat([length, ...parts])
+}
+
+/** What `tagBytes` wrote; undefined when it was not that. */
+function readTags(bytes: Buffer): TagStamp[] | undefined {
+  const tags: TagStamp[] = []
+  const end = payloadStart(bytes)
+  if (end > bytes.length) return undefined
+  let at = PAYLOAD_AT + 2
+  while (at + TAG_BYTES <= end) {
+    const nameEnd = at + TAG_BYTES + bytes.readUInt16BE(at + 16)
+    if (nameEnd > end) return undefined
+    const tag = bytes.toString('utf8', at + TAG_BYTES, nameEnd)
+    tags.push({ hard: bytes.readDoubleBE(at), soft: bytes.readDoubleBE(at + 8), tag })
+    at = nameEnd
+  }
+  return at === end ? tags : undefined
+}
+
+function hasTags(bytes: Buffer): boolean {
+  return (bytes[FLAGS_AT]! & FLAG_TAGS) !== 0
+}
+
+function payloadStart(bytes: Buffer): number {
+  if (!hasTags(bytes)) return PAYLOAD_AT
+  return bytes.length < PAYLOAD_AT + 2 ? bytes.length + 1 : PAYLOAD_AT + 2 + bytes.readUInt16BE(PAYLOAD_AT)
 }
 
 /** Who has a lease on an entry, as the Lua scripts see it: the header alone, without trust in the rest. */
@@ -160,6 +221,16 @@ export function storedAt(value: Buffer, nowMs: number): Buffer {
   return frame
 }
 
+/** A copy of a VALUE that is fresh until `nowMs` at most. */
+export function staleFrom(value: Buffer, nowMs: number): Buffer {
+  const freshMs = value[FRESH_AT]! * TWO_TO_32 + value.readUInt32BE(FRESH_AT + 1)
+  return storedAt(value, Math.min(readStoredAt(value), Math.floor(nowMs) - freshMs))
+}
+
+export function readStoredAt(value: Buffer): number {
+  return readU48(value, STORED_AT)
+}
+
 /** Reads what Redis had under `key`. Never throws: whatever is not an entry comes back as `unreadable`. */
 export function parseFrame(key: string, bytes: Buffer | null): Entry {
   if (bytes === null) return ABSENT
@@ -187,11 +258,11 @@ export function parseFrame(key: string, bytes: Buffer | null): Entry {
 
 function parseValue(key: string, bytes: Buffer): Entry {
   if (bytes.length < PAYLOAD_AT) return unreadable('it is cut short', bytes)
-  const entry = new StoredValue(bytes, bytes, bytes.subarray(PAYLOAD_AT))
-  if (bytes.readUInt32BE(CHECKSUM_AT) !== checksum(key, bytes, entry.payload)) {
+  if (bytes.readUInt32BE(CHECKSUM_AT) !== checksum(key, bytes)) {
     return unreadable('its checksum does not match', bytes)
   }
-  return entry
+  const tags = hasTags(bytes) ? readTags(bytes) : NO_TAGS
+  return tags === undefined ? unreadable('its tags are damaged', bytes) : new StoredValue(bytes, bytes, tags)
 }
 
 /** Parsed on every hit, so what only a load asks for is cut out when it is asked for. */
@@ -204,11 +275,14 @@ class StoredValue implements ValueEntry {
   readonly backingOff: boolean
   readonly notFound: boolean
   readonly flags: number
-  readonly payload: Buffer
-  readonly #bytes: Buffer
+  readonly hardHigh: number
+  readonly hardLow: number
+  readonly soft: number
+  readonly tags: readonly TagStamp[]
+  readonly bytes: Buffer
 
   /** @param header of the same fill as `bytes`, perhaps read later */
-  constructor(bytes: Buffer, header: Buffer, payload: Buffer) {
+  constructor(bytes: Buffer, header: Buffer, tags: readonly TagStamp[]) {
     const flags = bytes[FLAGS_AT]!
     this.storedAtMs = readU48(header, STORED_AT)
     this.freshMs = bytes[FRESH_AT]! * TWO_TO_32 + bytes.readUInt32BE(FRESH_AT + 1)
@@ -216,13 +290,20 @@ class StoredValue implements ValueEntry {
     this.leaseUntilMs = readU48(header, LEASE_UNTIL_AT)
     this.backingOff = this.leaseUntilMs !== 0 && isZero(header, LEASE_TOKEN_AT)
     this.notFound = (flags & FLAG_NOT_FOUND) !== 0
-    this.flags = flags & ~FLAG_NOT_FOUND
-    this.payload = payload
-    this.#bytes = bytes
+    this.flags = flags & ~FRAME_FLAGS
+    this.hardHigh = bytes.readUInt32BE(STAMP_AT)
+    this.hardLow = bytes.readUInt32BE(STAMP_AT + 4)
+    this.soft = bytes.readUInt32BE(SOFT_AT)
+    this.tags = tags
+    this.bytes = bytes
   }
 
   get token(): Token {
-    return tokenIn(this.#bytes)
+    return tokenIn(this.bytes)
+  }
+
+  get payload(): Buffer {
+    return this.bytes.subarray(payloadStart(this.bytes))
   }
 }
 
@@ -241,7 +322,7 @@ export function isSameFill(bytes: Buffer, header: Buffer): boolean {
 
 /** A value that was read whole before, with what may have changed since: its lease. */
 export function parseRevalidated(bytes: Buffer, entry: ValueEntry, header: Buffer): ValueEntry {
-  return new StoredValue(bytes, header, entry.payload)
+  return new StoredValue(bytes, header, entry.tags)
 }
 
 function parseFailed(key: string, bytes: Buffer): Entry {
@@ -280,13 +361,13 @@ function writeHead(frame: Buffer, state: number, detail: number, token: Token): 
   token.copy(frame, TOKEN_AT)
 }
 
-/** Of the payload and of what stands between it and the checksum, for this key alone. */
-function checksum(key: string, frame: Buffer, payload: Buffer): number {
+/** Of all that follows it, for this key alone. */
+function checksum(key: string, frame: Buffer): number {
   const fields =
     frame.readUInt32BE(FLAGS_AT) ^
     (frame.readUInt32BE(FLAGS_AT + 4) * 31) ^
     (frame.readUInt16BE(FLAGS_AT + 8) << 7)
-  return crc32(payload, (hashOf(key) ^ fields) >>> 0)
+  return crc32(frame.subarray(STAMP_AT), (hashOf(key) ^ fields) >>> 0)
 }
 
 /**

@@ -8,6 +8,7 @@ import type { CacheId, IdObject, IdPart, TenantId } from '../ports.js'
  *   shop:products:42                          namespace : collection : id
  *   shop:tenant:acme_corp:products:9876       namespace : tenant : its id : collection : id
  *   shop:~:homepage                           what `getOrLoad` stores, in a collection without a name
+ *   shop:#gen:…  shop:#tag:…                  not entries: the counters of what can be cleared as a whole
  *
  * Names → key is injective. A part never holds ':', so the number of parts tells the two forms apart and where each
  * part ends. In a part, `A-Z a-z 0-9 _ . @ / + ~ -` stand for themselves and every other character as the %XX of its
@@ -37,6 +38,82 @@ export const AD_HOC = '~'
 export function collectionPrefix(namespace: string, collection: string, tenant?: TenantId): string {
   if (tenant === undefined) return `${namespace}:${collection}:`
   return `${namespace}:tenant:${tenantPart(tenant)}:${collection}:`
+}
+
+/** Second part of every key that is not an entry; no collection can be called that. */
+const INTERNAL = '#'
+
+/** What an entry can be cleared with: everything of the namespace, its collection, its tenant, its tenant's collection. */
+export interface Area {
+  readonly namespace: string
+  readonly collection?: string | undefined
+  readonly tenant?: TenantId | undefined
+}
+
+/** The key of an area's counter. */
+export function generationKey({ namespace, collection, tenant }: Area): string {
+  const ofTenant = tenant === undefined ? '' : `:tenant:${tenantPart(tenant)}`
+  return `${namespace}:${INTERNAL}gen${ofTenant}${collection === undefined ? '' : `:${collection}`}`
+}
+
+/** The keys of the counters of all areas that an entry lies in. */
+export function generationKeys(namespace: string, collection: string, tenant?: TenantId): string[] {
+  const keys = [generationKey({ namespace }), generationKey({ namespace, collection })]
+  if (tenant === undefined) return keys
+  return [...keys, generationKey({ namespace, tenant }), generationKey({ namespace, collection, tenant })]
+}
+
+/** The key of the counter that every invalidation of a tag moves; with a part of a tag added, that tag's own. */
+export function tagPrefix(namespace: string, tenant?: TenantId): string {
+  return `${namespace}:${INTERNAL}tag${tenant === undefined ? '' : `:tenant:${tenantPart(tenant)}`}`
+}
+
+/** A tag as it stands in the key of its counter: `prefix:~:part`, so that no tag reads as a tenant. */
+export function tagPart(tag: unknown): string {
+  if (typeof tag !== 'string' || tag === '') {
+    throw new InvalidKeyError('The tag', tag, 'a string that is not empty')
+  }
+  return bounded(encodeText(tag, 'The tag'))
+}
+
+export function tagKey(prefix: string, part: string): string {
+  return `${prefix}:${AD_HOC}:${part}`
+}
+
+/** SCAN patterns that cover the entries of an area, and `isIn`, which tells them from what the patterns find beside them. */
+export function entriesOf(area: Area): { patterns: readonly string[]; isIn: (key: string) => boolean } {
+  const { namespace, collection, tenant } = area
+  if (tenant !== undefined) {
+    const prefix =
+      collection === undefined
+        ? `${namespace}:tenant:${tenantPart(tenant)}:`
+        : collectionPrefix(namespace, collection, tenant)
+    return { patterns: [`${prefix}*`], isIn: (key) => key.startsWith(prefix) }
+  }
+  if (collection === undefined) {
+    const prefix = `${namespace}:`
+    const isIn = (key: string): boolean => key.startsWith(prefix) && key[prefix.length] !== INTERNAL
+    return { patterns: [`${prefix}*`], isIn }
+  }
+  const own = collectionPrefix(namespace, collection)
+  const ofTenants = `${namespace}:tenant:`
+  return {
+    patterns: [`${own}*`, `${ofTenants}*:${collection}:*`],
+    isIn: (key) =>
+      key.startsWith(own) || (key.startsWith(ofTenants) && key.split(':', 4)[3] === collection)
+  }
+}
+
+/** Tenant, collection and id of an entry's key, each as it stands there; undefined for any other key. */
+export function partsOf(
+  key: string
+): { readonly tenant: string | undefined; readonly collection: string; readonly id: string } | undefined {
+  const parts = key.split(':')
+  if (parts.length === 3 && !parts[1]!.startsWith(INTERNAL)) {
+    return { tenant: undefined, collection: parts[1]!, id: parts[2]! }
+  }
+  if (parts.length !== 5 || parts[1] !== 'tenant') return undefined
+  return { tenant: parts[2], collection: parts[3]!, id: parts[4]! }
 }
 
 /** The last part of a key. Throws `InvalidKeyError` for what cannot be told apart for ever: NaN, dates, instances, … */

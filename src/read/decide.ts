@@ -37,6 +37,8 @@ export function decide(entry: Entry, nowMs: number, policy: EntryPolicy, draw: n
       return LOAD
     case 'failed':
       return entry.kind === 'uncacheable' ? LOAD_UNCACHEABLE : FAIL
+    case 'outdated':
+      return { act: 'load', seen: entry.token }
     case 'unreadable':
       return entry.foreign ? LOAD_FOREIGN : { act: 'load', seen: entry.token }
   }

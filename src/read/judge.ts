@@ -1,5 +1,5 @@
 import { isShareable, type PayloadCodec } from '../codec/codec.js'
-import { CorruptEntryError } from '../errors.js'
+import { CorruptEntryError, RedisUnavailableError } from '../errors.js'
 import type { Clock } from '../clock.js'
 import { ageMs, freshForMs, type Token, type ValueEntry } from '../entry.js'
 import type { Events } from '../events.js'
@@ -80,9 +80,20 @@ export class Judge {
 
   /** An old value, for when the source has failed; undefined when it cannot be read after all. */
   async serveStale(fetched: FetchedEntry, request: ReadRequest): Promise<Lookup | undefined> {
-    const value = await this.#open(fetched, fetched.entry as ValueEntry, request)
-    if (value === UNUSABLE) return undefined
-    return this.#lookup(fetched.entry as ValueEntry, value, this.#store.nowMs())
+    const entry = fetched.entry as ValueEntry
+    if (await this.#isOutdated(fetched, request)) return undefined
+    const value = await this.#open(fetched, entry, request)
+    return value === UNUSABLE ? undefined : this.#lookup(entry, value, this.#store.nowMs())
+  }
+
+  /** Whether it was cleared since it was read, as far as can be told. */
+  async #isOutdated(fetched: FetchedEntry, { scope }: ReadRequest): Promise<boolean> {
+    try {
+      return (await this.#store.again(fetched, scope)).entry.state === 'outdated'
+    } catch (error) {
+      if (error instanceof RedisUnavailableError) return false
+      throw error
+    }
   }
 
   /** The same answer for one more caller: a value that cannot be frozen is decoded for each. */

@@ -5,7 +5,8 @@ import { spread, type Clock } from '../clock.js'
 import type { FailedEntry, Token } from '../entry.js'
 import type { Events, LoadReason, RejectionReason } from '../events.js'
 import type { Wake } from '../redis/key-listeners.js'
-import type { EntryStore, LeaseAnswer } from '../tiers/entry-store.js'
+import type { EntryStore, LeaseAnswer, LeaseRequest } from '../tiers/entry-store.js'
+import type { Capture } from '../tiers/generation.js'
 import type { FetchedEntry } from '../tiers/fetched-entry.js'
 import { reportOf, type Failures } from './failures.js'
 import { Flight, NOTHING, type Landing } from './flight.js'
@@ -13,7 +14,7 @@ import type { Judge, Verdict } from './judge.js'
 import { keepLease } from './lease-keeper.js'
 import type { BatchPlace } from './load-batch.js'
 import type { Loaded, LoadRunner } from './load-runner.js'
-import { pack, type Packed } from '../tiers/pack.js'
+import { pack, stamper, type Packed } from '../tiers/pack.js'
 import type { Lookup, ReadRequest } from '../tiers/request.js'
 import { Wait } from './wait.js'
 
@@ -48,6 +49,19 @@ export interface LoadingParts {
   readonly failures: Failures
   readonly judge: Judge
   readonly leaseMs: number
+}
+
+interface LeaseAsked {
+  readonly answer: LeaseAnswer | { readonly kind: 'unavailable' }
+  readonly capture: Capture | undefined
+}
+
+const UNAVAILABLE: LeaseAsked = { answer: { kind: 'unavailable' }, capture: undefined }
+
+/** What a load stores by: its lease, and the generations it began under. */
+interface Permit {
+  readonly token: Token
+  readonly capture: Capture | undefined
 }
 
 /**
@@ -97,6 +111,10 @@ export class Loading {
     this.#flights.delete(key)
   }
 
+  detachAll(isIn: (key: string) => boolean): void {
+    for (const key of this.#flights.keys()) if (isIn(key)) this.#flights.delete(key)
+  }
+
   /** Resolves when no flight is under way. */
   async drain(): Promise<void> {
     while (this.#aloft.size > 0) await Promise.allSettled([...this.#aloft].map((flight) => flight.done))
@@ -120,7 +138,12 @@ export class Loading {
       try {
         if (this.#aborted) throw new ClosedError()
         flight.mark()
-        const answer = await this.#askForLease({ key, token, leaseMs, seen, force: flight.forced })
+        const { answer, capture } = await this.#askForLease(request, {
+          token,
+          leaseMs,
+          seen,
+          force: flight.forced
+        })
         // Who loads without Redis may still load together.
         if (answer.kind !== 'granted' && answer.kind !== 'unavailable') plan.place?.pass()
         if (this.#aborted) throw new ClosedError()
@@ -134,7 +157,7 @@ export class Loading {
         if ('seenStands' in answer && !answer.seenStands) fallback = undefined
         if (answer.kind === 'granted') {
           wait.over('takeover')
-          return await this.#loadUnderLease(flight, request, { ...plan, fallback }, token)
+          return await this.#loadUnderLease(flight, request, { ...plan, fallback }, { token, capture })
         }
         if (answer.kind === 'foreign')
           return await this.#loadAlone(flight, request, { ...plan, reason: 'uncacheable' })
@@ -164,13 +187,18 @@ export class Loading {
     }
   }
 
+  /** The generations are captured first: what is cleared after that is not hidden by what this load will store. */
   async #askForLease(
-    request: Parameters<EntryStore['takeLease']>[0]
-  ): Promise<LeaseAnswer | { kind: 'unavailable' }> {
+    { key, scope }: ReadRequest,
+    wanted: Omit<LeaseRequest, 'key' | 'scope'>
+  ): Promise<LeaseAsked> {
+    const { store } = this.#parts
     try {
-      return await this.#parts.store.takeLease(request)
+      const capture = await store.generations.capture(scope)
+      if (capture === undefined) return UNAVAILABLE
+      return { answer: await store.takeLease({ key, scope, ...wanted }), capture }
     } catch (error) {
-      if (error instanceof RedisUnavailableError) return { kind: 'unavailable' }
+      if (error instanceof RedisUnavailableError) return UNAVAILABLE
       throw error
     }
   }
@@ -212,7 +240,7 @@ export class Loading {
     flight: Flight,
     request: ReadRequest,
     plan: LoadPlan,
-    token: Token
+    { token, capture }: Permit
   ): Promise<Landing> {
     const { store, leaseMs, events } = this.#parts
     const { key, source } = request
@@ -226,7 +254,7 @@ export class Loading {
     })
     try {
       const { value, durationMs } = await this.#runLoader(request, plan)
-      const packed = await this.#pack(request, value, durationMs)
+      const packed = await this.#pack(request, value, durationMs, capture)
       stopRenewing()
       return await this.#store(flight, request, token, packed)
     } catch (error) {
@@ -239,15 +267,21 @@ export class Loading {
   async #store(flight: Flight, request: ReadRequest, token: Token, packed: Packed): Promise<Landing> {
     const { store, failures } = this.#parts
     const { key } = request
-    if (packed.frame === undefined) return this.#leaveUnstored(flight, request, token, packed)
+    if (packed.frame === undefined || packed.stamp === undefined) {
+      return this.#leaveUnstored(flight, request, token, packed)
+    }
     const cameBeforeLoad = flight.marked
     // That the lease stands when the store takes the value proves it current for those who have come by now. Who comes
     // while the reply is under way may come after an invalidation that followed the fill.
     flight.mark()
-    let stored = false
+    let [stored, isCurrent] = [false, false]
     let rejection: RejectionReason = 'superseded'
     try {
-      stored = await store.fill(key, token, packed.frame, packed.lifeMs)
+      // The lease says nothing of what was cleared as a whole, or by a tag.
+      ;[stored, isCurrent] = await Promise.all([
+        store.fill(key, token, packed.frame, packed.lifeMs),
+        store.generations.isCurrent(packed.stamp, request.scope).catch(unknown)
+      ])
     } catch (error) {
       if (!(error instanceof RedisUnavailableError)) throw error
       rejection = 'redis-away'
@@ -258,7 +292,7 @@ export class Loading {
     }
     failures.forget(key)
     this.#reportFill(request, packed.frame.length, packed.lifeMs)
-    return await landingOf(packed, packed.freshMs, flight.marked)
+    return await landingOf(packed, packed.freshMs, isCurrent ? flight.marked : cameBeforeLoad)
   }
 
   async #leaveUnstored(flight: Flight, request: ReadRequest, token: Token, packed: Packed): Promise<Landing> {
@@ -272,6 +306,7 @@ export class Loading {
         UNCACHEABLE_LIFE_MS
       )
     } else {
+      if (packed.isSuperseded) this.#reportRejected(request, 'superseded')
       await this.#settleLease(request.key, token, 'release')
     }
     return await landingOf(packed, 0, flight.marked)
@@ -359,10 +394,12 @@ export class Loading {
     return place?.isOpen ? place.load(request) : this.#parts.loads.load(request, reason)
   }
 
-  async #pack(request: ReadRequest, value: unknown, loadMs: number): Promise<Packed> {
-    const { codec, clock } = this.#parts
+  /** @param capture undefined for what is not going to be stored */
+  async #pack(request: ReadRequest, value: unknown, loadMs: number, capture?: Capture): Promise<Packed> {
+    const { codec, clock, store } = this.#parts
+    const stampOf = stamper(store.generations, request, capture)
     try {
-      return await pack(request.key, value, loadMs, request.source.policy, codec, clock.random())
+      return await pack(request.key, value, loadMs, request.source.policy, codec, clock.random(), stampOf)
     } catch (error) {
       this.#reportRejected(request, 'uncacheable')
       throw error
@@ -382,6 +419,12 @@ export class Loading {
     source.stats.rejectedFills++
     this.#parts.events.emit('fillRejected', { key, collection: source.name, reason })
   }
+}
+
+/** The store has reported it. Who came while the loader ran reads again. */
+function unknown(error: unknown): false {
+  if (error instanceof RedisUnavailableError) return false
+  throw error
 }
 
 async function landingOf(packed: Packed, ttlMs: number, validBelow: number): Promise<Landing> {

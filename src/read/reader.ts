@@ -18,7 +18,7 @@ export interface ReaderParts {
   readonly loading: Loading
   readonly loads: LoadRunner
   /** A change of the source that Redis has not been told of: what is cached is known to be wrong. */
-  readonly isInvalidationPending: (key: string) => boolean
+  readonly isInvalidationPending: (request: ReadRequest) => boolean
 }
 
 /** What a read comes to that has to be loaded; undefined when Redis is away, or what it has is known to be wrong. */
@@ -61,8 +61,8 @@ export class Reader {
         if (flight?.blocking !== true) {
           let verdict: Verdict | undefined
           try {
-            if (!isInvalidationPending(request.key)) {
-              const judged = judge.judge(await store.read(request.key), request)
+            if (!isInvalidationPending(request)) {
+              const judged = judge.judge(await store.read(request), request)
               verdict = judged instanceof Promise ? await judged : judged
             }
           } catch (error) {
@@ -101,7 +101,7 @@ export class Reader {
       const request = requests[index]!
       // Noted before asking: by the time of the answer it may be delivered, and the answer older than that.
       const isForItself =
-        loading.flightOf(request.key)?.blocking === true || isInvalidationPending(request.key)
+        loading.flightOf(request.key)?.blocking === true || isInvalidationPending(request)
       if (isForItself) many.expect(index, this.#read(request))
       else toAsk.push(index)
     }
@@ -128,10 +128,10 @@ export class Reader {
   async peek(request: ReadRequest): Promise<Lookup | undefined> {
     this.#assertOpen()
     const { judge, store, isInvalidationPending } = this.#parts
-    if (isInvalidationPending(request.key)) return undefined
+    if (isInvalidationPending(request)) return undefined
     this.#underWay++
     try {
-      const verdict = await judge.judge(await store.read(request.key), request)
+      const verdict = await judge.judge(await store.read(request), request)
       return verdict.act === 'serve' ? this.#served(verdict.lookup, undefined, request) : undefined
     } catch (error) {
       if (error instanceof RedisUnavailableError) return undefined
@@ -180,6 +180,11 @@ export class Reader {
     }
   }
 
+  /** The same for every key that `isIn` names. */
+  forgetAll(isIn: (key: string) => boolean): void {
+    this.#parts.loading.detachAll(isIn)
+  }
+
   /** The load to wait for: one that others of this process wait for already, or a new one. */
   #flightFor(request: ReadRequest, verdict: LoadingVerdict): Flight {
     const { loading } = this.#parts
@@ -199,7 +204,7 @@ export class Reader {
   async #lookMany(requests: readonly ReadRequest[]): Promise<FetchedEntry[] | undefined> {
     if (requests.length === 0) return []
     try {
-      return await this.#parts.store.readMany(requests.map(({ key }) => key))
+      return await this.#parts.store.readMany(requests)
     } catch (error) {
       for (const request of requests) this.#assertAway(error, request)
       return undefined

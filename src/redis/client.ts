@@ -17,6 +17,10 @@ export interface RedisClient {
   evalBuffer(...args: (string | number | Buffer)[]): Promise<unknown>
   pipeline(): RedisPipeline
   unlink(...keys: string[]): Promise<number>
+  strlen(key: string): Promise<number>
+  scan(cursor: string, ...args: (string | number)[]): Promise<[cursor: string, keys: string[]]>
+  /** Of a Cluster only. */
+  nodes?(role: 'master'): RedisClient[]
   time(): Promise<unknown>
   call(command: string, ...args: (string | number)[]): Promise<unknown>
   subscribe(...channels: string[]): Promise<unknown>

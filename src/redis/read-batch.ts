@@ -1,3 +1,4 @@
+import type { Clock } from '../clock.js'
 import type { RedisClient } from './client.js'
 import type { RedisLink } from './link.js'
 
@@ -5,19 +6,19 @@ import type { RedisLink } from './link.js'
 const REPLY_TARGET_BYTES = 256 * 1024
 const MOST_KEYS = 128
 
-interface PendingRead<T> {
-  readonly key: string
+interface PendingRead<Question, T> {
+  readonly question: Question
   readonly promise: Promise<T>
   readonly resolve: (value: T | Promise<T>) => void
   readonly reject: (error: unknown) => void
 }
 
 /** How a batch asks, and what it makes of each answer. */
-export interface BatchQuery<Answer, T> {
-  /** Answers in the order of the keys. */
-  ask(keys: readonly string[]): Promise<readonly Answer[]>
-  read(key: string, answer: Answer): T | Promise<T>
-  /** How many keys one `ask` takes. */
+export interface BatchQuery<Question, Answer, T> {
+  /** Answers in the order of the questions. `askedAtMs` is now. */
+  ask(questions: readonly Question[], askedAtMs: number): Promise<readonly Answer[]>
+  read(question: Question, answer: Answer, askedAtMs: number): T | Promise<T>
+  /** How many questions one `ask` takes. */
   most(): number
 }
 
@@ -27,16 +28,19 @@ export interface BatchQuery<Answer, T> {
  * A reader may join only a read that has not been sent. One that is under way may have seen Redis before an
  * invalidation that returned before this reader came, and would give it the old value.
  */
-export class ReadBatch<Answer, T> {
-  readonly #query: BatchQuery<Answer, T>
-  #pending = new Map<string, PendingRead<T>>()
+export class ReadBatch<Question extends { readonly key: string }, Answer, T> {
+  readonly #query: BatchQuery<Question, Answer, T>
+  readonly #clock: Clock
+  #pending = new Map<string, PendingRead<Question, T>>()
   #underWay = 0
 
-  constructor(query: BatchQuery<Answer, T>) {
+  constructor(query: BatchQuery<Question, Answer, T>, clock: Clock) {
     this.#query = query
+    this.#clock = clock
   }
 
-  read(key: string): Promise<T> {
+  read(question: Question): Promise<T> {
+    const { key } = question
     const joined = this.#pending.get(key)
     if (joined !== undefined) return joined.promise
     let resolve!: (value: T | Promise<T>) => void
@@ -46,20 +50,29 @@ export class ReadBatch<Answer, T> {
       reject = onError
     })
     if (this.#pending.size === 0) this.#flushSoon()
-    this.#pending.set(key, { key, promise, resolve, reject })
+    this.#pending.set(key, { question, promise, resolve, reject })
     return promise
   }
 
-  /** Many keys at once, in order; not shared with `read`, whose callers would wait for all of them. */
-  async readMany(keys: readonly string[]): Promise<T[]> {
-    if (keys.length === 0) return []
-    const most = this.#query.most()
-    const answers =
-      keys.length <= most
-        ? await this.#query.ask(keys)
-        : (await Promise.all(chunksOf(keys, most).map((chunk) => this.#query.ask(chunk)))).flat()
-    const results: (T | Promise<T>)[] = keys.map((key, index) => this.#query.read(key, answers[index]!))
-    return results.some((result) => result instanceof Promise) ? Promise.all(results) : (results as T[])
+  /** Many at once, in order; not shared with `read`, whose callers would wait for all of them. */
+  async readMany(questions: readonly Question[]): Promise<T[]> {
+    if (questions.length === 0) return []
+    const chunks = chunksOf(questions, this.#query.most())
+    if (chunks.length === 1) return this.#readChunk(questions)
+    return (await Promise.all(chunks.map((chunk) => this.#readChunk(chunk)))).flat()
+  }
+
+  async #readChunk(questions: readonly Question[]): Promise<T[]> {
+    const askedAtMs = this.#clock.now()
+    const answers = await this.#query.ask(questions, askedAtMs)
+    const results: (T | Promise<T>)[] = []
+    let isWaiting = false
+    for (let index = 0; index < questions.length; index++) {
+      const result = this.#query.read(questions[index]!, answers[index]!, askedAtMs)
+      if (result instanceof Promise) isWaiting = true
+      results.push(result)
+    }
+    return isWaiting ? Promise.all(results) : (results as T[])
   }
 
   /**
@@ -77,13 +90,14 @@ export class ReadBatch<Answer, T> {
     for (const chunk of chunksOf(reads, this.#query.most())) void this.#send(chunk)
   }
 
-  async #send(reads: readonly PendingRead<T>[]): Promise<void> {
+  async #send(reads: readonly PendingRead<Question, T>[]): Promise<void> {
     this.#underWay++
+    const askedAtMs = this.#clock.now()
     try {
-      const answers = await this.#query.ask(reads.map((read) => read.key))
+      const questions = reads.map(({ question }) => question)
+      const answers = await this.#query.ask(questions, askedAtMs)
       for (let index = 0; index < reads.length; index++) {
-        const read = reads[index]!
-        read.resolve(this.#query.read(read.key, answers[index]!))
+        reads[index]!.resolve(this.#query.read(questions[index]!, answers[index]!, askedAtMs))
       }
     } catch (error) {
       for (const read of reads) read.reject(error)

@@ -1,6 +1,8 @@
 import type { Token } from '../entry.js'
 import type { Wake } from '../redis/key-listeners.js'
 import type { FetchedEntry } from './fetched-entry.js'
+import type { Scope } from './generation.js'
+import type { Generations } from './generations.js'
 
 /**
  * Where entries live. Each method is one atomic step on one key, with the guarantees written over the scripts in
@@ -16,8 +18,13 @@ export interface EntryStore {
   /** Whether a wait made by `listen` and `takeLease` ends by a push; else only a timer ends it. */
   readonly pushes: boolean
 
-  read(key: string): Promise<FetchedEntry>
-  readMany(keys: readonly string[]): Promise<FetchedEntry[]>
+  /** What entries stand under, and what was cleared. */
+  readonly generations: Generations
+
+  read(question: Question): Promise<FetchedEntry>
+  readMany(questions: readonly Question[]): Promise<FetchedEntry[]>
+  /** An entry that was read before, by the generations of now. */
+  again(fetched: FetchedEntry, scope: Scope): Promise<FetchedEntry>
   takeLease(request: LeaseRequest): Promise<LeaseAnswer>
   renewLease(key: string, token: Token, leaseMs: number): Promise<boolean>
   fill(key: string, token: Token, frame: Buffer, lifeMs: number): Promise<boolean>
@@ -31,20 +38,39 @@ export interface EntryStore {
   set(key: string, frame: Buffer, lifeMs: number): Promise<boolean>
   /** Removes the entries, whatever their state; answers how many there were. */
   drop(keys: readonly string[]): Promise<number>
+  /** Makes the values stale, and voids every load of them; answers how many there were. */
+  soften(keys: readonly string[]): Promise<number>
+  /** Pages through the keys of entries that match one of the patterns; a key may come twice. */
+  scan(patterns: readonly string[], pageSize: number): AsyncIterable<readonly string[]>
+  /** Removes what was stored before a time on the store's clock, leases and guards excepted; answers how many. */
+  dropOlder(keys: readonly string[], beforeMs: number): Promise<number>
+  /** What each of the entries takes, in bytes, without its key; 0 for one that is gone. */
+  sizes(keys: readonly string[]): Promise<number[]>
   listen(key: string): Wake
   /** `tell` runs at every connect, before anything is read: it drops what must not be read any more. */
-  beforeUse(tell: (drop: (keys: readonly string[]) => Promise<unknown>) => Promise<void>): void
+  beforeUse(tell: (undelivered: Delivery) => Promise<void>): void
   close(): Promise<void>
 }
 
-export interface LeaseRequest {
+/** An entry, and the generations it stands under. */
+export interface Question {
   readonly key: string
+  readonly scope: Scope
+}
+
+export interface LeaseRequest extends Question {
   readonly token: Token
   readonly leaseMs: number
   /** Token of the VALUE that was read and cannot be used, or will not be for long. */
   readonly seen: Token | undefined
   /** Take the lease from whoever has it, and whatever is cached. */
   readonly force: boolean
+}
+
+/** How what could not be told is told. */
+export interface Delivery {
+  drop(keys: readonly string[]): Promise<unknown>
+  move(counterKey: string): Promise<unknown>
 }
 
 export interface Publication {

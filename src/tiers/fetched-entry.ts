@@ -1,6 +1,7 @@
 import { isShareable, type PayloadCodec } from '../codec/codec.js'
 import { isSameFill, parseFrame, parseRevalidated, VALUE_HEADER_BYTES } from '../codec/frame.js'
 import type { Entry, ValueEntry } from '../entry.js'
+import type { Standing } from './generation.js'
 
 /**
  * What one look into the store found. Several readers may hold the same one, so parsing happens once, and decoding
@@ -20,6 +21,16 @@ export class FetchedEntry {
   get entry(): Entry {
     this.#entry ??= parseFrame(this.key, this.#bytes)
     return this.#entry
+  }
+
+  /** This entry as the counters of now have it. */
+  standing(standing: Standing): FetchedEntry {
+    const { entry } = this
+    if (entry.state !== 'value' || standing.is === 'current') return this
+    const judged = new FetchedEntry(this.key, this.#bytes)
+    judged.#entry =
+      standing.is === 'outdated' ? { state: 'outdated', token: entry.token } : freshUntil(entry, standing.sinceMs)
+    return judged
   }
 
   get storedBytes(): number {
@@ -47,6 +58,12 @@ export class FetchedEntry {
     now.#shared = this.#shared
     return now
   }
+}
+
+/** The same value with an earlier end of its freshness. */
+function freshUntil(entry: ValueEntry, untilMs: number): ValueEntry {
+  const freshMs = Math.max(0, Math.min(entry.freshMs, untilMs - entry.storedAtMs))
+  return Object.create(entry, { freshMs: { value: freshMs } }) as ValueEntry
 }
 
 /** As much of an entry as tells whether it is the one that was read before. */

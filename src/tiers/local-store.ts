@@ -1,6 +1,15 @@
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.js'
-import { holdFrame, NO_TOKEN, readHeader, storedAt, withLease, type Header } from '../codec/frame.js'
+import {
+  holdFrame,
+  NO_TOKEN,
+  readHeader,
+  readStoredAt,
+  staleFrom,
+  storedAt,
+  withLease,
+  type Header
+} from '../codec/frame.js'
 import {
   guardFrame,
   isGuard,
@@ -13,11 +22,17 @@ import {
 } from '../codec/guard-frame.js'
 import type { Token } from '../entry.js'
 import { KeyListeners, type Wake } from '../redis/key-listeners.js'
-import type { EntryStore, LeaseAnswer, LeaseRequest, Publication } from './entry-store.js'
+import type { EntryStore, LeaseAnswer, LeaseRequest, Publication, Question } from './entry-store.js'
 import { FetchedEntry } from './fetched-entry.js'
+import type { Scope } from './generation.js'
+import { Generations } from './generations.js'
+import { LocalCounters } from './local-counters.js'
 
 /** What lru-cache and V8 keep for an entry beside its bytes; measured, rounded up. */
 const OVERHEAD_BYTES = 200
+
+/** Where this store's clock begins, so that no time on it is ever below zero. */
+const BEGINNING_MS = 1e12
 
 /**
  * Entries in this process, for a cache without Redis: the same states and transitions, on the same bytes, bounded by
@@ -26,12 +41,14 @@ const OVERHEAD_BYTES = 200
 export class LocalStore implements EntryStore {
   readonly source = 'memory'
   readonly pushes = true
+  readonly generations: Generations
   readonly #clock: Clock
   readonly #entries: LRUCache<string, Buffer>
   readonly #listeners = new KeyListeners()
 
   constructor(maxBytes: number, clock: Clock) {
     this.#clock = clock
+    this.generations = new Generations(new LocalCounters(() => this.nowMs()), clock, 0)
     this.#entries = new LRUCache({
       maxSize: maxBytes,
       sizeCalculation: (bytes, key) => bytes.length + key.length * 2 + OVERHEAD_BYTES,
@@ -42,18 +59,30 @@ export class LocalStore implements EntryStore {
   }
 
   nowMs(): number {
-    return this.#clock.now()
+    return BEGINNING_MS + this.#clock.now()
   }
 
-  async read(key: string): Promise<FetchedEntry> {
-    return this.#look(key)
+  async read({ key, scope }: Question): Promise<FetchedEntry> {
+    return this.again(this.#look(key), scope)
   }
 
-  async readMany(keys: readonly string[]): Promise<FetchedEntry[]> {
-    return keys.map((key) => this.#look(key))
+  readMany(questions: readonly Question[]): Promise<FetchedEntry[]> {
+    return Promise.all(questions.map((question) => this.read(question)))
   }
 
-  async takeLease({ key, token, leaseMs, seen, force }: LeaseRequest): Promise<LeaseAnswer> {
+  async again(fetched: FetchedEntry, scope: Scope): Promise<FetchedEntry> {
+    const { key, entry } = fetched
+    if (entry.state !== 'value') return fetched
+    return fetched.standing(await this.generations.standingNow(entry, key, scope))
+  }
+
+  async takeLease(request: LeaseRequest): Promise<LeaseAnswer> {
+    const answer = this.#takeLease(request)
+    if (answer.kind !== 'entry') return answer
+    return { kind: 'entry', fetched: await this.again(answer.fetched, request.scope) }
+  }
+
+  #takeLease({ key, token, leaseMs, seen, force }: LeaseRequest): LeaseAnswer {
     const bytes = this.#entries.get(key)
     const header = bytes && readHeader(bytes)
     if (header === 'foreign') return { kind: 'foreign' }
@@ -148,6 +177,40 @@ export class LocalStore implements EntryStore {
 
   async drop(keys: readonly string[]): Promise<number> {
     return keys.filter((key) => this.#delete(key)).length
+  }
+
+  async soften(keys: readonly string[]): Promise<number> {
+    return keys.filter((key) => this.#soften(key)).length
+  }
+
+  #soften(key: string): boolean {
+    const bytes = this.#entries.get(key)
+    const header = bytes && readHeader(bytes)
+    if (header === undefined || header === 'foreign') return this.#delete(key)
+    if (header.state === 'guard') return false
+    if (header.state !== 'value') return this.#delete(key)
+    this.#put(key, withLease(staleFrom(bytes!, this.nowMs()), NO_TOKEN, 0), this.#lifeOf(key))
+    return true
+  }
+
+  async *scan(patterns: readonly string[], pageSize: number): AsyncGenerator<readonly string[]> {
+    const prefixes = patterns.map((pattern) => pattern.slice(0, pattern.indexOf('*')))
+    const keys = [...this.#entries.keys()].filter((key) => prefixes.some((prefix) => key.startsWith(prefix)))
+    for (let at = 0; at < keys.length; at += pageSize) yield keys.slice(at, at + pageSize)
+  }
+
+  async dropOlder(keys: readonly string[], beforeMs: number): Promise<number> {
+    return keys.filter((key) => {
+      const bytes = this.#entries.get(key)
+      const header = bytes && readHeader(bytes)
+      if (header === undefined || header === 'foreign') return false
+      const isOld = header.state === 'value' && readStoredAt(bytes!) < beforeMs
+      return (isOld || header.state === 'failed') && this.#delete(key)
+    }).length
+  }
+
+  async sizes(keys: readonly string[]): Promise<number[]> {
+    return keys.map((key) => this.#entries.get(key)?.length ?? 0)
   }
 
   listen(key: string): Wake {

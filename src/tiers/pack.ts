@@ -1,13 +1,23 @@
 import { isShareable, type PayloadCodec } from '../codec/codec.js'
 import { newToken, valueFrame } from '../codec/frame.js'
-import { ValueTooLargeError } from '../errors.js'
+import type { Stamp } from '../entry.js'
+import { RedisUnavailableError, ValueTooLargeError } from '../errors.js'
 import type { EntryPolicy } from '../options.js'
 import type { Awaitable } from '../ports.js'
+import type { Capture } from './generation.js'
+import type { Generations } from './generations.js'
+import { tagsOf, type ReadRequest } from './request.js'
 
 /** A loaded value, ready to be stored and to be handed out. */
 export interface Packed {
-  /** Undefined for what must not be stored: larger than `maxValueBytes`, or a not-found that is not to be remembered. */
+  /**
+   * Undefined for what must not be stored: larger than `maxValueBytes`, a not-found that is not to be remembered, or
+   * loaded under a tag that was invalidated since.
+   */
   readonly frame: Buffer | undefined
+  readonly stamp: Stamp | undefined
+  /** What it stands under has moved since the load began. */
+  readonly isSuperseded: boolean
   /** Why it must not be stored, when it is larger than `maxValueBytes`. */
   readonly tooLarge: ValueTooLargeError | undefined
   /** One copy serves every caller: it is frozen, or not the cache's. */
@@ -22,14 +32,19 @@ export interface Packed {
   copy(): Awaitable<unknown>
 }
 
-/** Throws `UncacheableValueError` for what could not be given back unchanged. */
+/**
+ * @param stampOf the generations it was loaded under; undefined when it must not be stored
+ *
+ * Throws `UncacheableValueError` for what could not be given back unchanged.
+ */
 export async function pack(
   key: string,
   value: unknown,
   loadMs: number,
   policy: EntryPolicy,
   codec: PayloadCodec,
-  draw: number
+  draw: number,
+  stampOf: (value: unknown, lifeMs: number) => Promise<Stamp | undefined>
 ): Promise<Packed> {
   const notFound = value === undefined
   const freshMs = jittered(notFound ? policy.notFoundMs : policy.ttlMs, policy.jitter, draw)
@@ -37,19 +52,49 @@ export async function pack(
   try {
     const { flags, bytes } = notFound ? NOT_FOUND : await codec.encode(value)
     const lifeMs = freshMs + policy.staleIfErrorMs
-    const frame = valueFrame(key, { token: newToken(), freshMs, loadMs, flags, notFound, payload: bytes })
+    const stamp = await stampOf(value, lifeMs)
+    const fields = { token: newToken(), freshMs, loadMs, flags, notFound, payload: bytes }
+    const frame = stamp && valueFrame(key, { ...fields, stamp })
     const copy = notFound ? (): unknown => undefined : copies(codec, flags, bytes)
-    return { frame, tooLarge: undefined, isShared: notFound || isShareable(flags), freshMs, lifeMs, copy }
+    const isShared = notFound || isShareable(flags)
+    return { frame, stamp, isSuperseded: stamp === undefined, tooLarge: undefined, isShared, freshMs, lifeMs, copy }
   } catch (error) {
     if (error instanceof ValueTooLargeError) return unstored(value, error)
     throw error
   }
 }
 
+/** How a value gets its stamp: by what was captured before it was loaded or written, and by its own tags. */
+export function stamper(
+  generations: Generations,
+  request: ReadRequest,
+  capture: Capture | undefined
+): (value: unknown, lifeMs: number) => Promise<Stamp | undefined> {
+  return async (value, lifeMs) => {
+    const tags = tagsOf(request, value)
+    if (capture === undefined) return undefined
+    try {
+      return await generations.stamp(capture, request.scope, tags, lifeMs)
+    } catch (error) {
+      if (error instanceof RedisUnavailableError) return undefined
+      throw error
+    }
+  }
+}
+
 const NOT_FOUND = { flags: 0, bytes: Buffer.alloc(0) }
 
+const UNSTORED = {
+  frame: undefined,
+  stamp: undefined,
+  isSuperseded: false,
+  isShared: true,
+  freshMs: 0,
+  lifeMs: 0
+} as const
+
 function unstored(value: unknown, tooLarge?: ValueTooLargeError): Packed {
-  return { frame: undefined, tooLarge, isShared: true, freshMs: 0, lifeMs: 0, copy: () => value }
+  return { ...UNSTORED, tooLarge, copy: () => value }
 }
 
 function copies(codec: PayloadCodec, flags: number, bytes: Buffer): () => Awaitable<unknown> {

@@ -1,6 +1,8 @@
 import type { EntryPolicy, WritePolicy } from '../options.js'
 import type { Awaitable, CacheId, LoadContext, StandardSchema, TenantId } from '../ports.js'
 import type { CollectionStats } from '../stats.js'
+import { tagPart } from '../keys/key-schema.js'
+import type { Question } from './entry-store.js'
 
 /** What reads of one collection, or one `getOrLoad`, have in common. Values are `unknown` here; the types stand at the edge. */
 export interface Source {
@@ -12,6 +14,7 @@ export interface Source {
   readonly write: ((id: CacheId, input: unknown, context: LoadContext) => Awaitable<unknown>) | undefined
   readonly remove: ((id: CacheId, context: LoadContext) => Awaitable<unknown>) | undefined
   readonly version: ((row: unknown) => number) | undefined
+  readonly tags: ((value: unknown, id: CacheId) => Iterable<string>) | undefined
   load(id: CacheId, context: LoadContext): Awaitable<unknown>
   /** Values in the order of `ids`. Undefined where the user gave no `loadMany`. */
   readonly loadMany:
@@ -20,11 +23,16 @@ export interface Source {
 }
 
 /** One read. */
-export interface ReadRequest {
+export interface ReadRequest extends Question {
   readonly source: Source
-  readonly key: string
   readonly id: CacheId
   readonly tenant: TenantId | undefined
+}
+
+/** The tags of a value as they stand in keys, each once; a remembered not-found has none. */
+export function tagsOf({ source, id }: ReadRequest, value: unknown): string[] {
+  if (source.tags === undefined || value === undefined) return []
+  return [...new Set(Array.from(source.tags(value, id), tagPart))]
 }
 
 /** Where a value came from, and how old it is. */

@@ -3,9 +3,10 @@ import { ClosedError, RedisUnavailableError, UncacheableValueError, WriteTimeout
 import { LONGEST_TIMER_MS, type Clock } from '../clock.js'
 import type { Events, WriteOutcome } from '../events.js'
 import type { EntryStore, Publication } from '../tiers/entry-store.js'
-import { pack, type Packed } from '../tiers/pack.js'
+import type { Capture, Scope } from '../tiers/generation.js'
+import { pack, stamper, type Packed } from '../tiers/pack.js'
 import type { ReadRequest } from '../tiers/request.js'
-import { Guards, NOTHING_WRITTEN, OUTCOME_UNKNOWN } from './guards.js'
+import { Guards, NOTHING_WRITTEN, OUTCOME_UNKNOWN, type TagTarget } from './guards.js'
 import type { PendingInvalidations } from './pending-invalidations.js'
 
 /** What the source has for a key after a change: a row, or nothing any more. */
@@ -19,6 +20,7 @@ export interface NewRow {
 export interface Change<Result> {
   /** The entries that the change makes wrong. */
   readonly requests: readonly ReadRequest[]
+  readonly tags?: readonly TagTarget[] | undefined
   /** Changes the source, and resolves once that is committed. */
   readonly work: (signal: AbortSignal) => Promise<Committed<Result>>
   readonly timeoutMs: number
@@ -52,7 +54,10 @@ export interface WriterParts {
 
 const GUARD_AFTER_TIMEOUT_MS = 10 * 60_000
 
-const NO_ROWS: ReadonlyMap<string, NewRow> = new Map()
+/** Of each scope; nothing is published under one that is missing. */
+type Captures = ReadonlyMap<Scope, Capture | undefined>
+
+const NOT_GUARDED: Captures = new Map()
 
 /**
  * Guard, commit, publish.
@@ -90,7 +95,8 @@ export class Writer {
    */
   async invalidate(
     requests: readonly ReadRequest[],
-    whenRedisAway: Change<unknown>['whenRedisAway']
+    whenRedisAway: Change<unknown>['whenRedisAway'],
+    soft = false
   ): Promise<'confirmed' | 'pending'> {
     if (this.#closed) throw new ClosedError()
     const { store, events, pending, forget } = this.#parts
@@ -98,14 +104,15 @@ export class Writer {
     for (const { source } of requests) source.stats.invalidations++
     forget(keys)
     try {
-      const dropped = keys.length === 0 ? 0 : await store.drop(keys)
+      const drop = (): Promise<number> => (soft ? store.soften(keys) : store.drop(keys))
+      const dropped = keys.length === 0 ? 0 : await drop()
       events.emit('invalidated', { keys, dropped })
       return 'confirmed'
     } catch (error) {
       if (whenRedisAway === 'refuse' || !(error instanceof RedisUnavailableError)) throw error
       if (!pending.reserve(keys.length)) throw error
       pending.unreserve(keys.length)
-      pending.add(keys, store)
+      pending.add(keys, [], store)
       return 'pending'
     } finally {
       // Again: a flight that began meanwhile may have read what was dropped only after.
@@ -121,7 +128,9 @@ export class Writer {
     if (this.#closed) throw new ClosedError()
     const { store, codec, clock, forget, pending } = this.#parts
     const { key, source } = request
-    const packed = await pack(key, value, 0, source.policy, codec, clock.random())
+    const capture = await store.generations.capture(request.scope)
+    const stampOf = stamper(store.generations, request, capture)
+    const packed = await pack(key, value, 0, source.policy, codec, clock.random(), stampOf)
     if (packed.tooLarge !== undefined) throw packed.tooLarge
     if (packed.frame === undefined || pending.has(key)) return false
     forget([key])
@@ -148,14 +157,14 @@ export class Writer {
   async #change<Result>(change: Change<Result>): Promise<Changed<Result>> {
     if (this.#closed) throw new ClosedError()
     const { clock } = this.#parts
-    const guards = new Guards(keysOf(change), this.#parts)
+    const guards = new Guards(keysOf(change), change.tags ?? [], this.#parts)
     const startedAt = clock.now()
     this.#parts.forget(guards.keys)
     const reserved = this.#reserve(change)
     try {
-      const isGuarded = await this.#guardOrRefuse(guards, change)
+      const captures = await this.#guardOrRefuse(guards, change)
       const { result, rows } = await this.#work(guards, change)
-      const { outcome, copies } = await this.#publish(guards, change, isGuarded ? rows : NO_ROWS)
+      const { outcome, copies } = await this.#publish(guards, change, captures, rows)
       this.#parts.forget(guards.keys)
       this.#reportWritten(change, outcome, clock.now() - startedAt)
       return { result, outcome, copies }
@@ -169,23 +178,30 @@ export class Writer {
   }
 
   /** A place for each key among the undelivered invalidations, before there is anything to deliver. */
-  #reserve({ requests, whenRedisAway }: Change<unknown>): number {
+  #reserve({ requests, tags = [], whenRedisAway }: Change<unknown>): number {
     const { pending } = this.#parts
-    if (pending.reserve(requests.length)) return requests.length
+    const count = requests.length + 2 * tags.length
+    if (pending.reserve(count)) return count
     if (whenRedisAway === 'refuse') return 0
     throw new RedisUnavailableError(`take invalidations, and ${pending.size} wait for it already`)
   }
 
   /**
-   * Whether the guards are known to stand. One that was not confirmed may be set late, over a newer row, and look then
-   * as if its writer had been alone: nothing is published under it.
+   * With the guards, the generations that the change begins under. None when the guards are not known to stand: one that
+   * was not confirmed may be set late, over a newer row, and look then as if its writer had been alone, so nothing is
+   * published under it.
    */
-  async #guardOrRefuse(guards: Guards, change: Change<unknown>): Promise<boolean> {
+  async #guardOrRefuse(guards: Guards, change: Change<unknown>): Promise<Captures> {
+    const { generations } = this.#parts.store
     try {
-      await guards.take()
-      return true
+      const scopes = [...new Set(change.requests.map(({ scope }) => scope))]
+      const [captures] = await Promise.all([
+        Promise.all(scopes.map(async (scope) => [scope, await generations.capture(scope)] as const)),
+        guards.take()
+      ])
+      return new Map(captures)
     } catch (error) {
-      if (change.whenRedisAway === 'remember' && error instanceof RedisUnavailableError) return false
+      if (change.whenRedisAway === 'remember' && error instanceof RedisUnavailableError) return NOT_GUARDED
       guards.release()
       throw error
     }
@@ -236,6 +252,7 @@ export class Writer {
   async #publish(
     guards: Guards,
     { requests }: Change<unknown>,
+    captures: Captures,
     rows: ReadonlyMap<string, NewRow>
   ): Promise<{ outcome: WriteOutcome; copies: ReadonlyMap<string, unknown> }> {
     const copies = new Map<string, unknown>()
@@ -243,7 +260,7 @@ export class Writer {
     for (const request of requests) {
       const row = rows.get(request.key)
       if (row === undefined) continue
-      const packed = await this.#pack(request, row.value)
+      const packed = await this.#pack(request, row.value, captures.get(request.scope))
       copies.set(request.key, packed === undefined ? row.value : await packed.copy())
       if (packed?.frame === undefined) continue
       const { frame, lifeMs } = packed
@@ -254,9 +271,15 @@ export class Writer {
   }
 
   /** Undefined for a row that cannot be cached: it is written all the same, and its readers will be told. */
-  async #pack({ key, source }: ReadRequest, value: unknown): Promise<Packed | undefined> {
+  async #pack(
+    request: ReadRequest,
+    value: unknown,
+    capture: Capture | undefined
+  ): Promise<Packed | undefined> {
+    const { codec, clock, store } = this.#parts
+    const stampOf = stamper(store.generations, request, capture)
     try {
-      return await pack(key, value, 0, source.policy, this.#parts.codec, this.#parts.clock.random())
+      return await pack(request.key, value, 0, request.source.policy, codec, clock.random(), stampOf)
     } catch (error) {
       if (error instanceof UncacheableValueError) return undefined
       throw error

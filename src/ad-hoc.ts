@@ -1,0 +1,178 @@
+import type { AmbientTenant } from './ambient-tenant.js'
+import { abortable, type CollectionContext, type InvalidateOptions, type ReadOptions } from './collection.js'
+import { InvalidOptionError, TenantRequiredError } from './errors.js'
+import { AD_HOC, collectionPrefix, idPart, tagPart, tagPrefix } from './keys/key-schema.js'
+import {
+  checkEntryOptions,
+  resolveEntryPolicy,
+  resolveWritePolicy,
+  type EntryOptions,
+  type EntryPolicy
+} from './options.js'
+import type { Awaitable, CacheId, LoadContext, TenantId } from './ports.js'
+import type { CollectionStats } from './stats.js'
+import type { Scope } from './tiers/generation.js'
+import type { ReadRequest, Source } from './tiers/request.js'
+import type { TagTarget } from './write/guards.js'
+
+export interface TaggedOptions extends EntryOptions {
+  /** What the entry is about, for `invalidateTags`. */
+  readonly tags?: readonly string[] | undefined
+}
+
+export interface GetOrLoadOptions extends TaggedOptions, ReadOptions {}
+
+/** What can be asked without naming a collection: of no tenant, or of one. */
+export interface AdHocReads {
+  /**
+   * The value under `key`, loaded and stored when it is not cached; with all the guarantees of a collection. Calls with
+   * one key share one load, so they should bring equivalent loaders.
+   */
+  getOrLoad<Value>(
+    key: CacheId,
+    load: (context: LoadContext) => Awaitable<Value | undefined>,
+    options: GetOrLoadOptions
+  ): Promise<Value | undefined>
+  /** What is cached under `key` by `getOrLoad` or `set`; undefined when there is nothing. Never loads. */
+  get(key: CacheId): Promise<unknown>
+  /** Into the cache, for `getOrLoad` and `get` to find. Rejects for a value that cannot be cached. */
+  set(key: CacheId, value: unknown, options: TaggedOptions): Promise<boolean>
+  /** Declares wrong what is cached under `key`. Rejects when Redis did not confirm it. */
+  delete(key: CacheId): Promise<void>
+  /**
+   * Declares wrong whatever carries one of the tags, in every collection: what was loaded before it is served to nobody who
+   * starts to read after this resolved. It takes a few milliseconds however many entries there are. A tenant's tags are
+   * its own. Rejects with `RedisUnavailableError` when Redis did not confirm it.
+   */
+  invalidateTags(tags: Iterable<string>, options?: InvalidateOptions): Promise<void>
+  /** All that carries the tag, for `cache.write`. */
+  tag(tag: string): TagRef
+}
+
+/** A tag, named for `cache.write`. */
+export class TagRef {
+  readonly tag: string
+  readonly #target: TagTarget
+
+  constructor(tag: string, target: TagTarget) {
+    this.tag = tag
+    this.#target = target
+  }
+
+  /** What the engine moves it by. */
+  static targetOf(ref: TagRef): TagTarget {
+    return ref.#target
+  }
+}
+
+/** For calls that load nothing: how long an entry lives was said when it was stored. */
+const PEEKING: EntryPolicy = resolveEntryPolicy({ ttl: 1 })
+const nothing = (): undefined => undefined
+const WRITING = resolveWritePolicy({})
+
+export interface AdHocContext extends Omit<CollectionContext, 'source'> {
+  readonly stats: CollectionStats
+  readonly ambient: AmbientTenant
+}
+
+/** One object per tenant. */
+export class AdHocView implements AdHocReads {
+  readonly #context: AdHocContext
+  readonly #tenant: TenantId | undefined
+  readonly #prefix: string
+  readonly #scope: Scope
+  readonly #viewOf: (tenant: TenantId) => AdHocView
+
+  /** @param viewOf the view of a tenant, for calls inside `runAs` */
+  constructor(
+    context: AdHocContext,
+    tenant: TenantId | undefined,
+    viewOf: (tenant: TenantId) => AdHocView
+  ) {
+    const { namespace, generations } = context
+    this.#context = context
+    this.#tenant = tenant
+    this.#viewOf = viewOf
+    this.#prefix = collectionPrefix(namespace, AD_HOC, tenant)
+    this.#scope = generations.scope(namespace, AD_HOC, tenant, true)
+  }
+
+  async getOrLoad<Value>(
+    key: CacheId,
+    load: (context: LoadContext) => Awaitable<Value | undefined>,
+    options: GetOrLoadOptions
+  ): Promise<Value | undefined> {
+    const policy = resolved(options, ['tags', 'signal'])
+    options.signal?.throwIfAborted()
+    if (typeof load !== 'function')
+      throw new InvalidOptionError('load', load, 'a function (context) => value')
+    const request = this.#request(key, (_id, context) => load(context), policy, options.tags)
+    const lookup = await abortable(this.#context.reader.read(request), options.signal)
+    return lookup.value as Value | undefined
+  }
+
+  async get(key: CacheId): Promise<unknown> {
+    return (await this.#context.reader.peek(this.#request(key, nothing, PEEKING)))?.value
+  }
+
+  async set(key: CacheId, value: unknown, options: TaggedOptions): Promise<boolean> {
+    const policy = resolved(options, ['tags'])
+    return this.#context.writer.set(this.#request(key, nothing, policy, options.tags), value)
+  }
+
+  async delete(key: CacheId): Promise<void> {
+    await this.#context.writer.invalidate([this.#request(key, nothing, PEEKING)], 'refuse')
+  }
+
+  async invalidateTags(tags: Iterable<string>, options?: InvalidateOptions): Promise<void> {
+    if (typeof tags === 'string') throw new InvalidOptionError('tags', tags, 'an array or a set of tags')
+    const { clearing, namespace } = this.#context
+    await clearing.invalidateTags(namespace, this.#here().#tenant, [...tags], options?.soft === true)
+  }
+
+  tag(tag: string): TagRef {
+    const prefix = tagPrefix(this.#context.namespace, this.#here().#tenant)
+    return new TagRef(tag, { prefix, part: tagPart(tag) })
+  }
+
+  #request(
+    id: CacheId,
+    load: Source['load'],
+    policy: EntryPolicy,
+    tags?: readonly string[]
+  ): ReadRequest {
+    const view = this.#here()
+    const source: Source = {
+      name: AD_HOC,
+      policy,
+      stats: this.#context.stats,
+      schema: undefined,
+      writing: WRITING,
+      write: undefined,
+      remove: undefined,
+      version: undefined,
+      tags: tags && (() => tags),
+      load,
+      loadMany: undefined
+    }
+    return { source, key: view.#prefix + idPart(id), id, tenant: view.#tenant, scope: view.#scope }
+  }
+
+  /** The view of the tenant that the calling code runs for, when this one is of none. */
+  #here(): AdHocView {
+    if (this.#tenant !== undefined) return this
+    const { ambient, tenancy } = this.#context
+    if (ambient.current !== undefined) return this.#viewOf(ambient.current)
+    if (tenancy === 'required') throw new TenantRequiredError('The cache')
+    return this
+  }
+}
+
+function resolved(options: TaggedOptions, more: readonly string[]): EntryPolicy {
+  checkEntryOptions(options, more)
+  const { tags } = options
+  if (tags !== undefined && !Array.isArray(tags))
+    throw new InvalidOptionError('tags', tags, 'an array of strings')
+  for (const tag of tags ?? []) tagPart(tag)
+  return resolveEntryPolicy(options)
+}

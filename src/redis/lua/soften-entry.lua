@@ -1,0 +1,22 @@
+-- Makes a value stale: it may be served for as long as stale values may, and the next reader refreshes it.
+--
+-- Guarantee: every load that began before is void, as after a DEL; what it would store is older than this. The guard
+-- of a writer stands: its row will be newer.
+--
+-- KEYS[1]  the entry
+--
+-- Returns 1 when there was a value or a load to void, 0 when not
+-- @include entry-header
+
+local key = KEYS[1]
+local header = read_header(key)
+if header == nil or is_foreign(header) then return redis.call('UNLINK', key) end
+if is_guarded(header) then return 0 end
+if not is_value(header) then return redis.call('UNLINK', key) end
+
+local stored = struct.unpack('>I6', header:sub(13, 18))
+local fresh = struct.unpack('>I5', redis.call('GETRANGE', key, 37, 41))
+local now = now_ms()
+write_lease(key, NO_TOKEN, 0)
+if stored + fresh > now then redis.call('SETRANGE', key, 12, struct.pack('>I6', now - fresh)) end
+return 1

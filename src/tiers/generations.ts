@@ -1,0 +1,232 @@
+import { LRUCache } from 'lru-cache'
+import type { Clock } from '../clock.js'
+import type { Stamp, ValueEntry } from '../entry.js'
+import { generationKeys, tagKey, tagPrefix } from '../keys/key-schema.js'
+import type { TenantId } from '../ports.js'
+import type { Counters } from './counters.js'
+import { Cell, Scope, standingOf, stampWith, type Capture, type Standing } from './generation.js'
+
+/**
+ * For how long a copy of a counter is believed. Clearing waits a little longer before it returns, so whoever starts to
+ * read after that asks for the counter, or has a copy from after it was moved.
+ */
+export const COPY_MS = 2
+const CLEARED_AFTER_MS = COPY_MS + 0.5
+/** Of a tag's copy when something is stored under it: one that is older costs a useless fill at worst. */
+const TAG_COPY_MS = 5_000
+/** Tags are as many as the user's data has; their counters are kept for this long after the last entry under them. */
+const TAG_KEPT_MS = 24 * 3_600_000
+/** Keys whose tags are known before they are read. */
+const MOST_TAGGED_KEYS = 20_000
+
+const NO_CELLS: readonly Cell[] = []
+
+/** The generations of now, as this process knows them, and what stands under them. */
+export class Generations {
+  readonly counters: Counters
+  readonly #clock: Clock
+  readonly #copyMs: number
+  readonly #cells = new Map<string, WeakRef<Cell>>()
+  readonly #dropped = new FinalizationRegistry<string>((key) => {
+    if (this.#cells.get(key)?.deref() === undefined) this.#cells.delete(key)
+  })
+  /** The tags of entries read lately, so that their counters are asked for together with the entry. */
+  readonly #tagsOf = new LRUCache<string, KnownTags>({ max: MOST_TAGGED_KEYS })
+
+  /** @param copyMs 0 where the counters are in this process and cost nothing to ask */
+  constructor(counters: Counters, clock: Clock, copyMs: number = COPY_MS) {
+    this.counters = counters
+    this.#clock = clock
+    this.#copyMs = copyMs
+  }
+
+  scope(namespace: string, collection: string, tenant: TenantId | undefined, hasTags: boolean): Scope {
+    const cells = generationKeys(namespace, collection, tenant).map((key) => this.cell(key))
+    const prefix = tagPrefix(namespace, tenant)
+    return new Scope(cells, hasTags ? this.cell(prefix) : undefined, prefix)
+  }
+
+  /** The one copy of a counter in this process. */
+  cell(key: string): Cell {
+    const known = this.#cells.get(key)?.deref()
+    if (known !== undefined) return known
+    const cell = new Cell(key)
+    this.#cells.set(key, new WeakRef(cell))
+    this.#dropped.register(cell, key)
+    return cell
+  }
+
+  /** What has to be asked for together with an entry, by now; without `scope` only for its tags. */
+  addDue(due: Cell[], key: string, scope: Scope | undefined, nowMs: number): void {
+    if (scope !== undefined) this.#addDue(due, scope.asked, nowMs)
+    const tags = this.#tagsOf.size === 0 ? undefined : this.#tagsOf.get(key)
+    if (tags !== undefined) this.#addDue(due, tags.cells, nowMs)
+  }
+
+  /** Undefined when copies are too old to tell; then the entry has to be read again, with `cellsOf` it. */
+  standing(value: ValueEntry, key: string, scope: Scope, askedAtMs: number): Standing | undefined {
+    const tagCells = this.#tagCellsOf(value, key, scope)
+    const oldest = Math.min(oldestOf(scope.cells), oldestOf(tagCells))
+    if (oldest < askedAtMs - this.#copyMs) return undefined
+    const standing = standingOf(value, scope, tagCells)
+    // The entry may be newer than a copy, and only look outdated by it.
+    return standing.is === 'current' || oldest >= askedAtMs ? standing : undefined
+  }
+
+  /** The same, asked for now. */
+  async standingNow(value: ValueEntry, key: string, scope: Scope): Promise<Standing> {
+    await this.#ask(this.cellsOf(value, key, scope))
+    return standingOf(value, scope, this.#tagCellsOf(value, key, scope))
+  }
+
+  /** All counters that an entry stands under. */
+  cellsOf(value: ValueEntry, key: string, scope: Scope): readonly Cell[] {
+    return [...scope.asked, ...this.#tagCellsOf(value, key, scope)]
+  }
+
+  /** Where a load begins. Undefined while something was cleared that the store has not been told of. */
+  async capture(scope: Scope): Promise<Capture | undefined> {
+    if (scope.isUndelivered) return undefined
+    await this.#refresh(scope.asked)
+    if (scope.capture() === undefined) await this.#ensure(scope.asked.filter((cell) => !cell.isKnown))
+    return scope.capture()
+  }
+
+  /** What is stored under which tags; undefined when a tag was invalidated since the capture, so that it must not be stored. */
+  async stamp(
+    capture: Capture,
+    scope: Scope,
+    tagParts: readonly string[],
+    lifeMs: number
+  ): Promise<Stamp | undefined> {
+    if (tagParts.length === 0) return capture.print
+    const cells = tagParts.map((part) => this.cell(tagKey(scope.tagPrefix, part)))
+    await this.#prepareTags(cells, capture, scope, lifeMs)
+    return stampWith(capture, cells, tagParts)
+  }
+
+  /** Whether nothing under which `stamp` was made has moved, by counters of now. */
+  async isCurrent(stamp: Stamp, scope: Scope): Promise<boolean> {
+    const tagCells = stamp.tags.map(({ tag }) => this.cell(tagKey(scope.tagPrefix, tag)))
+    await this.#refresh([...scope.cells, ...tagCells])
+    return standingOf(stamp, scope, tagCells).is === 'current'
+  }
+
+  /**
+   * Moves a counter; once it resolves nobody who starts to read is served what stood under it. Answers when it was moved,
+   * in ms on the store's clock.
+   */
+  async move(key: string, how: 'hard' | 'soft'): Promise<number> {
+    const { hard, soft } = await this.#moved(key, how, undefined, 0)
+    await this.untilCopiesAreOver(this.#clock.now())
+    return Math.max(hard, soft) / 1000
+  }
+
+  async moveTags(prefix: string, parts: readonly string[], how: 'hard' | 'soft'): Promise<void> {
+    const epoch = await this.moveEpoch(prefix)
+    await Promise.all(
+      parts.map((part) => this.#moved(tagKey(prefix, part), how, epoch, TAG_KEPT_MS))
+    )
+    await this.untilCopiesAreOver(this.#clock.now())
+  }
+
+  /** Before any tag: a load that began before this stores nothing under a tag that is moved after it. */
+  async moveEpoch(prefix: string): Promise<number> {
+    return (await this.#moved(prefix, 'hard', undefined, 0)).hard
+  }
+
+  /** Announces a writer under a tag, renews it, or takes it away with `guardMs` 0. False when it was lost. */
+  async guardTag(key: string, epoch: number | undefined, token: string, guardMs: number): Promise<boolean> {
+    const renewal = epoch === undefined
+    const guard = { token, guardMs, renewal, leastUs: epoch, lifeMs: TAG_KEPT_MS }
+    const askedAtMs = this.#clock.now()
+    const text = await this.counters.guard(key, guard)
+    if (text !== undefined) this.cell(key).apply(text, askedAtMs)
+    return text !== undefined
+  }
+
+  /** Until no process believes a copy that was asked for before `movedAtMs`, on this process's clock. */
+  async untilCopiesAreOver(movedAtMs: number): Promise<void> {
+    if (this.#copyMs === 0) return
+    for (;;) {
+      const leftMs = movedAtMs + CLEARED_AFTER_MS - this.#clock.now()
+      if (leftMs <= 0) return
+      await new Promise((resolve) => setTimeout(resolve, leftMs))
+    }
+  }
+
+  async #moved(key: string, how: 'hard' | 'soft' | 'raise', leastUs: number | undefined, lifeMs: number): Promise<Cell> {
+    const [cell, askedAtMs] = [this.cell(key), this.#clock.now()]
+    cell.apply(await this.counters.move(key, how, leastUs, lifeMs), askedAtMs)
+    return cell
+  }
+
+  async #prepareTags(cells: readonly Cell[], capture: Capture, scope: Scope, lifeMs: number): Promise<void> {
+    const epochCell = this.cell(scope.tagPrefix)
+    const nowMs = this.#clock.now()
+    const old = cells.filter((cell) => cell.askedAtMs < nowMs - TAG_COPY_MS || !cell.isKnown || cell.guardedUntilMs > 0)
+    if (old.length > 0) await this.#ask([...old, epochCell])
+    // A tag without a counter gets that of the epoch, if no tag was moved since the load began: else it could be this one.
+    const isSameEpoch = epochCell.hard === capture.epoch
+    const keptMs = Math.max(TAG_KEPT_MS, 2 * lifeMs)
+    const toEnsure = cells.filter((cell) =>
+      cell.isKnown ? cell.keptUntilMs < nowMs + lifeMs + TAG_KEPT_MS / 2 || cell.guardedUntilMs > 0 : isSameEpoch
+    )
+    await this.#ensure(toEnsure, capture.epoch, keptMs)
+    // The epoch was lost and made anew on a clock that was set back: behind a tag nothing would ever be stored.
+    const highest = Math.max(...cells.map(({ hard, soft }) => Math.max(hard, soft)))
+    if (highest > epochCell.hard && epochCell.isKnown) await this.#moved(epochCell.key, 'raise', highest, 0)
+  }
+
+  async #refresh(cells: readonly Cell[]): Promise<void> {
+    const oldestMs = this.#clock.now() - this.#copyMs
+    const due = cells.filter((cell) => cell.askedAtMs <= oldestMs)
+    if (due.length > 0) await this.#ask(due)
+  }
+
+  async #ask(cells: readonly Cell[]): Promise<void> {
+    const askedAtMs = this.#clock.now()
+    const texts = await this.counters.ask(cells.map(({ key }) => key))
+    for (const [index, cell] of cells.entries()) cell.apply(texts[index]!, askedAtMs)
+  }
+
+  async #ensure(cells: readonly Cell[], firstUs?: number, keptMs = 0): Promise<void> {
+    await Promise.all(
+      cells.map(async (cell) => {
+        const askedAtMs = this.#clock.now()
+        cell.apply(await this.counters.ensure(cell.key, firstUs, keptMs), askedAtMs)
+        if (keptMs > 0) cell.keptUntilMs = askedAtMs + keptMs
+      })
+    )
+  }
+
+  #addDue(due: Cell[], cells: readonly Cell[], nowMs: number): void {
+    for (const cell of cells) {
+      if (Math.max(cell.askedAtMs, cell.askingSinceMs) > nowMs - this.#copyMs) continue
+      cell.askingSinceMs = nowMs
+      due.push(cell)
+    }
+  }
+
+  #tagCellsOf({ tags }: ValueEntry, key: string, scope: Scope): readonly Cell[] {
+    if (tags.length === 0) return NO_CELLS
+    const known = this.#tagsOf.get(key)
+    const isSame = known?.parts.length === tags.length && tags.every(({ tag }, index) => known.parts[index] === tag)
+    if (isSame) return known.cells
+    const parts = tags.map(({ tag }) => tag)
+    const cells = parts.map((part) => this.cell(tagKey(scope.tagPrefix, part)))
+    this.#tagsOf.set(key, { parts, cells })
+    return cells
+  }
+}
+
+interface KnownTags {
+  readonly parts: readonly string[]
+  readonly cells: readonly Cell[]
+}
+
+function oldestOf(cells: readonly Cell[]): number {
+  let oldest = Number.POSITIVE_INFINITY
+  for (const cell of cells) oldest = Math.min(oldest, cell.askedAtMs)
+  return oldest
+}
