@@ -84,11 +84,7 @@ export class AdHocView implements AdHocReads {
   readonly #viewOf: (tenant: TenantId) => AdHocView
 
   /** @param viewOf the view of a tenant, for calls inside `runAs` */
-  constructor(
-    context: AdHocContext,
-    tenant: TenantId | undefined,
-    viewOf: (tenant: TenantId) => AdHocView
-  ) {
+  constructor(context: AdHocContext, tenant: TenantId | undefined, viewOf: (tenant: TenantId) => AdHocView) {
     const { namespace, generations } = context
     this.#context = context
     this.#tenant = tenant
@@ -135,12 +131,7 @@ export class AdHocView implements AdHocReads {
     return new TagRef(tag, { prefix, part: tagPart(tag) })
   }
 
-  #request(
-    id: CacheId,
-    load: Source['load'],
-    policy: EntryPolicy,
-    tags?: readonly string[]
-  ): ReadRequest {
+  #request(id: CacheId, load: Source['load'], policy: EntryPolicy, tags?: readonly string[]): ReadRequest {
     const view = this.#here()
     const source: Source = {
       name: AD_HOC,

@@ -100,11 +100,10 @@ export interface CollectionWrites<Id extends CacheId, Value> {
 
 export interface CollectionTenants<Id extends CacheId, Value> {
   readonly name: string
-  /**
-   * The same collection for one tenant: keys of its own, and the tenant in the loader's context. Without an argument: for
-   * the tenant of `cache.runAs`, and an error outside of it.
-   */
-  tenant(tenant?: TenantId): CollectionReads<Id, Value> & CollectionWrites<Id, Value>
+  /** The same collection for one tenant: keys of its own, and the tenant in the loader's context. */
+  tenant(tenant: TenantId): CollectionReads<Id, Value> & CollectionWrites<Id, Value>
+  /** For the tenant of `cache.runAs`; throws `TenantRequiredError` outside of it. */
+  tenant(): CollectionReads<Id, Value> & CollectionWrites<Id, Value>
 }
 
 /** One entry, named by what it holds. */
@@ -166,11 +165,12 @@ export class CollectionView<Id extends CacheId, Value>
     this.#scope = generations.scope(namespace, this.name, tenant, source.tags !== undefined)
   }
 
-  tenant(tenant?: TenantId): CollectionView<Id, Value> {
-    const named = arguments.length === 0 ? this.#context.ambient.current : tenant
+  tenant(...given: [tenant?: TenantId]): CollectionView<Id, Value> {
+    const [tenant] = given.length === 0 ? [this.#context.ambient.current] : given
     if (this.#context.tenancy === 'none') throw new TenantlessError(`Collection "${this.name}"`)
-    if (named !== undefined) return this.#viewOf(named)
-    if (arguments.length === 0) throw new TenantRequiredError(`Collection "${this.name}"`)
+    if (tenant !== undefined) return this.#viewOf(tenant)
+    if (given.length === 0) throw new TenantRequiredError(`Collection "${this.name}"`)
+    // A header that was missing must not become "no tenant".
     throw new InvalidKeyError('The tenant', tenant, 'a string, a number or a bigint')
   }
 

@@ -20,6 +20,7 @@ const value = (key = KEY, payload = Buffer.from('payload')): Buffer =>
     loadMs: 12.6,
     flags: 0b10_0101,
     notFound: false,
+    stamp: { hardHigh: 1, hardLow: 2, soft: 3, tags: [] },
     payload
   })
 
@@ -34,16 +35,31 @@ describe('a stored entry', () => {
       notFound: true,
       payload: Buffer.from([1, 2, 3])
     }
+    const stamp = {
+      hardHigh: 0xffff_ffff,
+      hardLow: 1,
+      soft: 2,
+      tags: [
+        { tag: 'brand:acme', hard: 1_800_000_000_000_001, soft: 1_800_000_000_000_002 },
+        { tag: 'größe', hard: 5, soft: 5 }
+      ]
+    }
     const parsed = parseFrame(
       KEY,
-      withLease(storedAt(valueFrame(KEY, fields), 1_800_000_000_000), newToken(), 99)
+      withLease(storedAt(valueFrame(KEY, { ...fields, stamp }), 1_800_000_000_000), newToken(), 99)
     )
-    expect({ ...parsed, token: (parsed as ValueEntry).token }).toEqual({
+    const { token: parsedToken, payload } = parsed as ValueEntry
+    expect([parsedToken, payload]).toEqual([token, fields.payload])
+    expect(parsed).toMatchObject({
       state: 'value',
       storedAtMs: 1_800_000_000_000,
       leaseUntilMs: 99,
       backingOff: false,
-      ...fields
+      freshMs: 3_600_000,
+      loadMs: 17,
+      flags: 5,
+      notFound: true,
+      ...stamp
     })
     expect(parseFrame(KEY, holdFrame(token))).toEqual({ state: 'hold' })
     const report = { name: 'Error', message: 'no route to host', code: 'EHOSTUNREACH' }

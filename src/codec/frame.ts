@@ -126,8 +126,7 @@ export function valueFrame(key: string, fields: ValueFields): Buffer {
   const frame = Buffer.allocUnsafe(PAYLOAD_AT + tags.length + fields.payload.length)
   writeHead(frame, STATE_VALUE, 0, fields.token)
   frame.fill(0, STORED_AT, CHECKSUM_AT)
-  frame[FLAGS_AT] =
-    fields.flags | (fields.notFound ? FLAG_NOT_FOUND : 0) | (tags.length > 0 ? FLAG_TAGS : 0)
+  frame[FLAGS_AT] = fields.flags | (fields.notFound ? FLAG_NOT_FOUND : 0) | (tags.length > 0 ? FLAG_TAGS : 0)
   frame.writeUIntBE(fields.freshMs, FRESH_AT, 5)
   frame.writeUInt32BE(Math.min(Math.round(fields.loadMs), MAX_U32), LOAD_COST_AT)
   frame.writeUInt32BE(stamp.hardHigh, STAMP_AT)

@@ -24,7 +24,13 @@ export interface ClearingParts {
 
 const SCAN_PAGE = 500
 const NOTHING_TO_CLEAN: Cleaning = {
-  finished: Promise.resolve<CleaningReport>({ outcome: 'done', scanned: 0, removed: 0, durationMs: 0, error: undefined }),
+  finished: Promise.resolve<CleaningReport>({
+    outcome: 'done',
+    scanned: 0,
+    removed: 0,
+    durationMs: 0,
+    error: undefined
+  }),
   stop: () => undefined
 }
 

@@ -99,8 +99,7 @@ export function entriesOf(area: Area): { patterns: readonly string[]; isIn: (key
   const ofTenants = `${namespace}:tenant:`
   return {
     patterns: [`${own}*`, `${ofTenants}*:${collection}:*`],
-    isIn: (key) =>
-      key.startsWith(own) || (key.startsWith(ofTenants) && key.split(':', 4)[3] === collection)
+    isIn: (key) => key.startsWith(own) || (key.startsWith(ofTenants) && key.split(':', 4)[3] === collection)
   }
 }
 

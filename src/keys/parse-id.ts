@@ -53,11 +53,15 @@ class Parser {
       this.#at += 2
       return {}
     }
-    const [elements, fields]: [IdPart[], Record<string, IdPart>] = [[], Object.create(null) as IdObject & Record<string, IdPart>]
+    const [elements, fields]: [IdPart[], Record<string, IdPart>] = [
+      [],
+      Object.create(null) as IdObject & Record<string, IdPart>
+    ]
     while (this.#text[this.#at] !== ')') {
       const first = this.value()
       if (this.#text[this.#at] === '=') {
         this.#at++
+        if (typeof first === 'object') throw new NotAnId()
         fields[String(first)] = this.value()
       } else {
         elements.push(first)

@@ -19,6 +19,10 @@ function entry(fields: Partial<ValueEntry> = {}): ValueEntry {
     notFound: false,
     flags: 0,
     payload: Buffer.alloc(0),
+    hardHigh: 0,
+    hardLow: 0,
+    soft: 0,
+    tags: [],
     ...fields
   }
 }

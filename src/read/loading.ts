@@ -51,19 +51,6 @@ export interface LoadingParts {
   readonly leaseMs: number
 }
 
-interface LeaseAsked {
-  readonly answer: LeaseAnswer | { readonly kind: 'unavailable' }
-  readonly capture: Capture | undefined
-}
-
-const UNAVAILABLE: LeaseAsked = { answer: { kind: 'unavailable' }, capture: undefined }
-
-/** What a load stores by: its lease, and the generations it began under. */
-interface Permit {
-  readonly token: Token
-  readonly capture: Capture | undefined
-}
-
 /**
  * From "nothing usable is cached" to a value: one flight per key in this process, one lease per key in the fleet.
  *
@@ -138,12 +125,8 @@ export class Loading {
       try {
         if (this.#aborted) throw new ClosedError()
         flight.mark()
-        const { answer, capture } = await this.#askForLease(request, {
-          token,
-          leaseMs,
-          seen,
-          force: flight.forced
-        })
+        const { scope } = request
+        const answer = await this.#askForLease({ key, scope, token, leaseMs, seen, force: flight.forced })
         // Who loads without Redis may still load together.
         if (answer.kind !== 'granted' && answer.kind !== 'unavailable') plan.place?.pass()
         if (this.#aborted) throw new ClosedError()
@@ -157,7 +140,7 @@ export class Loading {
         if ('seenStands' in answer && !answer.seenStands) fallback = undefined
         if (answer.kind === 'granted') {
           wait.over('takeover')
-          return await this.#loadUnderLease(flight, request, { ...plan, fallback }, { token, capture })
+          return await this.#loadUnderLease(flight, request, { ...plan, fallback }, token)
         }
         if (answer.kind === 'foreign')
           return await this.#loadAlone(flight, request, { ...plan, reason: 'uncacheable' })
@@ -187,18 +170,22 @@ export class Loading {
     }
   }
 
-  /** The generations are captured first: what is cleared after that is not hidden by what this load will store. */
-  async #askForLease(
-    { key, scope }: ReadRequest,
-    wanted: Omit<LeaseRequest, 'key' | 'scope'>
-  ): Promise<LeaseAsked> {
-    const { store } = this.#parts
+  async #askForLease(request: LeaseRequest): Promise<LeaseAnswer | { kind: 'unavailable' }> {
     try {
-      const capture = await store.generations.capture(scope)
-      if (capture === undefined) return UNAVAILABLE
-      return { answer: await store.takeLease({ key, scope, ...wanted }), capture }
+      return await this.#parts.store.takeLease(request)
     } catch (error) {
-      if (error instanceof RedisUnavailableError) return UNAVAILABLE
+      if (error instanceof RedisUnavailableError) return { kind: 'unavailable' }
+      throw error
+    }
+  }
+
+  /** Before the load begins: what is cleared after that is not hidden by what the load will store. */
+  async #capture({ scope }: ReadRequest): Promise<Capture | undefined> {
+    try {
+      return await this.#parts.store.generations.capture(scope)
+    } catch (error) {
+      // Then it stores nothing; its callers are served all the same.
+      if (error instanceof RedisUnavailableError) return undefined
       throw error
     }
   }
@@ -240,10 +227,11 @@ export class Loading {
     flight: Flight,
     request: ReadRequest,
     plan: LoadPlan,
-    { token, capture }: Permit
+    token: Token
   ): Promise<Landing> {
     const { store, leaseMs, events } = this.#parts
     const { key, source } = request
+    const capture = await this.#capture(request)
     // From here on a caller comes after the load began, so the value is theirs only if the fill proves it current.
     flight.mark()
     flight.loading = true

@@ -100,8 +100,7 @@ export class Reader {
     for (let index = 0; index < requests.length; index++) {
       const request = requests[index]!
       // Noted before asking: by the time of the answer it may be delivered, and the answer older than that.
-      const isForItself =
-        loading.flightOf(request.key)?.blocking === true || isInvalidationPending(request)
+      const isForItself = loading.flightOf(request.key)?.blocking === true || isInvalidationPending(request)
       if (isForItself) many.expect(index, this.#read(request))
       else toAsk.push(index)
     }

@@ -15,7 +15,8 @@ export async function* scanKeys(
   const prefix = link.client.options.keyPrefix ?? ''
   const nodes = await link.call('find the masters', async (client) => client.nodes?.('master') ?? [client])
   for (const node of nodes) {
-    for (const pattern of patterns) yield* scanNode(link, node, globEscaped(prefix) + pattern, prefix, pageSize)
+    for (const pattern of patterns)
+      yield* scanNode(link, node, globEscaped(prefix) + pattern, prefix, pageSize)
   }
 }
 

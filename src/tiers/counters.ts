@@ -5,7 +5,12 @@ export interface Counters {
   /** As it stands, made if it is missing: with the value `firstUs`, or the store's time. Kept for `lifeMs` at least; 0 for ever. */
   ensure(key: string, firstUs: number | undefined, lifeMs: number): Promise<string>
   /** `hard`: everything loaded before is outdated; `soft`: it is stale; `raise`: only up to `leastUs`. */
-  move(key: string, how: 'hard' | 'soft' | 'raise', leastUs: number | undefined, lifeMs: number): Promise<string>
+  move(
+    key: string,
+    how: 'hard' | 'soft' | 'raise',
+    leastUs: number | undefined,
+    lifeMs: number
+  ): Promise<string>
   /** Announces a writer, or takes it away with `guardMs` 0; undefined when it was to be renewed and is gone. */
   guard(key: string, guard: CounterGuard): Promise<string | undefined>
 }

@@ -29,7 +29,9 @@ export class FetchedEntry {
     if (entry.state !== 'value' || standing.is === 'current') return this
     const judged = new FetchedEntry(this.key, this.#bytes)
     judged.#entry =
-      standing.is === 'outdated' ? { state: 'outdated', token: entry.token } : freshUntil(entry, standing.sinceMs)
+      standing.is === 'outdated'
+        ? { state: 'outdated', token: entry.token }
+        : freshUntil(entry, standing.sinceMs)
     return judged
   }
 

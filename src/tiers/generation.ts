@@ -48,7 +48,10 @@ export class Cell {
     const [, hard, soft, writers] = (text === null ? null : COUNTER.exec(text)) ?? []
     this.hard = Number(hard ?? 0)
     this.soft = Number(soft ?? 0)
-    this.guardedUntilMs = Math.max(0, ...Array.from((writers ?? '').matchAll(WRITER), ([, untilMs]) => Number(untilMs)))
+    this.guardedUntilMs = Math.max(
+      0,
+      ...Array.from((writers ?? '').matchAll(WRITER), ([, untilMs]) => Number(untilMs))
+    )
   }
 }
 
@@ -150,7 +153,8 @@ type Stamped = Pick<ValueEntry, 'hardHigh' | 'hardLow' | 'soft' | 'tags'>
 /** @param tagCells those of the value's tags, in their order */
 export function standingOf(value: Stamped, scope: Scope, tagCells: readonly Cell[]): Standing {
   const print = scope.print()
-  if (print === undefined || value.hardHigh !== print.hardHigh || value.hardLow !== print.hardLow) return OUTDATED
+  if (print === undefined || value.hardHigh !== print.hardHigh || value.hardLow !== print.hardLow)
+    return OUTDATED
   if (value.soft === print.soft && tagCells.length === 0) return CURRENT
   let sinceMs = value.soft === print.soft ? Number.POSITIVE_INFINITY : print.softAtMs
   for (let index = 0; index < tagCells.length; index++) {
@@ -166,7 +170,11 @@ export function standingOf(value: Stamped, scope: Scope, tagCells: readonly Cell
  * load began, or is guarded, so that it must not be stored. Tags are known only after the load, so their own counters
  * could not be noted before it; but each carries the epoch in which it was last moved.
  */
-export function stampWith(capture: Capture, tagCells: readonly Cell[], parts: readonly string[]): Stamp | undefined {
+export function stampWith(
+  capture: Capture,
+  tagCells: readonly Cell[],
+  parts: readonly string[]
+): Stamp | undefined {
   const tags: TagStamp[] = []
   for (const [index, { hard, soft, guardedUntilMs, undelivered }] of tagCells.entries()) {
     const isMoved = capture.epoch === undefined || hard === 0 || Math.max(hard, soft) > capture.epoch

@@ -124,9 +124,7 @@ export class Generations {
 
   async moveTags(prefix: string, parts: readonly string[], how: 'hard' | 'soft'): Promise<void> {
     const epoch = await this.moveEpoch(prefix)
-    await Promise.all(
-      parts.map((part) => this.#moved(tagKey(prefix, part), how, epoch, TAG_KEPT_MS))
-    )
+    await Promise.all(parts.map((part) => this.#moved(tagKey(prefix, part), how, epoch, TAG_KEPT_MS)))
     await this.untilCopiesAreOver(this.#clock.now())
   }
 
@@ -155,7 +153,12 @@ export class Generations {
     }
   }
 
-  async #moved(key: string, how: 'hard' | 'soft' | 'raise', leastUs: number | undefined, lifeMs: number): Promise<Cell> {
+  async #moved(
+    key: string,
+    how: 'hard' | 'soft' | 'raise',
+    leastUs: number | undefined,
+    lifeMs: number
+  ): Promise<Cell> {
     const [cell, askedAtMs] = [this.cell(key), this.#clock.now()]
     cell.apply(await this.counters.move(key, how, leastUs, lifeMs), askedAtMs)
     return cell
@@ -164,13 +167,17 @@ export class Generations {
   async #prepareTags(cells: readonly Cell[], capture: Capture, scope: Scope, lifeMs: number): Promise<void> {
     const epochCell = this.cell(scope.tagPrefix)
     const nowMs = this.#clock.now()
-    const old = cells.filter((cell) => cell.askedAtMs < nowMs - TAG_COPY_MS || !cell.isKnown || cell.guardedUntilMs > 0)
+    const old = cells.filter(
+      (cell) => cell.askedAtMs < nowMs - TAG_COPY_MS || !cell.isKnown || cell.guardedUntilMs > 0
+    )
     if (old.length > 0) await this.#ask([...old, epochCell])
     // A tag without a counter gets that of the epoch, if no tag was moved since the load began: else it could be this one.
     const isSameEpoch = epochCell.hard === capture.epoch
     const keptMs = Math.max(TAG_KEPT_MS, 2 * lifeMs)
     const toEnsure = cells.filter((cell) =>
-      cell.isKnown ? cell.keptUntilMs < nowMs + lifeMs + TAG_KEPT_MS / 2 || cell.guardedUntilMs > 0 : isSameEpoch
+      cell.isKnown
+        ? cell.keptUntilMs < nowMs + lifeMs + TAG_KEPT_MS / 2 || cell.guardedUntilMs > 0
+        : isSameEpoch
     )
     await this.#ensure(toEnsure, capture.epoch, keptMs)
     // The epoch was lost and made anew on a clock that was set back: behind a tag nothing would ever be stored.
@@ -211,7 +218,8 @@ export class Generations {
   #tagCellsOf({ tags }: ValueEntry, key: string, scope: Scope): readonly Cell[] {
     if (tags.length === 0) return NO_CELLS
     const known = this.#tagsOf.get(key)
-    const isSame = known?.parts.length === tags.length && tags.every(({ tag }, index) => known.parts[index] === tag)
+    const isSame =
+      known?.parts.length === tags.length && tags.every(({ tag }, index) => known.parts[index] === tag)
     if (isSame) return known.cells
     const parts = tags.map(({ tag }) => tag)
     const cells = parts.map((part) => this.cell(tagKey(scope.tagPrefix, part)))

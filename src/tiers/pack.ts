@@ -57,7 +57,16 @@ export async function pack(
     const frame = stamp && valueFrame(key, { ...fields, stamp })
     const copy = notFound ? (): unknown => undefined : copies(codec, flags, bytes)
     const isShared = notFound || isShareable(flags)
-    return { frame, stamp, isSuperseded: stamp === undefined, tooLarge: undefined, isShared, freshMs, lifeMs, copy }
+    return {
+      frame,
+      stamp,
+      isSuperseded: stamp === undefined,
+      tooLarge: undefined,
+      isShared,
+      freshMs,
+      lifeMs,
+      copy
+    }
   } catch (error) {
     if (error instanceof ValueTooLargeError) return unstored(value, error)
     throw error

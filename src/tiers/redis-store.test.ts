@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll } from 'vitest'
-import { entryStoreContract } from '../../test/contracts/entry-store.js'
+import { entryStoreContract, type OpenedForTest } from '../../test/contracts/entry-store.js'
+import { generationsContract } from '../../test/contracts/generations.js'
 import { until } from '../../test/support/until.js'
 import { startRedisServer, type RedisServer } from '../../test/support/redis-server.js'
 import { systemClock } from '../clock.js'
@@ -20,14 +21,17 @@ afterAll(async () => {
   await server.stop()
 })
 
-entryStoreContract('RedisStore', async () => {
+const open = async (): Promise<OpenedForTest> => {
   await other.flushall()
   const link = new RedisLink(openClient(server.url, systemClock), 2_000, systemClock, {
     stateChanged: () => undefined,
     callFailed: () => undefined,
     connectionFailed: () => undefined
   })
-  const store = new RedisStore(link, 1_000_000, () => undefined)
+  const store = new RedisStore(link, 1_000_000, systemClock, () => undefined)
   await until('waiters are told by Redis', () => store.pushes)
   return { store, plant: async (key, bytes) => void (await other.set(key, bytes, 'PX', 60_000)) }
-})
+}
+
+entryStoreContract('RedisStore', open)
+generationsContract('RedisStore', open)

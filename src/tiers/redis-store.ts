@@ -101,10 +101,7 @@ export class RedisStore implements EntryStore {
   }
 
   /** Entries, and with them the counters that copies are too old of: one command, and one moment in Redis. */
-  async #askWhole(
-    questions: readonly Question[],
-    askedAtMs: number
-  ): Promise<readonly (Buffer | null)[]> {
+  async #askWhole(questions: readonly Question[], askedAtMs: number): Promise<readonly (Buffer | null)[]> {
     const due = this.#dueFor(questions, askedAtMs)
     const keys = questions.map(({ key }) => key)
     if (due.length === 0) return this.#wholeEntries.ask(keys)
@@ -179,11 +176,7 @@ export class RedisStore implements EntryStore {
   }
 
   /** What stands under a key whose value was read whole before, by its first bytes. */
-  #revalidated(
-    question: Question,
-    header: Buffer,
-    askedAtMs: number
-  ): FetchedEntry | Promise<FetchedEntry> {
+  #revalidated(question: Question, header: Buffer, askedAtMs: number): FetchedEntry | Promise<FetchedEntry> {
     const { key } = question
     const again = this.#recent.get(key)?.revalidated(header)
     if (again !== undefined) return this.#standing(again, question, askedAtMs)
@@ -252,7 +245,9 @@ export class RedisStore implements EntryStore {
   }
 
   async soften(keys: readonly string[]): Promise<number> {
-    return sum(await Promise.all(keys.map((key) => this.#run('make an entry stale', 'soften-entry', key, []))))
+    return sum(
+      await Promise.all(keys.map((key) => this.#run('make an entry stale', 'soften-entry', key, [])))
+    )
   }
 
   scan(patterns: readonly string[], pageSize: number): AsyncIterable<readonly string[]> {

@@ -60,14 +60,14 @@ export class PendingInvalidations {
   }
 
   /** Rejects when Redis did not take them all; what it took is forgotten. */
-  async deliver({ drop, move }: Delivery): Promise<void> {
+  async deliver(delivery: Delivery): Promise<void> {
     while (this.#keys.size > 0) {
       const page = [...this.#keys].slice(0, KEYS_PER_DROP)
-      await drop(page.map(([key]) => key))
+      await delivery.drop(page.map(([key]) => key))
       for (const [key, change] of page) if (this.#keys.get(key) === change) this.#keys.delete(key)
     }
     for (const [cell, change] of this.#cells) {
-      await move(cell.key)
+      await delivery.move(cell.key)
       if (this.#cells.get(cell) !== change) continue
       this.#cells.delete(cell)
       cell.undelivered = false

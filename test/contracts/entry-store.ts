@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { failedFrame, newToken, valueFrame } from '../../src/codec/frame.js'
-import type { Token, ValueEntry } from '../../src/entry.js'
+import type { Stamp, Token, ValueEntry } from '../../src/entry.js'
 import type { EntryStore, LeaseAnswer, LeaseRequest, Publication } from '../../src/tiers/entry-store.js'
+import type { Scope } from '../../src/tiers/generation.js'
 
 export interface OpenedForTest {
   readonly store: EntryStore
@@ -14,8 +15,12 @@ const LEASE_MS = 5_000
 const LIFE_MS = 60_000
 const KEY = 'shop:products:1'
 
+/** The generations of now, in the store under test. */
+let stamp: Stamp
+
 const frame = (text: string, key = KEY): Buffer =>
   valueFrame(key, {
+    stamp,
     token: newToken(),
     freshMs: 1_000,
     loadMs: 5,
@@ -31,25 +36,28 @@ export function entryStoreContract(name: string, open: () => Promise<OpenedForTe
   describe(`${name}, as a store of entries`, () => {
     let opened: OpenedForTest
     let store: EntryStore
+    let scope: Scope
 
     beforeEach(async () => {
       opened = await open()
       store = opened.store
+      scope = store.generations.scope('shop', 'products', undefined, true)
+      stamp = (await store.generations.capture(scope))!.print
     })
     afterEach(() => store.close())
 
     const take = (token: Token, more: Partial<LeaseRequest> = {}): Promise<LeaseAnswer> =>
-      store.takeLease({ key: KEY, token, leaseMs: LEASE_MS, seen: undefined, force: false, ...more })
-    const read = async (): Promise<unknown> => (await store.read(KEY)).entry
+      store.takeLease({ key: KEY, scope, token, leaseMs: LEASE_MS, seen: undefined, force: false, ...more })
+    const read = async (): Promise<unknown> => (await store.read({ key: KEY, scope })).entry
     const payload = async (): Promise<string | undefined> => {
-      const { entry } = await store.read(KEY)
+      const { entry } = await store.read({ key: KEY, scope })
       return entry.state === 'value' ? entry.payload.toString() : undefined
     }
     const stored = async (text = 'old'): Promise<ValueEntry> => {
       const token = newToken()
       await take(token, { force: true })
       expect(await store.fill(KEY, token, frame(text), LIFE_MS)).toBe(true)
-      return (await store.read(KEY)).entry as ValueEntry
+      return (await store.read({ key: KEY, scope })).entry as ValueEntry
     }
 
     it('grants a lease on an absent entry to one, and tells the others that it is held', async () => {
@@ -461,7 +469,8 @@ export function entryStoreContract(name: string, open: () => Promise<OpenedForTe
 
     it('reads many in the order they were asked for', async () => {
       await stored('one')
-      const found = await store.readMany(['shop:products:0', KEY, 'shop:products:2', KEY])
+      const keys = ['shop:products:0', KEY, 'shop:products:2', KEY]
+      const found = await store.readMany(keys.map((key) => ({ key, scope })))
       expect(found.map(({ entry }) => entry.state)).toEqual(['absent', 'value', 'absent', 'value'])
     })
 

@@ -10,6 +10,7 @@ import { Loading } from '../../src/read/loading.js'
 import { Reader } from '../../src/read/reader.js'
 import { newCollectionStats } from '../../src/stats.js'
 import type { EntryStore } from '../../src/tiers/entry-store.js'
+import type { Scope } from '../../src/tiers/generation.js'
 import type { Lookup, ReadRequest } from '../../src/tiers/request.js'
 
 /** The read path over a store of the test's own, as one process of a fleet has it. */
@@ -17,6 +18,7 @@ export class TestProcess {
   readonly stats = newCollectionStats()
   readonly #reader: Reader
   readonly #options: EntryOptions
+  readonly #scope: Scope
 
   constructor(store: EntryStore, options: EntryOptions) {
     const [clock, events, codec] = [
@@ -29,6 +31,7 @@ export class TestProcess {
     const loads = new LoadRunner(new ConcurrencyLimit(100, 100), events, clock)
     const loading = new Loading({ store, codec, events, clock, loads, failures, judge, leaseMs: 2_000 })
     this.#options = options
+    this.#scope = store.generations.scope('test', 'test', undefined, false)
     this.#reader = new Reader({
       store,
       events,
@@ -54,10 +57,11 @@ export class TestProcess {
       write: undefined,
       remove: undefined,
       version: undefined,
+      tags: undefined,
       load,
       loadMany: undefined
     }
-    return { source, key, id: key, tenant: undefined }
+    return { source, key, id: key, tenant: undefined, scope: this.#scope }
   }
 }
 

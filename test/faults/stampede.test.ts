@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { until } from '../support/until.js'
 import { startFleet, type Fleet } from './fleet.js'
@@ -54,6 +55,10 @@ describe('a cold key and 5,000 callers in four processes', () => {
     // Scripts known to the server, as after a first second of service.
     await Promise.all(fleet.members.map((member) => member.call('getAtOnce', 1, 10)))
     await fleet.reset()
+    // Once in the life of a namespace the counters of what can be cleared are made: another key's first load does that,
+    // when it does not take a copy from before the flush for good.
+    await sleep(10)
+    await fleet.members[0]!.call('getAtOnce', 2, 1)
     await fleet.database.config('RESETSTAT')
     await Promise.all(fleet.members.map((member) => member.call('getAtOnce', 1, 1_250)))
     const calls = Object.entries(await commandsUntilNow()).filter(([name]) => !PAST_THE_CACHE.includes(name))

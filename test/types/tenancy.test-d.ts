@@ -27,7 +27,9 @@ void strict.close()
 
 // Collections are as their cache is …
 const products = strict.collection('products', { ttl: 1, load: (id: number) => `${id}` })
-expectTypeOf(products).toEqualTypeOf<CollectionTenants<number, string>>()
+expectTypeOf(products).toEqualTypeOf<
+  CollectionTenants<number, string> & Pick<CollectionReads<number, string>, 'clear'>
+>()
 // @ts-expect-error -- no tenant
 void products.get(1)
 // @ts-expect-error -- no tenant

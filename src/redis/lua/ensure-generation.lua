@@ -13,9 +13,12 @@
 local key, first, life_ms = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 local counter = read_counter(key)
 if counter == nil then
-  local value = first or now_us()
+  local value = string.format('%.0f', first or now_us())
+  local text = value .. ':' .. value
+  -- A full server refuses SET to a script that has written nothing yet; and it may be a key of another type.
   redis.call('DEL', key)
-  return write_counter(key, { hard = value, soft = value, writers = {} }, life_ms)
+  if life_ms > 0 then redis.call('SET', key, text, 'PX', ARGV[2]) else redis.call('SET', key, text) end
+  return text
 end
 if drop_lost_writers(counter) then return write_counter(key, counter, life_ms) end
 local left = redis.call('PTTL', key)
