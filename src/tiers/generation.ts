@@ -39,24 +39,36 @@ export class Cell {
     this.askingSinceMs = Number.NEGATIVE_INFINITY
   }
 
-  /** An answer; an older one that comes late changes nothing. */
+  /**
+   * An answer. One that was asked for earlier than the last may be of a later moment all the same, when it came over
+   * another connection or by a script; counters only grow, so the larger one is.
+   */
   apply(text: string | null, askedAtMs: number): void {
-    if (askedAtMs < this.askedAtMs) return
+    if (text === this.#text) {
+      this.askedAtMs = Math.max(this.askedAtMs, askedAtMs)
+      return
+    }
+    const { hard, soft, writers } = parseCounter(text)
+    if (askedAtMs < this.askedAtMs && hard <= this.hard && soft <= this.soft) return
     this.askedAtMs = askedAtMs
-    if (text === this.#text) return
     this.#text = text
-    const [, hard, soft, writers] = (text === null ? null : COUNTER.exec(text)) ?? []
-    this.hard = Number(hard ?? 0)
-    this.soft = Number(soft ?? 0)
+    this.hard = hard
+    this.soft = soft
     this.guardedUntilMs = Math.max(
       0,
-      ...Array.from((writers ?? '').matchAll(WRITER), ([, untilMs]) => Number(untilMs))
+      ...Array.from(writers.matchAll(WRITER), ([, untilMs]) => Number(untilMs))
     )
   }
 }
 
 const COUNTER = /^(\d+):(\d+)((?::[0-9a-f]+@\d+)*)$/
 const WRITER = /:[0-9a-f]+@(\d+)/g
+
+/** A counter as the store writes it; zeros for one that is missing or damaged. */
+export function parseCounter(text: string | null): { hard: number; soft: number; writers: string } {
+  const [, hard, soft, writers] = (text === null ? null : COUNTER.exec(text)) ?? []
+  return { hard: Number(hard ?? 0), soft: Number(soft ?? 0), writers: writers ?? '' }
+}
 
 /** What a scope's counters come to: one number to compare instead of four. */
 interface Print extends Stamp {

@@ -4,7 +4,15 @@ import type { Stamp, ValueEntry } from '../entry.js'
 import { generationKeys, tagKey, tagPrefix } from '../keys/key-schema.js'
 import type { TenantId } from '../ports.js'
 import type { Counters } from './counters.js'
-import { Cell, Scope, standingOf, stampWith, type Capture, type Standing } from './generation.js'
+import {
+  Cell,
+  parseCounter,
+  Scope,
+  standingOf,
+  stampWith,
+  type Capture,
+  type Standing
+} from './generation.js'
 
 /**
  * For how long a copy of a counter is believed. Clearing waits a little longer before it returns, so whoever starts to
@@ -153,15 +161,17 @@ export class Generations {
     }
   }
 
+  /** The counter as it was moved; the copy may by then be of another moment. */
   async #moved(
     key: string,
     how: 'hard' | 'soft' | 'raise',
     leastUs: number | undefined,
     lifeMs: number
-  ): Promise<Cell> {
-    const [cell, askedAtMs] = [this.cell(key), this.#clock.now()]
-    cell.apply(await this.counters.move(key, how, leastUs, lifeMs), askedAtMs)
-    return cell
+  ): Promise<{ readonly hard: number; readonly soft: number }> {
+    const askedAtMs = this.#clock.now()
+    const text = await this.counters.move(key, how, leastUs, lifeMs)
+    this.cell(key).apply(text, askedAtMs)
+    return parseCounter(text)
   }
 
   async #prepareTags(cells: readonly Cell[], capture: Capture, scope: Scope, lifeMs: number): Promise<void> {

@@ -204,7 +204,8 @@ export class LocalStore implements EntryStore {
       const bytes = this.#entries.get(key)
       const header = bytes && readHeader(bytes)
       if (header === undefined || header === 'foreign') return false
-      const isOld = header.state === 'value' && readStoredAt(bytes!) < beforeMs
+      const isLeased = header.leaseUntilMs > this.nowMs()
+      const isOld = header.state === 'value' && !isLeased && readStoredAt(bytes!) < beforeMs
       return (isOld || header.state === 'failed') && this.#delete(key)
     }).length
   }
