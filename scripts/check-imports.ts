@@ -20,7 +20,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['cache'],
   ['ad-hoc'],
   ['collection'],
-  ['read', 'write', 'invalidation'],
+  ['read', 'write', 'invalidation', 'tenants'],
   ['tiers'],
   ['redis'],
   ['keys', 'codec', 'policy'],

@@ -26,6 +26,7 @@ import {
 } from './options.js'
 import type { Awaitable, CacheId, LoadContext, TenantId } from './ports.js'
 import type { Reader } from './read/reader.js'
+import type { Usage } from './tenants/usage.js'
 import type { Generations } from './tiers/generations.js'
 import type { ReadRequest, Source } from './tiers/request.js'
 import type { TagTarget } from './write/guards.js'
@@ -92,6 +93,11 @@ export type Cache<T extends Tenancy = 'optional'> = CacheControl<T> &
 export interface TenantCache extends AdHocReads {
   /** Declares wrong all that is cached for this tenant, in every collection; as `cache.clear`. */
   clear(options?: ClearOptions): Promise<Cleaning>
+  /**
+   * What the tenant takes in the cache, counted now, by SCAN and STRLEN in pages over the whole database; entries being
+   * loaded and those cleared but not yet removed included.
+   */
+  usage(): Promise<Usage>
 }
 
 export interface CacheParts {
@@ -101,6 +107,7 @@ export interface CacheParts {
   readonly writer: Writer
   readonly clearing: Clearing
   readonly generations: Generations
+  readonly usageOf: (tenant: TenantId) => Promise<Usage>
   readonly events: Events
   /** The parts of a snapshot that only the composition root can see. */
   readonly vitals: () => Pick<CacheStats, 'redis' | 'loads' | 'pendingInvalidations'>
@@ -222,7 +229,7 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     if (tenant === undefined)
       throw new InvalidKeyError('The tenant', tenant, 'a string, a number or a bigint')
     const view = this.#viewOf(tenant)
-    const { clearing, namespace } = this.#parts
+    const { clearing, namespace, usageOf } = this.#parts
     return {
       getOrLoad: (key, load, options) => view.getOrLoad(key, load, options),
       get: (key) => view.get(key),
@@ -230,7 +237,8 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
       delete: (key) => view.delete(key),
       invalidateTags: (tags, options) => view.invalidateTags(tags, options),
       tag: (tag) => view.tag(tag),
-      clear: (options) => clearing.clear({ namespace, tenant }, options)
+      clear: (options) => clearing.clear({ namespace, tenant }, options),
+      usage: () => usageOf(tenant)
     }
   }
 

@@ -2,6 +2,7 @@ import { CorralCache, type Cache } from './cache.js'
 import { LONGEST_TIMER_MS, systemClock, type Clock } from './clock.js'
 import { PayloadCodec } from './codec/codec.js'
 import { Events } from './events.js'
+import { usageKey } from './keys/key-schema.js'
 import { resolveCachePolicy, type CacheLimits, type CachePolicy, type Tenancy } from './options.js'
 import { ConcurrencyLimit } from './policy/concurrency-limit.js'
 import { Clearing } from './invalidation/clearing.js'
@@ -16,9 +17,14 @@ import { PendingInvalidations } from './write/pending-invalidations.js'
 import { Writer } from './write/writer.js'
 import type { CacheStats } from './stats.js'
 import type { EntryStore } from './tiers/entry-store.js'
+import { ADMIT_ALL, type FillGate } from './tiers/fill-gate.js'
 import { LocalStore } from './tiers/local-store.js'
+import { RedisLedger } from './tiers/redis-ledger.js'
 import { RedisStore } from './tiers/redis-store.js'
 import type { ReadRequest } from './tiers/request.js'
+import { LocalLedger, type UsageLedger } from './tiers/usage-ledger.js'
+import { TenantBudget } from './tenants/budget.js'
+import { measure } from './tenants/usage.js'
 
 export interface CacheOptions<T extends Tenancy = Tenancy> extends CacheLimits {
   /** A URL, ioredis options, or an ioredis instance of your own. Omitted: the same guarantees within this process. */
@@ -37,12 +43,16 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
   const policy = resolveCachePolicy(options)
   const clock = systemClock
   const events = new Events()
-  const { store, redisStats } = openStore(options, policy, events, clock)
+  const { store, ledger, redisStats } = openStore(options, policy, events, clock)
   const codec = new PayloadCodec(policy)
   const failures = new Failures(clock)
   const judge = new Judge(store, codec, events, clock, failures)
   const limit = new ConcurrencyLimit(policy.maxConcurrentLoads, policy.maxQueuedLoads)
   const loads = new LoadRunner(limit, events, clock)
+  const { namespace } = policy
+  const budget =
+    policy.tenantBudget && new TenantBudget(policy.tenantBudget, { store, ledger, clock, namespace })
+  const gate: FillGate = budget ?? ADMIT_ALL
   const loading = new Loading({
     store,
     codec,
@@ -51,6 +61,7 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
     loads,
     failures,
     judge,
+    gate,
     leaseMs: policy.leaseMs
   })
   const pending = new PendingInvalidations(policy.maxPendingInvalidations)
@@ -59,18 +70,28 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
     pending.has(key) || (pending.hasCells && scope.isUndelivered)
   const reader = new Reader({ store, events, failures, judge, loading, loads, isInvalidationPending })
   const forget = (keys: readonly string[]): void => reader.forget(keys)
-  const writer = new Writer({ store, codec, events, clock, pending, guardMs: policy.writeLeaseMs, forget })
+  const writer = new Writer({
+    store,
+    codec,
+    events,
+    clock,
+    pending,
+    gate,
+    guardMs: policy.writeLeaseMs,
+    forget
+  })
 
   const forgetAll = (isIn: (key: string) => boolean): void => reader.forgetAll(isIn)
   const clearing = new Clearing({ store, events, clock, forgetAll })
 
   const cache = new CorralCache({
-    namespace: policy.namespace,
+    namespace,
     tenancy: policy.tenancy,
     reader,
     writer,
     clearing,
     generations: store.generations,
+    usageOf: (tenant) => measure(store, { namespace, tenant }),
     events,
     vitals: () => ({
       redis: redisStats(),
@@ -86,6 +107,7 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
       writer.abort()
       await Promise.all([loading.drain(), cleaned])
       pending.close()
+      await budget?.close()
       await store.close()
     }
   })
@@ -94,6 +116,7 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
 
 interface OpenedStore {
   readonly store: EntryStore
+  readonly ledger: UsageLedger
   readonly redisStats: () => CacheStats['redis']
 }
 
@@ -106,7 +129,8 @@ function openStore(options: CacheOptions, policy: CachePolicy, events: Events, c
       process.emitWarning(`${warning} Leave the option out if that is meant.`, 'CorralWarning')
     }
     const store = new LocalStore(policy.maxLocalBytes, clock)
-    return { store, redisStats: () => ({ state: 'none', failures: 0, pushes: true }) }
+    const ledger = new LocalLedger(() => store.nowMs())
+    return { store, ledger, redisStats: () => ({ state: 'none', failures: 0, pushes: true }) }
   }
   let failures = 0
   const link = new RedisLink(openClient(redis, clock), policy.commandTimeoutMs, clock, {
@@ -120,7 +144,8 @@ function openStore(options: CacheOptions, policy: CachePolicy, events: Events, c
   const store = new RedisStore(link, policy.maxRecentBytes, clock, (error) =>
     events.emit('redisConnectionFailed', { error })
   )
-  return { store, redisStats: () => ({ state: link.state, failures, pushes: store.pushes }) }
+  const ledger = new RedisLedger(link, usageKey(policy.namespace))
+  return { store, ledger, redisStats: () => ({ state: link.state, failures, pushes: store.pushes }) }
 }
 
 async function isDoneWithin(work: Promise<unknown>, timeoutMs: number): Promise<boolean> {

@@ -85,7 +85,7 @@ export type LoadReason =
   | 'uncacheable'
   | 'waited-too-long'
   | 'invalidation-pending'
-export type RejectionReason = 'superseded' | 'too-large' | 'uncacheable' | 'redis-away'
+export type RejectionReason = 'superseded' | 'too-large' | 'over-budget' | 'uncacheable' | 'redis-away'
 export type WaitOutcome = 'value' | 'failed' | 'takeover' | 'timeout' | 'redis-away'
 
 /**

@@ -20,6 +20,7 @@ export type {
 } from './collection.js'
 export type { Cleaning, CleaningReport } from './invalidation/cleaning.js'
 export type { ClearOptions } from './invalidation/clearing.js'
+export type { Usage } from './tenants/usage.js'
 export { writeThrough } from './write/write-through.js'
 export type { Duration } from './durations.js'
 export {
@@ -62,6 +63,7 @@ export type {
   CollectionOptions,
   EntryOptions,
   Tenancy,
+  TenantBudgetOptions,
   WriteFunction,
   WriteThrough
 } from './options.js'

@@ -1,6 +1,6 @@
 import { InvalidOptionError, UnknownOptionError } from './errors.js'
 import { toMilliseconds, type Duration } from './durations.js'
-import type { Awaitable, CacheId, LoadContext, StandardSchema } from './ports.js'
+import type { Awaitable, CacheId, LoadContext, StandardSchema, TenantId } from './ports.js'
 
 /**
  * Whether calls name a tenant: `'optional'`; `'required'`, so that a call without one is an error; `'none'` for a
@@ -147,8 +147,23 @@ export interface CacheLimits {
    * same. Default 32 MiB; 0 never.
    */
   readonly maxRecentBytes?: number | undefined
+  /**
+   * What one tenant may take in the cache; beyond it its values are returned but not stored, until there is room again.
+   * Approximate: see `TenantBudgetOptions`. Default: no limit.
+   */
+  readonly tenantBudget?: TenantBudgetOptions | undefined
   /** The bound of a cache without Redis, in bytes. Default 64 MiB. */
   readonly maxLocalBytes?: number | undefined
+}
+
+export interface TenantBudgetOptions {
+  /** Keys and values, and 64 bytes beside each entry; for all tenants, or for each. */
+  readonly maxBytes: number | ((tenant: TenantId) => number)
+  /**
+   * How often one process of the fleet counts what all tenants have, by SCAN and STRLEN in pages. In between every process
+   * adds what it stores, and tells the others each second. Default '1m'.
+   */
+  readonly recountEvery?: Duration | undefined
 }
 
 export interface CachePolicy {
@@ -164,6 +179,12 @@ export interface CachePolicy {
   readonly compressAboveBytes: number
   readonly maxRecentBytes: number
   readonly maxLocalBytes: number
+  readonly tenantBudget: BudgetPolicy | undefined
+}
+
+export interface BudgetPolicy {
+  readonly maxBytesOf: (tenant: TenantId) => number
+  readonly recountEveryMs: number
 }
 
 const ENTRY_OPTION_NAMES: readonly string[] = [
@@ -203,6 +224,7 @@ const CACHE_OPTION_NAMES: readonly string[] = [
   'maxValueBytes',
   'compressAbove',
   'maxRecentBytes',
+  'tenantBudget',
   'maxLocalBytes'
 ]
 
@@ -316,7 +338,26 @@ export function resolveCachePolicy(options: unknown): CachePolicy {
       Number.POSITIVE_INFINITY
     ),
     maxRecentBytes: wholeOr(given.maxRecentBytes, 'maxRecentBytes', 32 * 1024 * 1024, 0),
-    maxLocalBytes: wholeOr(given.maxLocalBytes, 'maxLocalBytes', 64 * 1024 * 1024, 1024)
+    maxLocalBytes: wholeOr(given.maxLocalBytes, 'maxLocalBytes', 64 * 1024 * 1024, 1024),
+    tenantBudget: resolveBudget(given.tenantBudget)
+  }
+}
+
+function resolveBudget(given: unknown): BudgetPolicy | undefined {
+  if (given === undefined) return undefined
+  assertKnown(given, ['maxBytes', 'recountEvery'], 'tenantBudget')
+  const { maxBytes, recountEvery } = given as TenantBudgetOptions
+  const isNumber = typeof maxBytes === 'number' && maxBytes >= 0
+  if (!isNumber && typeof maxBytes !== 'function') {
+    throw new InvalidOptionError(
+      'tenantBudget.maxBytes',
+      maxBytes,
+      'a number of bytes, or a function (tenant)'
+    )
+  }
+  return {
+    maxBytesOf: typeof maxBytes === 'function' ? maxBytes : () => maxBytes,
+    recountEveryMs: durationOr(recountEvery, 'tenantBudget.recountEvery', 60_000, 1_000)
   }
 }
 

@@ -50,6 +50,11 @@ export interface Area {
   readonly tenant?: TenantId | undefined
 }
 
+/** The key of the ledger of what tenants take. */
+export function usageKey(namespace: string): string {
+  return `${namespace}:${INTERNAL}usage`
+}
+
 /** The key of an area's counter. */
 export function generationKey({ namespace, collection, tenant }: Area): string {
   const ofTenant = tenant === undefined ? '' : `:tenant:${tenantPart(tenant)}`
@@ -122,7 +127,7 @@ export function idPart(id: CacheId): string {
   return bounded(encode(id, 'The id', 0))
 }
 
-function tenantPart(tenant: TenantId): string {
+export function tenantPart(tenant: TenantId): string {
   if (typeof tenant !== 'string' && typeof tenant !== 'number' && typeof tenant !== 'bigint') {
     throw new InvalidKeyError('The tenant', tenant, 'a string, a number or a bigint')
   }

@@ -6,6 +6,7 @@ import type { FailedEntry, Token } from '../entry.js'
 import type { Events, LoadReason, RejectionReason } from '../events.js'
 import type { Wake } from '../redis/key-listeners.js'
 import type { EntryStore, LeaseAnswer, LeaseRequest } from '../tiers/entry-store.js'
+import type { FillGate } from '../tiers/fill-gate.js'
 import type { Capture } from '../tiers/generation.js'
 import type { FetchedEntry } from '../tiers/fetched-entry.js'
 import { reportOf, type Failures } from './failures.js'
@@ -26,6 +27,7 @@ const TAKEOVER_SPREAD_MS = 20
 /** How long other processes load a value for themselves before one tries again whether it fits the cache. */
 const UNCACHEABLE_LIFE_MS = 10_000
 const FAILED_SPREAD = 0.2
+const OVER_BUDGET: FailureReport = { name: 'OverBudget', message: 'the tenant has used up its budget' }
 
 export interface LoadPlan {
   readonly reason: LoadReason
@@ -48,6 +50,7 @@ export interface LoadingParts {
   readonly loads: LoadRunner
   readonly failures: Failures
   readonly judge: Judge
+  readonly gate: FillGate
   readonly leaseMs: number
 }
 
@@ -253,10 +256,13 @@ export class Loading {
   }
 
   async #store(flight: Flight, request: ReadRequest, token: Token, packed: Packed): Promise<Landing> {
-    const { store, failures } = this.#parts
+    const { store, failures, gate } = this.#parts
     const { key } = request
     if (packed.frame === undefined || packed.stamp === undefined) {
       return this.#leaveUnstored(flight, request, token, packed)
+    }
+    if (!gate.reserve(request, packed.frame.length)) {
+      return this.#leaveUnstored(flight, request, token, { ...packed, isOverBudget: true })
     }
     const cameBeforeLoad = flight.marked
     // That the lease stands when the store takes the value proves it current for those who have come by now. Who comes
@@ -275,27 +281,33 @@ export class Loading {
       rejection = 'redis-away'
     }
     if (!stored) {
+      gate.giveBack(request, packed.frame.length)
       this.#reportRejected(request, rejection)
       return await landingOf(packed, 0, cameBeforeLoad)
     }
     failures.forget(key)
+    gate.stored(request, packed.frame.length, packed.lifeMs)
     this.#reportFill(request, packed.frame.length, packed.lifeMs)
     return await landingOf(packed, packed.freshMs, isCurrent ? flight.marked : cameBeforeLoad)
   }
 
-  async #leaveUnstored(flight: Flight, request: ReadRequest, token: Token, packed: Packed): Promise<Landing> {
+  /** The others load for themselves meanwhile, when the reason is one that stays. */
+  async #leaveUnstored(
+    flight: Flight,
+    request: ReadRequest,
+    token: Token,
+    packed: Packed & { readonly isOverBudget?: boolean }
+  ): Promise<Landing> {
+    const { key } = request
     if (packed.tooLarge !== undefined) {
       this.#reportRejected(request, 'too-large')
-      await this.#settleLease(
-        request.key,
-        token,
-        'uncacheable',
-        reportOf(packed.tooLarge),
-        UNCACHEABLE_LIFE_MS
-      )
+      await this.#settleLease(key, token, 'uncacheable', reportOf(packed.tooLarge), UNCACHEABLE_LIFE_MS)
+    } else if (packed.isOverBudget) {
+      this.#reportRejected(request, 'over-budget')
+      await this.#settleLease(key, token, 'uncacheable', OVER_BUDGET, UNCACHEABLE_LIFE_MS)
     } else {
       if (packed.isSuperseded) this.#reportRejected(request, 'superseded')
-      await this.#settleLease(request.key, token, 'release')
+      await this.#settleLease(key, token, 'release')
     }
     return await landingOf(packed, 0, flight.marked)
   }

@@ -3,6 +3,7 @@ import { ClosedError, RedisUnavailableError, UncacheableValueError, WriteTimeout
 import { LONGEST_TIMER_MS, type Clock } from '../clock.js'
 import type { Events, WriteOutcome } from '../events.js'
 import type { EntryStore, Publication } from '../tiers/entry-store.js'
+import type { FillGate } from '../tiers/fill-gate.js'
 import type { Capture, Scope } from '../tiers/generation.js'
 import { pack, stamper, type Packed } from '../tiers/pack.js'
 import type { ReadRequest } from '../tiers/request.js'
@@ -47,6 +48,7 @@ export interface WriterParts {
   readonly events: Events
   readonly clock: Clock
   readonly pending: PendingInvalidations
+  readonly gate: FillGate
   readonly guardMs: number
   /** Readers of this process that come from now on do not join what is under way for these keys. */
   readonly forget: (keys: readonly string[]) => void
@@ -126,15 +128,18 @@ export class Writer {
    */
   async set(request: ReadRequest, value: unknown): Promise<boolean> {
     if (this.#closed) throw new ClosedError()
-    const { store, codec, clock, forget, pending } = this.#parts
+    const { store, codec, clock, forget, pending, gate } = this.#parts
     const { key, source } = request
     const capture = await store.generations.capture(request.scope)
     const stampOf = stamper(store.generations, request, capture)
     const packed = await pack(key, value, 0, source.policy, codec, clock.random(), stampOf)
     if (packed.tooLarge !== undefined) throw packed.tooLarge
     if (packed.frame === undefined || pending.has(key)) return false
+    if (!gate.reserve(request, packed.frame.length)) return false
     forget([key])
     const stored = await store.set(key, packed.frame, packed.lifeMs)
+    if (stored) gate.stored(request, packed.frame.length, packed.lifeMs)
+    else gate.giveBack(request, packed.frame.length)
     forget([key])
     return stored
   }
@@ -255,6 +260,7 @@ export class Writer {
     captures: Captures,
     rows: ReadonlyMap<string, NewRow>
   ): Promise<{ outcome: WriteOutcome; copies: ReadonlyMap<string, unknown> }> {
+    const { gate } = this.#parts
     const copies = new Map<string, unknown>()
     const publications = new Map<string, Publication>()
     for (const request of requests) {
@@ -262,8 +268,10 @@ export class Writer {
       if (row === undefined) continue
       const packed = await this.#pack(request, row.value, captures.get(request.scope))
       copies.set(request.key, packed === undefined ? row.value : await packed.copy())
-      if (packed?.frame === undefined) continue
+      if (packed?.frame === undefined || !gate.reserve(request, packed.frame.length)) continue
       const { frame, lifeMs } = packed
+      // Whether it was is known for all of a change only, and a count puts it right.
+      gate.stored(request, frame.length, lifeMs)
       publications.set(request.key, { frame, lifeMs, version: row.version, unknown: false })
     }
     const outcome = await guards.settle((key) => publications.get(key) ?? NOTHING_WRITTEN)

@@ -10,6 +10,7 @@ import { Loading } from '../../src/read/loading.js'
 import { Reader } from '../../src/read/reader.js'
 import { newCollectionStats } from '../../src/stats.js'
 import type { EntryStore } from '../../src/tiers/entry-store.js'
+import { ADMIT_ALL } from '../../src/tiers/fill-gate.js'
 import type { Scope } from '../../src/tiers/generation.js'
 import type { Lookup, ReadRequest } from '../../src/tiers/request.js'
 
@@ -29,7 +30,17 @@ export class TestProcess {
     const failures = new Failures(clock)
     const judge = new Judge(store, codec, events, clock, failures)
     const loads = new LoadRunner(new ConcurrencyLimit(100, 100), events, clock)
-    const loading = new Loading({ store, codec, events, clock, loads, failures, judge, leaseMs: 2_000 })
+    const loading = new Loading({
+      store,
+      codec,
+      events,
+      clock,
+      loads,
+      failures,
+      judge,
+      gate: ADMIT_ALL,
+      leaseMs: 2_000
+    })
     this.#options = options
     this.#scope = store.generations.scope('test', 'test', undefined, false)
     this.#reader = new Reader({

@@ -1,0 +1,110 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Redis } from 'ioredis'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { createCache, InvalidOptionError, type Cache, type CacheOptions } from '../../src/index.js'
+import { startRedisServer, type RedisServer } from '../support/redis-server.js'
+
+let server: RedisServer
+let admin: Redis
+const opened: Cache[] = []
+
+beforeAll(async () => {
+  server = await startRedisServer()
+  admin = new Redis(server.url)
+})
+beforeEach(() => admin.flushall())
+afterEach(
+  async () => void (await Promise.all(opened.splice(0).map((cache) => cache.close({ timeout: 100 }))))
+)
+afterAll(async () => {
+  admin.disconnect()
+  await server.stop()
+})
+
+const open = (options: Partial<CacheOptions<'optional'>> = {}): Cache => {
+  const cache = createCache({ namespace: 'shop', commandTimeout: '2s', ...options })
+  opened.push(cache)
+  return cache
+}
+
+const PAGE = 'x'.repeat(1_000)
+
+describe.each([
+  ['in Redis', () => ({ redis: server.url })],
+  ['in one process', () => ({})]
+])('%s', (_, redis) => {
+  it('counts what a tenant takes, and no other', async () => {
+    const cache = open(redis())
+    const pages = cache.collection('pages', { ttl: '1h', load: () => PAGE })
+    const ids = Array.from({ length: 600 }, (_, id) => id)
+    await pages.tenant('1').getMany(ids)
+    await pages.tenant('10').getMany([1])
+    await pages.get(1)
+    const usage = await cache.tenant('1').usage()
+    expect(usage.entries).toBe(600)
+    expect(usage.bytes).toBeGreaterThan(600 * 1_000)
+    expect(usage.bytes).toBeLessThan(600 * 1_300)
+    expect((await cache.tenant('10').usage()).entries).toBe(1)
+    expect(await cache.tenant('absent').usage()).toEqual({ entries: 0, bytes: 0 })
+  })
+
+  it('stores nothing more for a tenant beyond its budget, and everything for the others (#109)', async () => {
+    const cache = open({ ...redis(), tenantBudget: { maxBytes: 50_000 } })
+    const rejected: string[] = []
+    cache.on('fillRejected', ({ key, reason }) => rejected.push(`${reason} ${key}`))
+    const pages = cache.collection('pages', { ttl: '1h', load: () => PAGE })
+    for (let id = 0; id < 100; id++) expect(await pages.tenant('noisy').get(id)).toBe(PAGE)
+    await pages.tenant('quiet').getMany([1, 2, 3])
+    expect((await cache.tenant('noisy').usage()).bytes).toBeLessThanOrEqual(50_000 + 100 * 250)
+    expect(rejected.length).toBeGreaterThan(40)
+    expect(new Set(rejected.map((line) => line.split(':')[2]))).toEqual(new Set(['noisy']))
+    expect(rejected[0]).toMatch(/^over-budget /)
+    expect(await pages.tenant('quiet').peek(1)).toBe(PAGE)
+    expect(await pages.tenant('noisy').set(500, PAGE)).toBe(false)
+    expect(await pages.tenant('quiet').set(500, PAGE)).toBe(true)
+    expect(await pages.set(500, PAGE)).toBe(true)
+  })
+
+  it('has room again once something expired, or was counted', async () => {
+    const cache = open({
+      ...redis(),
+      tenantBudget: { maxBytes: (tenant) => (tenant === 'a' ? 5_000 : 0), recountEvery: '1s' }
+    })
+    const pages = cache.tenant('a')
+    const set = (key: string, ttl: number): Promise<boolean> => pages.set(key, PAGE, { ttl, jitter: 0 })
+    expect(await cache.tenant('b').set('x', PAGE, { ttl: 1_000 })).toBe(false)
+    const stored = await Promise.all(['1', '2', '3', '4', '5', '6'].map((key) => set(key, 300)))
+    expect(stored.filter(Boolean).length).toBeLessThan(6)
+    await expect.poll(() => set('7', 60_000), { timeout: 5_000 }).toBe(true)
+    await cache.tenant('a').clear()
+    await expect
+      .poll(async () => Promise.all(['8', '9', '10'].map((key) => set(key, 60_000))), { timeout: 8_000 })
+      .toEqual([true, true, true])
+  }, 20_000)
+})
+
+it('shares what a tenant takes among processes', async () => {
+  const [one, two] = [0, 1].map(() => open({ redis: server.url, tenantBudget: { maxBytes: 20_000 } }))
+  const store = (cache: Cache, from: number): Promise<boolean[]> =>
+    Promise.all(
+      Array.from({ length: 15 }, (_, at) => cache.tenant('acme').set(from + at, PAGE, { ttl: '1h' }))
+    )
+  await store(one!, 0)
+  await sleep(1_200)
+  expect(await two!.tenant('acme').set('warm', 'x', { ttl: '1h' })).toBe(true)
+  await sleep(50)
+  const stored = await store(two!, 100)
+  expect(stored.filter(Boolean).length).toBeLessThanOrEqual(5)
+})
+
+it.each([
+  { maxBytes: -1 },
+  { maxBytes: '1MB' },
+  { maxBytes: Number.NaN },
+  { maxBytes: 1, recountEvery: 5 },
+  {}
+])('refuses the budget %j', (tenantBudget) => {
+  expect(() => createCache({ namespace: 'shop', tenantBudget: tenantBudget as never })).toThrow(
+    InvalidOptionError
+  )
+})
