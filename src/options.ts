@@ -58,7 +58,8 @@ export interface CollectionOptions<Id extends CacheId, Value, T extends Tenancy 
     | undefined
   /**
    * What an entry is about, beside its id, such as `brand:acme`: `cache.invalidateTags` declares wrong whatever carries a
-   * tag. Called with each value that is stored; a remembered not-found has no tags.
+   * tag. Called with each value that is stored; a remembered not-found has no tags. Write it after `load`, from which the
+   * compiler takes the type of the values.
    */
   readonly tags?: ((value: NoInfer<Value>, id: Id) => Iterable<string>) | undefined
   /**

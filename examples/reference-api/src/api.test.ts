@@ -1,4 +1,5 @@
 import { request } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { Redis } from 'ioredis'
 import pg from 'pg'
@@ -7,6 +8,8 @@ import { type RedisServer, startRedisServer } from '../../../test/support/redis-
 import { startApi } from './api.js'
 import { loadStore } from './seed/load.js'
 import type { ApiServer } from './server.js'
+
+const ADMIN_TOKEN = 'only for this test'
 
 let postgres: PostgresServer
 let redis: RedisServer
@@ -25,7 +28,7 @@ beforeAll(async () => {
   database = new pg.Client(postgres.url)
   await database.connect()
   await database.query('create extension pg_stat_statements')
-  const options = { databaseUrl: postgres.url, redisUrl: redis.url }
+  const options = { databaseUrl: postgres.url, redisUrl: redis.url, adminToken: ADMIN_TOKEN }
   apis = await Promise.all([startApi(options), startApi(options)])
 })
 
@@ -38,6 +41,8 @@ afterAll(async () => {
 
 beforeEach(async () => {
   await admin.flushall()
+  // A flush takes the counters of what can be cleared as well, and for 2 ms a process believes its copies of them.
+  await sleep(5)
 })
 
 interface Answer {
@@ -217,6 +222,85 @@ describe('a tenant', () => {
       expect((await get('/api/products/42', { 'X-Tenant': tenant })).status).toBe(400)
     }
   )
+})
+
+describe('GET /api/genres/:genre', () => {
+  const drama = (instance = 0, headers = {}): Promise<Answer> =>
+    get('/api/genres/Drama?page=1', headers, instance)
+
+  it('answers with a page of films, from the database and then from the cache', async () => {
+    const { body } = await drama()
+    expect(body).toMatchObject({ source: 'database', data: { genre: 'Drama', page: 1 } })
+    expect((body.data as { films: unknown[] }).films).toHaveLength(20)
+    expect((await drama(1)).body.source).toBe('cache')
+    const second = await get('/api/genres/Drama?page=2')
+    expect(second.body.data).not.toEqual(body.data)
+  })
+
+  it('has every page of a genre dropped by a change of any of its films, and no other genre', async () => {
+    const [film] = ((await drama()).body.data as { films: { id: number }[] }).films
+    await Promise.all([
+      get('/api/genres/Drama?page=2'),
+      get('/api/genres/Comedy'),
+      drama(0, { 'X-Tenant': 'acme' })
+    ])
+    await put(`/api/products/${film?.id}`, { priceCents: 5432, stock: 1 })
+    const changed = (await drama(1)).body
+    expect(changed.source).toBe('database')
+    expect((changed.data as { films: unknown[] }).films[0]).toMatchObject({ id: film?.id, priceCents: 5432 })
+    expect((await get('/api/genres/Drama?page=2', {}, 1)).body.source).toBe('database')
+    expect((await get('/api/genres/Comedy', {}, 1)).body.source).toBe('cache')
+    expect((await drama(1, { 'X-Tenant': 'acme' })).body.source).toBe('cache')
+  })
+
+  it('answers 404 where there is nothing, and 400 for what is no genre or no page', async () => {
+    expect((await get('/api/genres/Western%20Noir')).status).toBe(404)
+    expect((await get('/api/genres/Drama?page=9999')).status).toBe(404)
+    for (const path of ['Drama?page=0', 'Drama?page=x', 'Drama?page=1&page=2', 'a%00b', 'x'.repeat(41)]) {
+      expect((await get(`/api/genres/${path}`)).status).toBe(400)
+    }
+  })
+})
+
+describe('DELETE /api/admin/cache', () => {
+  const admins = { Authorization: `Bearer ${ADMIN_TOKEN}` }
+  const acme = { 'X-Tenant': 'acme' }
+
+  it('clears one shop in every process, and leaves the others', async () => {
+    await Promise.all([get('/api/products/42'), get('/api/products/42', acme), get('/api/homepage', acme)])
+    // Prices that were changed past the API.
+    await database.query(
+      "update movie_store.offers set price_cents = 4711 where product_id = 42 and shop_id = 'acme'"
+    )
+    const { status, body } = await remove('/api/admin/cache', { ...admins, ...acme })
+    expect([status, body]).toEqual([200, { cleared: { tenant: 'acme' } }])
+    const seen = await get('/api/products/42', acme, 1)
+    expect(seen.body).toMatchObject({ source: 'database', data: { priceCents: 4711 } })
+    expect((await get('/api/homepage', acme, 1)).body.source).toBe('database')
+    expect((await get('/api/products/42', {}, 1)).body.source).toBe('cache')
+  })
+
+  it('clears the listings of one genre, or everything', async () => {
+    const sources = async (): Promise<unknown[]> =>
+      Promise.all(
+        ['/api/genres/Drama', '/api/genres/Comedy', '/api/products/42'].map(
+          async (path) => (await get(path)).body.source
+        )
+      )
+    await sources()
+    await remove('/api/admin/cache?genre=Drama', admins)
+    expect(await sources()).toEqual(['database', 'cache', 'cache'])
+    await remove('/api/admin/cache', admins)
+    expect(await sources()).toEqual(['database', 'database', 'database'])
+  })
+
+  it('answers 401 without a token, 403 with another, 404 for a shop that there is not', async () => {
+    expect((await remove('/api/admin/cache')).status).toBe(401)
+    expect((await remove('/api/admin/cache', { Authorization: 'Basic eDp5' })).status).toBe(401)
+    expect((await remove('/api/admin/cache', { Authorization: 'Bearer guess' })).status).toBe(403)
+    expect((await remove('/api/admin/cache', { ...admins, 'X-Tenant': 'nobody' })).status).toBe(404)
+    expect((await remove('/api/admin/cache?genre=%00', admins)).status).toBe(400)
+  })
 })
 
 describe('PUT /api/products/:id', () => {

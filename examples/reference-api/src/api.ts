@@ -7,6 +7,8 @@ import { createMovieStore, type MovieStore } from './store/movie-store.js'
 export interface ApiOptions extends ServeOptions {
   readonly databaseUrl: string
   readonly redisUrl: string
+  /** Whoever sends it may clear caches; nobody may without one. */
+  readonly adminToken?: string | undefined
   /** Connections to PostgreSQL. Default 10. */
   readonly connections?: number
   /** Routes beside the API's own. */
@@ -18,7 +20,10 @@ export async function startApi(options: ApiOptions): Promise<ApiServer> {
   const database = openDatabase(options.databaseUrl, options)
   const store = createMovieStore(database)
   const catalogue = createCatalogue(store, options.redisUrl)
-  const routes = [...createRoutes(catalogue, store), ...(options.moreRoutes?.(store) ?? [])]
+  const routes = [
+    ...createRoutes(catalogue, store, options.adminToken),
+    ...(options.moreRoutes?.(store) ?? [])
+  ]
   const server = await serve(routes, options)
   return {
     url: server.url,

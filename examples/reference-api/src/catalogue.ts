@@ -1,5 +1,6 @@
 import { type Cache, createCache, type LoadContext, type Written } from 'corral'
 import {
+  type GenrePage,
   type Homepage,
   MAIN_SHOP,
   type MovieStore,
@@ -20,10 +21,14 @@ export interface Catalogue {
   product(id: number, tenant: string | undefined): Promise<Answer<Product>>
   products(ids: readonly number[], tenant: string | undefined): Promise<Map<number, Product>>
   homepage(tenant: string | undefined): Promise<Answer<Homepage>>
+  genre(genre: string, page: number, tenant: string | undefined): Promise<Answer<GenrePage>>
   /** Throws what the store throws, and then nothing is cached of the product. */
   saveOffer(id: number, offer: Offer, tenant: string | undefined): Promise<Written<SavedOffer>>
   removeOffer(id: number, tenant: string | undefined): Promise<Written<undefined>>
   shop(id: string): Promise<Shop | undefined>
+  /** After prices were changed past this API: all that is cached of a shop, or every listing of one of its genres. */
+  clear(tenant: string | undefined): Promise<void>
+  clearGenre(genre: string, tenant: string | undefined): Promise<void>
 }
 
 export function createCatalogue(store: MovieStore, redisUrl: string, namespace = 'shop'): Catalogue {
@@ -46,24 +51,40 @@ export function createCatalogue(store: MovieStore, redisUrl: string, namespace =
     load: (_page: 'home', { tenant, signal }) => store.buildHomepage(shopOf(tenant), signal)
   })
 
+  /** A film may stand on any page of its genre: one tag names them all, however many there are. */
+  const genrePages = cache.collection('genre-pages', {
+    ttl: '10m',
+    stale: '1h',
+    load: ({ genre, page }: { genre: string; page: number }, { tenant, signal }) =>
+      store.listGenre(shopOf(tenant), genre, page, signal),
+    tags: ({ genre }) => [`genre:${genre}`]
+  })
+
   const shops = cache.collection('shops', {
     ttl: '5m',
     stale: '1h',
     load: (id: string, { signal }) => store.findShop(id, signal)
   })
 
+  const tagsOf = (tenant: string | undefined): Pick<Cache, 'tag' | 'invalidateTags'> =>
+    tenant === undefined ? cache : cache.tenant(tenant)
+
   /**
-   * The home page shows prices, and only films in stock, so an offer that changes makes it wrong. Its `ttl` would bound
-   * for how long, but a customer would see one price there and another on the film's own page: so it is dropped with
-   * every change. Nobody waits for the writer to build it anew; the first reader who wants it does, once for all. A shop
-   * that changes prices all day would leave it to the `ttl`.
+   * The home page and the listings of a genre show prices, so an offer that changes makes them wrong. Their `ttl` would
+   * bound for how long, but a customer would see one price there and another on the film's own page: so they are dropped
+   * with every change. Nobody waits for the writer to build them anew; the first reader who wants one does, once for all.
+   * A shop that changes prices all day would leave them to the `ttl`.
    */
-  const andHomepage = async <Saved>(
+  const andPagesOf = async <Saved>(
+    id: number,
     tenant: string | undefined,
     change: () => Promise<Written<Saved>>
   ): Promise<Written<Saved>> => {
-    const { value, cache: homepage } = await cache.write([forTenant(pages, tenant).key('home')], change)
-    return homepage === 'pending' ? { ...value, cache: 'pending' } : value
+    // A film never changes its genre. One that the shop does not have yet stands on no page, but will from now on.
+    const genre = (await store.findGenre(id)) ?? 'Other'
+    const pageRefs = [forTenant(pages, tenant).key('home'), tagsOf(tenant).tag(`genre:${genre}`)]
+    const { value, cache: outcome } = await cache.write(pageRefs, change)
+    return outcome === 'pending' ? { ...value, cache: 'pending' } : value
   }
 
   return {
@@ -71,9 +92,11 @@ export function createCatalogue(store: MovieStore, redisUrl: string, namespace =
     product: async (id, tenant) => answerOf(await forTenant(products, tenant).lookup(id)),
     products: (ids, tenant) => forTenant(products, tenant).getMany(ids),
     homepage: async (tenant) => answerOf(await forTenant(pages, tenant).lookup('home')),
+    genre: async (genre, page, tenant) =>
+      answerOf(await forTenant(genrePages, tenant).lookup({ genre, page })),
     saveOffer: (id, offer, tenant) => {
       const product = forTenant(products, tenant).key(id)
-      return andHomepage(tenant, () =>
+      return andPagesOf(id, tenant, () =>
         cache.write([product], async ({ publish, signal }) => {
           const saved = await store.saveOffer(shopOf(tenant), id, offer, signal)
           publish(product, saved.product)
@@ -81,8 +104,13 @@ export function createCatalogue(store: MovieStore, redisUrl: string, namespace =
         })
       )
     },
-    removeOffer: (id, tenant) => andHomepage(tenant, () => forTenant(products, tenant).delete(id)),
-    shop: (id) => shops.get(id)
+    removeOffer: (id, tenant) => andPagesOf(id, tenant, () => forTenant(products, tenant).delete(id)),
+    shop: (id) => shops.get(id),
+    clear: async (tenant) => {
+      // Served to nobody from here on; what it took in Redis is removed in the background.
+      await (tenant === undefined ? cache : cache.tenant(tenant)).clear()
+    },
+    clearGenre: (genre, tenant) => tagsOf(tenant).invalidateTags([`genre:${genre}`])
   }
 }
 

@@ -1,4 +1,4 @@
-// `npm start -w reference-api`: one process of the API. PORT (3000), DATABASE_URL and REDIS_URL are read.
+// `npm start -w reference-api`: one process of the API. PORT (3000), DATABASE_URL, REDIS_URL and ADMIN_TOKEN are read.
 import { startApi } from './api.js'
 import { findServers } from './local-servers.js'
 import { isLoaded, loadStore } from './seed/load.js'
@@ -13,7 +13,11 @@ if (!(await isLoaded(servers.databaseUrl))) {
   const { products, orderItems } = await loadStore(servers.databaseUrl)
   console.log(`Loaded ${products} films and ${orderItems} order items`)
 }
-const api = await startApi({ ...servers, port: Number(process.env['PORT'] ?? DEFAULT_PORT) })
+const api = await startApi({
+  ...servers,
+  port: Number(process.env['PORT'] ?? DEFAULT_PORT),
+  adminToken: process.env['ADMIN_TOKEN']
+})
 console.log(`Listening on ${api.url}`)
 
 let stopping = false

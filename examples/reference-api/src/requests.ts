@@ -1,3 +1,4 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
 import { Problem } from './problems.js'
 import type { Offer } from './store/movie-store.js'
 
@@ -32,6 +33,36 @@ export function productIdsOf({ query }: ApiRequest): number[] {
   if (ids.size > MAX_IDS)
     throw new Problem(400, `"ids" may name at most ${MAX_IDS} products; these are ${ids.size}.`)
   return [...ids]
+}
+
+const MAX_PAGE = 10_000
+const GENRE = /^[\p{L}\p{N} /&-]{1,40}$/u
+
+/** The genre of the path, or of `?genre=`. */
+export function genreOf(text: unknown): string {
+  if (typeof text === 'string' && GENRE.test(text)) return text
+  throw new Problem(400, 'A genre is 1 to 40 letters, digits, spaces, "/", "&" or "-".')
+}
+
+/** `?page=2`; the first when left out. */
+export function pageOf({ query }: ApiRequest): number {
+  const text = query['page']
+  if (text === undefined) return 1
+  const page = typeof text === 'string' && /^[1-9][0-9]{0,4}$/.test(text) ? Number(text) : Number.NaN
+  if (!(page <= MAX_PAGE)) throw new Problem(400, `"page" must be a whole number from 1 to ${MAX_PAGE}.`)
+  return page
+}
+
+/** Throws unless the request carries `Authorization: Bearer` and the token; without a token nobody may. */
+export function assertAdmin({ header }: ApiRequest, token: string | undefined): void {
+  const given = /^Bearer (.+)$/.exec(header('authorization') ?? '')?.[1]
+  if (given === undefined)
+    throw new Problem(401, 'Send "Authorization: Bearer …" with the token of an administrator.')
+  // Digests, so that neither the time it takes nor the length tells anything.
+  const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
+  if (token === undefined || !timingSafeEqual(digest(given), digest(token))) {
+    throw new Problem(403, 'This token is not that of an administrator.')
+  }
 }
 
 /** The `X-Tenant` header; undefined is the main shop. */

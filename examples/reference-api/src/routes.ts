@@ -1,7 +1,16 @@
 import type { Catalogue } from './catalogue.js'
 import { renderMetrics } from './metrics.js'
 import { Problem } from './problems.js'
-import { type ApiRequest, offerOf, productIdOf, productIdsOf, tenantOf } from './requests.js'
+import {
+  type ApiRequest,
+  assertAdmin,
+  genreOf,
+  offerOf,
+  pageOf,
+  productIdOf,
+  productIdsOf,
+  tenantOf
+} from './requests.js'
 import { MAIN_SHOP, type MovieStore } from './store/movie-store.js'
 
 /** An answer as plain data: `json` for the API, `text` for the metrics. */
@@ -15,13 +24,16 @@ export interface Route {
   readonly handle: (request: ApiRequest) => Promise<ApiAnswer>
 }
 
-export function createRoutes(catalogue: Catalogue, store: MovieStore): Route[] {
+/** @param adminToken without it nobody is an administrator */
+export function createRoutes(catalogue: Catalogue, store: MovieStore, adminToken?: string): Route[] {
   return [
     { method: 'get', path: '/api/products/:id', handle: getProduct },
     { method: 'get', path: '/api/products', handle: getProducts },
     { method: 'put', path: '/api/products/:id', handle: putProduct },
     { method: 'delete', path: '/api/products/:id', handle: deleteProduct },
     { method: 'get', path: '/api/homepage', handle: getHomepage },
+    { method: 'get', path: '/api/genres/:genre', handle: getGenre },
+    { method: 'delete', path: '/api/admin/cache', handle: clearCache },
     { method: 'get', path: '/health', handle: getHealth },
     { method: 'get', path: '/metrics', handle: getMetrics }
   ]
@@ -52,6 +64,23 @@ export function createRoutes(catalogue: Catalogue, store: MovieStore): Route[] {
 
   async function getHomepage(request: ApiRequest): Promise<ApiAnswer> {
     return { json: await catalogue.homepage(await knownTenantOf(request)) }
+  }
+
+  async function getGenre(request: ApiRequest): Promise<ApiAnswer> {
+    const [genre, page] = [genreOf(request.params['genre']), pageOf(request)]
+    const { source, data } = await catalogue.genre(genre, page, await knownTenantOf(request))
+    if (data === undefined) throw new Problem(404, `There is no page ${page} of "${genre}".`)
+    return { json: { source, data } }
+  }
+
+  /** After a change past this API, such as a price list that was loaded by SQL: one shop's cache, or one genre's listings. */
+  async function clearCache(request: ApiRequest): Promise<ApiAnswer> {
+    assertAdmin(request, adminToken)
+    const tenant = await knownTenantOf(request)
+    const { genre } = request.query
+    if (genre === undefined) await catalogue.clear(tenant)
+    else await catalogue.clearGenre(genreOf(genre), tenant)
+    return { json: { cleared: { tenant: tenant ?? 'all', ...(genre === undefined ? {} : { genre }) } } }
   }
 
   /** Without Redis the API is slower but serves; without the database it does not. */

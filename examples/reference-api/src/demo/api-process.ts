@@ -10,12 +10,13 @@ process.on('SIGINT', () => undefined)
 /** For each process; four of them have twenty, which is plenty for PostgreSQL on two cores. */
 const CONNECTIONS = 5
 
-const { DATABASE_URL: databaseUrl = '', REDIS_URL: redisUrl = '' } = process.env
+const { DATABASE_URL: databaseUrl = '', REDIS_URL: redisUrl = '', ADMIN_TOKEN: adminToken } = process.env
 const redis = new Redis(redisUrl)
 redis.on('error', (error) => console.error(`Redis: ${error.message}`))
 const api = await startApi({
   databaseUrl,
   redisUrl,
+  adminToken,
   connections: CONNECTIONS,
   moreRoutes: (store) => createRivalRoutes(store, redis)
 })

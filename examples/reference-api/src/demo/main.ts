@@ -1,4 +1,5 @@
 // `npm run demo`: private servers, the catalogue, the API as several processes, the story, and then the API to try.
+import { randomBytes } from 'node:crypto'
 import { Redis } from 'ioredis'
 import { createCatalogue } from '../catalogue.js'
 import { startRedisServer, startStoreDatabase, startWorker, type WorkerProcess } from '../local-servers.js'
@@ -19,6 +20,8 @@ const endings: (() => Promise<unknown>)[] = []
 let ending = false
 /** Enough for a race that hits now and then, in a few seconds. */
 const WRITER_ROUNDS = 500
+/** For the one route that needs it; printed with the lines to try. */
+const ADMIN_TOKEN = randomBytes(6).toString('hex')
 /** The progress display hides it while it runs. */
 const SHOW_CURSOR = '\u001B[?25h'
 
@@ -113,7 +116,7 @@ function startFleet(
   return step('Starting the API', async ({ done }) => {
     const starting = Array.from({ length: size }, async () => {
       const worker = await startWorker<ApiCommands>(new URL('./api-process.ts', import.meta.url), {
-        env: { DATABASE_URL: databaseUrl, REDIS_URL: redisUrl }
+        env: { DATABASE_URL: databaseUrl, REDIS_URL: redisUrl, ADMIN_TOKEN }
       })
       endings.push(() => worker.kill())
       return worker
@@ -186,6 +189,8 @@ function invitation(urls: readonly string[]): string {
   curl -s -X PUT -H 'Content-Type: application/json' -d '{"priceCents": 999, "stock": 5}' ${first}/api/products/42
   curl -s ${second}/api/products/42                       # the new price in every process, from the cache
   curl -s -X DELETE ${first}/api/products/43              # and then 404; a PUT brings it back
+  curl -s '${first}/api/genres/Drama?page=2'              # every page of a genre goes with one tag
+  curl -s -X DELETE -H 'X-Tenant: acme' -H 'Authorization: Bearer ${ADMIN_TOKEN}' ${first}/api/admin/cache
   curl -s ${first}/api/homepage
   curl -s ${first}/metrics
 

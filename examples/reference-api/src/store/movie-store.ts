@@ -24,6 +24,13 @@ export interface Product {
   readonly version: number
 }
 
+/** A page of one genre, as a shop lists it. */
+export interface GenrePage {
+  readonly genre: string
+  readonly page: number
+  readonly films: readonly Pick<Product, 'id' | 'title' | 'priceCents' | 'stock' | 'imdbRating'>[]
+}
+
 /** What a shop decides for itself about a film. */
 export interface Offer {
   readonly priceCents: number
@@ -71,10 +78,16 @@ export interface MovieStore {
   saveOffer(shop: string, id: number, offer: Offer, signal?: AbortSignal): Promise<SavedOffer>
   /** Throws `UnknownProductError`. */
   removeOffer(shop: string, id: number, signal?: AbortSignal): Promise<void>
+  /** Undefined for a film without one, and for one that there is not. */
+  findGenre(id: number, signal?: AbortSignal): Promise<string | undefined>
+  /** Best rated first; undefined beyond the last page, and for a genre that there is not. Pages count from 1. */
+  listGenre(shop: string, genre: string, page: number, signal?: AbortSignal): Promise<GenrePage | undefined>
   findShop(id: string, signal?: AbortSignal): Promise<Shop | undefined>
   buildHomepage(shop: string, signal?: AbortSignal): Promise<Homepage>
   ping(): Promise<void>
 }
+
+const FILMS_A_PAGE = 20
 
 const SQL = {
   products: readSql('products'),
@@ -82,6 +95,7 @@ const SQL = {
   editOffer: readSql('edit-offer'),
   removeOffer: readSql('remove-offer'),
   film: readSql('film'),
+  genre: readSql('genre'),
   shop: readSql('shop'),
   homepage: readSql('homepage')
 }
@@ -108,6 +122,19 @@ export function createMovieStore(database: Database): MovieStore {
     removeOffer: async (shop, id, signal) => {
       const removed = await database.query(SQL.removeOffer, [shop, id], signal)
       if (removed.length === 0) throw new UnknownProductError(id)
+    },
+    findGenre: async (id, signal) => {
+      const [film] = await database.query<{ genre: string | null }>(SQL.film, [id], signal)
+      return film?.genre ?? undefined
+    },
+    listGenre: async (shop, genre, page, signal) => {
+      const offset = (page - 1) * FILMS_A_PAGE
+      const films = await database.query<GenrePage['films'][number]>(
+        SQL.genre,
+        [shop, genre, FILMS_A_PAGE, offset],
+        signal
+      )
+      return films.length === 0 ? undefined : { genre, page, films }
     },
     findShop: async (id, signal) => (await database.query<Shop>(SQL.shop, [id], signal))[0],
     buildHomepage: async (shop, signal) => {

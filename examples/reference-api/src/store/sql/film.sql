@@ -1,2 +1,2 @@
--- Whether there is such a film, in whatever shop. $1 product id
-select id from movie_store.products where id = $1
+-- Whether there is such a film, in whatever shop, and its genre. $1 product id
+select id, genre from movie_store.products where id = $1
