@@ -22,7 +22,7 @@ export interface BudgetParts {
 /**
  * Keeps a tenant from storing more than its budget; beyond it its values are returned and not stored, and only it
  * feels that. Refusing costs nothing; evicting the tenant's own least used entries would take an index of them, and a
- * command for every hit. See docs/decisions/0010-tenant-budgets.md.
+ * command for every hit. See docs/decisions/0015-tenant-budgets.md.
  *
  * What a tenant takes is an estimate from above: one process in the fleet counts all entries every `recountEveryMs`, and
  * until then every process adds what it stored since, and takes off again what has expired of that.

@@ -21,6 +21,8 @@ export class Cell {
   askingSinceMs = Number.NEGATIVE_INFINITY
   /** Until when the store keeps the counter, on this process's clock, by what this process told it. */
   keptUntilMs = Number.NEGATIVE_INFINITY
+  /** Of a tag: where the counter of all tag invalidations stood when the copy was made. */
+  epoch = 0
   /** It was cleared while the store could not be told: nothing under it is to be believed. */
   undelivered = false
   #text: string | null = null

@@ -41,6 +41,9 @@ export class Generations {
   /** The tags of entries read lately, so that their counters are asked for together with the entry. */
   readonly #tagsOf = new LRUCache<string, KnownTags>({ max: MOST_TAGGED_KEYS })
 
+  #question: Question | undefined
+  readonly #ensuring = new Map<Cell, Promise<void>>()
+
   /** @param copyMs 0 where the counters are in this process and cost nothing to ask */
   constructor(counters: Counters, clock: Clock, copyMs: number = COPY_MS) {
     this.counters = counters
@@ -177,10 +180,13 @@ export class Generations {
   async #prepareTags(cells: readonly Cell[], capture: Capture, scope: Scope, lifeMs: number): Promise<void> {
     const epochCell = this.cell(scope.tagPrefix)
     const nowMs = this.#clock.now()
+    // No tag was invalidated, nor were counters lost, since a copy was made in the same epoch.
     const old = cells.filter(
-      (cell) => cell.askedAtMs < nowMs - TAG_COPY_MS || !cell.isKnown || cell.guardedUntilMs > 0
+      (cell) =>
+        cell.epoch !== capture.epoch || cell.askedAtMs < nowMs - TAG_COPY_MS || cell.guardedUntilMs > 0
     )
     if (old.length > 0) await this.#ask([...old, epochCell])
+    for (const cell of old) cell.epoch = epochCell.hard
     // A tag without a counter gets that of the epoch, if no tag was moved since the load began: else it could be this one.
     const isSameEpoch = epochCell.hard === capture.epoch
     const keptMs = Math.max(TAG_KEPT_MS, 2 * lifeMs)
@@ -201,20 +207,44 @@ export class Generations {
     if (due.length > 0) await this.#ask(due)
   }
 
-  async #ask(cells: readonly Cell[]): Promise<void> {
-    const askedAtMs = this.#clock.now()
-    const texts = await this.counters.ask(cells.map(({ key }) => key))
-    for (const [index, cell] of cells.entries()) cell.apply(texts[index]!, askedAtMs)
+  /** Questions of one turn go out together; nobody joins one that was sent, whose answer may be older than they are. */
+  #ask(cells: readonly Cell[]): Promise<void> {
+    this.#question ??= this.#newQuestion()
+    for (const cell of cells) this.#question.cells.add(cell)
+    return this.#question.answered
   }
 
+  #newQuestion(): Question {
+    const cells = new Set<Cell>()
+    const answered = Promise.resolve().then(async () => {
+      this.#question = undefined
+      const askedAtMs = this.#clock.now()
+      const asked = [...cells]
+      const texts = await this.counters.ask(asked.map(({ key }) => key))
+      for (const [index, cell] of asked.entries()) cell.apply(texts[index]!, askedAtMs)
+    })
+    return { cells, answered }
+  }
+
+  /** Whoever comes while one is under way may have its answer: to store under an older generation is safe. */
   async #ensure(cells: readonly Cell[], firstUs?: number, keptMs = 0): Promise<void> {
     await Promise.all(
-      cells.map(async (cell) => {
-        const askedAtMs = this.#clock.now()
-        cell.apply(await this.counters.ensure(cell.key, firstUs, keptMs), askedAtMs)
-        if (keptMs > 0) cell.keptUntilMs = askedAtMs + keptMs
+      cells.map((cell) => {
+        const ensuring = this.#ensuring.get(cell) ?? this.#ensureOne(cell, firstUs, keptMs)
+        this.#ensuring.set(cell, ensuring)
+        return ensuring
       })
     )
+  }
+
+  async #ensureOne(cell: Cell, firstUs: number | undefined, keptMs: number): Promise<void> {
+    const askedAtMs = this.#clock.now()
+    try {
+      cell.apply(await this.counters.ensure(cell.key, firstUs, keptMs), askedAtMs)
+      if (keptMs > 0) cell.keptUntilMs = askedAtMs + keptMs
+    } finally {
+      this.#ensuring.delete(cell)
+    }
   }
 
   #addDue(due: Cell[], cells: readonly Cell[], nowMs: number): void {
@@ -236,6 +266,11 @@ export class Generations {
     this.#tagsOf.set(key, { parts, cells })
     return cells
   }
+}
+
+interface Question {
+  readonly cells: Set<Cell>
+  readonly answered: Promise<void>
 }
 
 interface KnownTags {

@@ -24,7 +24,7 @@ export class RedisLedger implements UsageLedger {
     const countedAt = await this.#link.call('read what tenants take', (client) =>
       client.call('HGET', this.#key, COUNTED_AT)
     )
-    return { bytes, countedAt: String(countedAt ?? '') }
+    return { bytes, countedAt: typeof countedAt === 'string' ? countedAt : '' }
   }
 
   async all(): Promise<ReadonlyMap<string, number>> {
