@@ -6,9 +6,11 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { clearMarkdown, type ClearResult } from './reports/clear.js'
 import { deadLeaderMarkdown, type DeadLeaderResult } from './reports/dead-leader.js'
 import { hitPathMarkdown, type HitPathResult } from './reports/hit-path.js'
 import { stampedeMarkdown, type StampedeResult } from './reports/stampede.js'
+import { writeMarkdown, type WriteResult } from './reports/write.js'
 import { root, type Circumstances } from './support/machine.js'
 import { readResult } from './support/results.js'
 
@@ -20,7 +22,9 @@ interface Question {
 const QUESTIONS: readonly Question[] = [
   { file: 'hit-path', markdown: (result: HitPathResult) => hitPathMarkdown(result) },
   { file: 'stampede', markdown: (result: StampedeResult) => stampedeMarkdown(result) },
-  { file: 'dead-leader', markdown: (result: DeadLeaderResult) => deadLeaderMarkdown(result) }
+  { file: 'dead-leader', markdown: (result: DeadLeaderResult) => deadLeaderMarkdown(result) },
+  { file: 'write', markdown: (result: WriteResult) => writeMarkdown(result) },
+  { file: 'clear', markdown: (result: ClearResult) => clearMarkdown(result) }
 ]
 
 const HEAD = `<!-- Written by benchmarks/write-docs.ts from benchmarks/results; change those, not this. -->

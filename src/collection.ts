@@ -34,7 +34,7 @@ export interface CollectionReads<Id extends CacheId, Value> {
   /** Like `get`, and where the value came from and how old it is. */
   lookup(id: Id, options?: ReadOptions): Promise<Lookup<Value>>
   /**
-   * Many at once: one round trip for what is cached, one `loadMany` for what is not. What the source does not have is
+   * Many at once: one round trip for what is cached, one `loadMany` for what is not (one for each thousand). What the source does not have is
    * left out of the map; the order is that of `ids`. Rejects when any load fails.
    */
   getMany(ids: Iterable<Id>, options?: ReadOptions): Promise<Map<Id, Value>>

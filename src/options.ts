@@ -47,7 +47,7 @@ export interface CollectionOptions<Id extends CacheId, Value, T extends Tenancy 
   /** Reads the source of record; `undefined` means there is no such thing. */
   readonly load: (id: Id, context: LoadContext) => Awaitable<Value | undefined>
   /**
-   * Reads many at once, for the misses of `getMany`. Gives a Map from id to value, or an array with one element for
+   * Reads many at once, for the misses of `getMany`, a thousand at most. Gives a Map from id to value, or an array with one element for
    * each id in the same order; what is missing or `undefined` does not exist. Default: `load` for each.
    */
   readonly loadMany?:

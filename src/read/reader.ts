@@ -30,6 +30,9 @@ interface Missing {
   readonly verdict: LoadingVerdict
 }
 
+/** Of one `readMany`. */
+const LOADS_AT_ONCE = 1_000
+
 const REDIS_AWAY: LoadPlan = { reason: 'redis-away', blocking: true, alone: true }
 
 /**
@@ -119,7 +122,7 @@ export class Reader {
       else if (verdict?.act === 'fail') many.expect(index, Promise.reject(verdict.error as Error))
       else missing.push({ index, request, verdict })
     }
-    if (missing.length > 0) this.#loadMissing(missing, many)
+    if (missing.length > 0) await this.#loadInPages(missing, many)
     return many.all()
   }
 
@@ -207,6 +210,14 @@ export class Reader {
     } catch (error) {
       for (const request of requests) this.#assertAway(error, request)
       return undefined
+    }
+  }
+
+  /** Page after page: leases that are taken all at once run out before the last of so many values is stored. */
+  async #loadInPages(missing: readonly Missing[], many: ManyReads): Promise<void> {
+    for (let at = 0; at < missing.length; at += LOADS_AT_ONCE) {
+      if (at > 0) await many.all()
+      this.#loadMissing(missing.slice(at, at + LOADS_AT_ONCE), many)
     }
   }
 
