@@ -137,6 +137,7 @@ export class AdHocView implements AdHocReads {
       name: AD_HOC,
       policy,
       stats: this.#context.stats,
+      loadLimit: undefined,
       schema: undefined,
       writing: WRITING,
       write: undefined,

@@ -12,12 +12,14 @@ import {
 import { toMilliseconds, type Duration } from './durations.js'
 import { InvalidKeyError, InvalidOptionError } from './errors.js'
 import type { EventName, Events, Listener } from './events.js'
+import type { CacheHealth } from './health.js'
 import type { Cleaning } from './invalidation/cleaning.js'
 import type { Clearing, ClearOptions } from './invalidation/clearing.js'
 import { AD_HOC } from './keys/key-schema.js'
 import {
   checkCollectionOptions,
   resolveEntryPolicy,
+  resolveLoadLimit,
   resolveTenancy,
   resolveWritePolicy,
   writeFunctionOf,
@@ -25,6 +27,7 @@ import {
   type Tenancy
 } from './options.js'
 import type { Awaitable, CacheId, LoadContext, TenantId } from './ports.js'
+import { ConcurrencyLimit, type QueueBound } from './policy/concurrency-limit.js'
 import type { Reader } from './read/reader.js'
 import type { Usage } from './tenants/usage.js'
 import type { Generations } from './tiers/generations.js'
@@ -80,6 +83,14 @@ export interface CacheControl<T extends Tenancy> {
   on<Name extends EventName>(event: Name, listener: Listener<Name>): () => void
   /** A snapshot of the counts since the start, in this process. */
   stats(): CacheStats
+  /** How it is now: what works, what does not, and what to do about it. Asks nothing of Redis, so it is never slow. */
+  health(): CacheHealth
+  /**
+   * Resolves once Redis can be used; at once without Redis. Nothing needs to wait for it: calls made before work as they
+   * do when Redis is away. Rejects with `RedisUnavailableError` after `timeout` (default: never), with `ClosedError` when
+   * the cache is closed first.
+   */
+  ready(options?: { readonly timeout?: Duration }): Promise<void>
   /**
    * Refuses new calls, waits for what is under way, aborts what is left after `timeout` (default '5s'), and closes
    * Corral's own connections; never one that was passed in. Safe to call twice.
@@ -111,6 +122,10 @@ export interface CacheParts {
   readonly events: Events
   /** The parts of a snapshot that only the composition root can see. */
   readonly vitals: () => Pick<CacheStats, 'redis' | 'loads' | 'pendingInvalidations'>
+  readonly health: () => CacheHealth
+  readonly ready: (timeoutMs: number | undefined) => Promise<void>
+  /** Of loads that wait for their turn, over all limits. */
+  readonly loadQueue: QueueBound
   readonly shutDown: (timeoutMs: number) => Promise<void>
 }
 
@@ -138,10 +153,12 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     if (this.#stats.has(name))
       throw new InvalidOptionError('collection name', name, 'a name that is not in use')
     const write = writeFunctionOf(options.write)
+    const most = resolveLoadLimit(options.maxConcurrentLoads)
     const source: Source = {
       name,
       policy: resolveEntryPolicy(options),
       stats: this.#statsOf(name),
+      loadLimit: most === undefined ? undefined : new ConcurrencyLimit(most, this.#parts.loadQueue),
       schema: options.schema,
       writing: resolveWritePolicy(options),
       write: write && ((id, value, context) => write(id as Id, value as Value, context)),
@@ -260,6 +277,15 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
   stats(): CacheStats {
     const collections = Object.fromEntries([...this.#stats].map(([name, stats]) => [name, { ...stats }]))
     return { collections, total: sumOf(this.#stats.values()), ...this.#parts.vitals() }
+  }
+
+  health(): CacheHealth {
+    return this.#parts.health()
+  }
+
+  async ready(options?: { readonly timeout?: Duration }): Promise<void> {
+    const timeout = options?.timeout
+    await this.#parts.ready(timeout === undefined ? undefined : toMilliseconds(timeout, 'timeout'))
   }
 
   close(options?: { readonly timeout?: Duration }): Promise<void> {

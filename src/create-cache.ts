@@ -13,6 +13,8 @@ import { Loading } from './read/loading.js'
 import { Reader } from './read/reader.js'
 import { openClient, type RedisInput } from './redis/client.js'
 import { RedisLink } from './redis/link.js'
+import { healthOf, readyWithin } from './vitals.js'
+import { internalKey } from './keys/key-schema.js'
 import { PendingInvalidations } from './write/pending-invalidations.js'
 import { Writer } from './write/writer.js'
 import type { CacheStats } from './stats.js'
@@ -43,7 +45,8 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
   const policy = resolveCachePolicy(options)
   const clock = systemClock
   const events = new Events()
-  const { store, ledger, redisStats } = openStore(options, policy, events, clock)
+  const opened = openStore(options, policy, events, clock)
+  const { store, ledger, link } = opened
   const codec = new PayloadCodec(policy)
   const failures = new Failures(clock)
   const judge = new Judge(store, codec, events, clock, failures)
@@ -94,10 +97,13 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
     usageOf: (tenant) => measure(store, { namespace, tenant }),
     events,
     vitals: () => ({
-      redis: redisStats(),
+      redis: opened.stats(),
       loads: { running: loads.running, queued: loads.queued },
       pendingInvalidations: pending.size
     }),
+    health: () => healthOf(opened, { loads, pending }),
+    ready: (timeoutMs) => readyWithin(link, timeoutMs),
+    loadQueue: limit.bound,
     shutDown: async (timeoutMs) => {
       reader.close()
       writer.close()
@@ -117,7 +123,9 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
 interface OpenedStore {
   readonly store: EntryStore
   readonly ledger: UsageLedger
-  readonly redisStats: () => CacheStats['redis']
+  /** Undefined for a cache without Redis. */
+  readonly link: RedisLink | undefined
+  readonly stats: () => CacheStats['redis']
 }
 
 function openStore(options: CacheOptions, policy: CachePolicy, events: Events, clock: Clock): OpenedStore {
@@ -130,22 +138,29 @@ function openStore(options: CacheOptions, policy: CachePolicy, events: Events, c
     }
     const store = new LocalStore(policy.maxLocalBytes, clock)
     const ledger = new LocalLedger(() => store.nowMs())
-    return { store, ledger, redisStats: () => ({ state: 'none', failures: 0, pushes: true }) }
+    return { store, ledger, link: undefined, stats: () => ({ state: 'none', failures: 0, pushes: true }) }
   }
   let failures = 0
-  const link = new RedisLink(openClient(redis, clock), policy.commandTimeoutMs, clock, {
-    stateChanged: (state) => events.emit('redisState', { state }),
-    connectionFailed: (error) => events.emit('redisConnectionFailed', { error }),
-    callFailed: (action, error) => {
-      failures++
-      events.emit('redisFailed', { action, error })
+  const probeKey = internalKey(policy.namespace, 'probe')
+  const link = new RedisLink(
+    openClient(redis, clock),
+    { timeoutMs: policy.commandTimeoutMs, probeKey, clock },
+    {
+      stateChanged: (state, reason) => events.emit('redisState', { state, reason }),
+      breakerChanged: (state) => events.emit('redisBreaker', { state }),
+      connectionFailed: (error) => events.emit('redisConnectionFailed', { error }),
+      misconfigured: (code, message, advice) => events.emit('redisMisconfigured', { code, message, advice }),
+      callFailed: (action, error) => {
+        failures++
+        events.emit('redisFailed', { action, error })
+      }
     }
-  })
+  )
   const store = new RedisStore(link, policy.maxRecentBytes, clock, (error) =>
     events.emit('redisConnectionFailed', { error })
   )
   const ledger = new RedisLedger(link, usageKey(policy.namespace))
-  return { store, ledger, redisStats: () => ({ state: link.state, failures, pushes: store.pushes }) }
+  return { store, ledger, link, stats: () => ({ state: link.state, failures, pushes: store.pushes }) }
 }
 
 async function isDoneWithin(work: Promise<unknown>, timeoutMs: number): Promise<boolean> {

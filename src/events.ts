@@ -59,8 +59,16 @@ export interface CacheEvents {
   redisFailed: { readonly action: string; readonly error: unknown }
   /** The driver reports a broken or refused connection. */
   redisConnectionFailed: { readonly error: unknown }
-  /** Whether Redis can be used: `ready`, `away` (reads go to the source), `closed`. */
-  redisState: { readonly state: 'ready' | 'away' | 'closed' }
+  /** Whether Redis can be used: `ready`, `away` (reads go to the source; `reason` says why), `closed`. */
+  redisState: { readonly state: 'ready' | 'away' | 'closed'; readonly reason: string | undefined }
+  /** `open`: calls to Redis fail at once, without being sent, until a probe has been answered. */
+  redisBreaker: { readonly state: 'open' | 'closed' }
+  /** Redis refuses something until somebody changes its configuration or ours. Once for each code, until it has been well for a minute. */
+  redisMisconfigured: {
+    readonly code: string
+    readonly message: string
+    readonly advice: string | undefined
+  }
   /** A listener of one of these events threw. */
   listenerFailed: { readonly event: keyof CacheEvents; readonly error: unknown }
 }

@@ -81,6 +81,11 @@ export interface CollectionOptions<Id extends CacheId, Value, T extends Tenancy 
    * invalidation in this process and deliver it first when Redis is back. Other processes may serve the old value until then.
    */
   readonly whenRedisAway?: 'refuse' | 'remember' | undefined
+  /**
+   * Loads of this collection that may run at once in this process, beside the cache's own `maxConcurrentLoads`; more wait
+   * for their turn, within the cache's `maxQueuedLoads`. Default: as many as the cache allows.
+   */
+  readonly maxConcurrentLoads?: number | undefined
   /** Checked against what comes back from Redis; a mismatch is a miss. Any Standard Schema: zod, valibot, … */
   readonly schema?: StandardSchema | undefined
   /** Default: as the cache has it. */
@@ -136,7 +141,7 @@ export interface CacheLimits {
   readonly maxPendingInvalidations?: number | undefined
   /** Loads that may run at once in this process, over all collections. Default 100. Loads started by a loader do not count. */
   readonly maxConcurrentLoads?: number | undefined
-  /** Loads that may wait for their turn; beyond it callers get `OverloadedError`. Default 10,000. */
+  /** Loads that may wait for their turn, over all collections; beyond it callers get `OverloadedError`. Default 10,000. */
   readonly maxQueuedLoads?: number | undefined
   /** The largest value, serialized, before compression. A larger one is returned but not stored. Default 4 MiB. */
   readonly maxValueBytes?: number | undefined
@@ -209,6 +214,7 @@ const COLLECTION_OPTION_NAMES: readonly string[] = [
   'tags',
   'writeTimeout',
   'whenRedisAway',
+  'maxConcurrentLoads',
   'schema',
   'tenancy'
 ]
@@ -270,6 +276,13 @@ export function resolveWritePolicy(options: {
     throw new InvalidOptionError('whenRedisAway', whenRedisAway, "'refuse' or 'remember'")
   }
   return { writeTimeoutMs: durationOr(options.writeTimeout, 'writeTimeout', 30_000, 1), whenRedisAway }
+}
+
+/** Undefined: no limit but the cache's. */
+export function resolveLoadLimit(maxConcurrentLoads: unknown): number | undefined {
+  return maxConcurrentLoads === undefined
+    ? undefined
+    : wholeOr(maxConcurrentLoads, 'maxConcurrentLoads', 1, 1)
 }
 
 /** For `getOrLoad`, whose options hold no loader. */

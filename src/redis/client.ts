@@ -55,6 +55,8 @@ function ownDefaults(clock: Clock): RedisOptions {
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
     connectTimeout: 3_000,
+    // While Redis loads its data: soon again, instead of when it estimates to be done.
+    maxLoadingRetryTime: 200,
     retryStrategy: (attempt) => reconnectDelayMs(attempt, clock)
   }
 }

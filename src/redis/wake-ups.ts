@@ -1,5 +1,7 @@
 import { withDeadline } from '../policy/deadline.js'
+import type { WakeUpHealth } from '../health.js'
 import type { RedisClient } from './client.js'
+import { troubleOf } from './error-class.js'
 import { KeyListeners, type Wake } from './key-listeners.js'
 import type { RedisLink } from './link.js'
 
@@ -28,6 +30,7 @@ export class WakeUps {
   /** Redis' id of the subscriber's present connection, known once it listens. */
   #subscriberId: number | undefined
   #armed = false
+  #reason: string | undefined = 'not connected yet'
   #epoch = 0
   #closed = false
   #retryTimer: NodeJS.Timeout | undefined
@@ -37,6 +40,7 @@ export class WakeUps {
     this.#onFailure = onFailure
     this.#prefix = link.client.options.keyPrefix ?? ''
     link.onReady(() => this.#open())
+    link.onLost(() => this.#leave())
   }
 
   /** The connection to ask over, when asking there makes the server tell us of changes. */
@@ -56,6 +60,10 @@ export class WakeUps {
     this.#tracked?.disconnect(true)
   }
 
+  health(): WakeUpHealth {
+    return this.#armed ? { mode: 'push', reason: undefined } : { mode: 'timer', reason: this.#reason }
+  }
+
   close(): void {
     this.#closed = true
     this.#disarm()
@@ -64,9 +72,17 @@ export class WakeUps {
     this.#tracked?.disconnect()
   }
 
+  /** The server is not the one to ask any more, so it is not the one to listen to either. */
+  #leave(): void {
+    this.#disarm()
+    this.#tracked?.disconnect(true)
+    this.#subscriber?.disconnect(true)
+  }
+
   #open(): void {
     if (this.#closed || this.#subscriber !== undefined) return
     this.#subscriber = this.#link.duplicate()
+    if (this.#subscriber === undefined) this.#reason = 'each node of a Cluster tracks for itself'
     this.#tracked = this.#link.duplicate()
     for (const client of [this.#subscriber, this.#tracked]) {
       client?.on('ready', this.#arm)
@@ -86,6 +102,7 @@ export class WakeUps {
       // Either connection may have been lost, and armed anew, while the replies were under way.
       if (epoch === this.#epoch) this.#armed = true
     } catch (error) {
+      this.#reason = troubleOf(error).message
       this.#onFailure(error)
       if (epoch === this.#epoch) this.#retryLater()
     }
@@ -102,6 +119,7 @@ export class WakeUps {
   }
 
   readonly #disarm = (): void => {
+    if (this.#armed) this.#reason = 'a connection was lost'
     this.#epoch++
     this.#armed = false
     this.#listeners.wakeAll()

@@ -1,4 +1,5 @@
 import type { Token } from '../entry.js'
+import type { MemoryHealth, WakeUpHealth } from '../health.js'
 import type { Wake } from '../redis/key-listeners.js'
 import type { FetchedEntry } from './fetched-entry.js'
 import type { Scope } from './generation.js'
@@ -49,6 +50,8 @@ export interface EntryStore {
   listen(key: string): Wake
   /** `tell` runs at every connect, before anything is read: it drops what must not be read any more. */
   beforeUse(tell: (undelivered: Delivery) => Promise<void>): void
+  wakeUpHealth(): WakeUpHealth
+  memoryHealth(): MemoryHealth
   close(): Promise<void>
 }
 

@@ -21,6 +21,7 @@ import {
   type Guard
 } from '../codec/guard-frame.js'
 import type { Token } from '../entry.js'
+import type { MemoryHealth, WakeUpHealth } from '../health.js'
 import { KeyListeners, type Wake } from '../redis/key-listeners.js'
 import type { EntryStore, LeaseAnswer, LeaseRequest, Publication, Question } from './entry-store.js'
 import { FetchedEntry } from './fetched-entry.js'
@@ -220,6 +221,15 @@ export class LocalStore implements EntryStore {
 
   /** Never away, so nothing is ever undelivered. */
   beforeUse(): void {}
+
+  wakeUpHealth(): WakeUpHealth {
+    return { mode: 'push', reason: undefined }
+  }
+
+  memoryHealth(): MemoryHealth {
+    const { size: entries, calculatedSize: bytes, maxSize: maxBytes } = this.#entries
+    return { mode: 'only', reason: 'the cache has no Redis', entries, bytes, maxBytes }
+  }
 
   async close(): Promise<void> {
     this.#entries.clear()

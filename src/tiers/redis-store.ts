@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.js'
 import type { Token, ValueEntry } from '../entry.js'
+import type { MemoryHealth, WakeUpHealth } from '../health.js'
 import type { RedisClient } from '../redis/client.js'
 import type { Wake } from '../redis/key-listeners.js'
 import type { RedisLink } from '../redis/link.js'
@@ -277,6 +278,14 @@ export class RedisStore implements EntryStore {
 
   listen(key: string): Wake {
     return this.#wakeUps.listen(key)
+  }
+
+  wakeUpHealth(): WakeUpHealth {
+    return this.#wakeUps.health()
+  }
+
+  memoryHealth(): MemoryHealth {
+    return { mode: 'off', reason: undefined, entries: 0, bytes: 0, maxBytes: 0 }
   }
 
   async close(): Promise<void> {

@@ -5,17 +5,25 @@ export interface Proxy {
   readonly port: number
   /** From now on the connections of this moment stay open and carry nothing; new ones work. */
   swallow(): void
+  /** Whether connections that are made from now on are accepted and then carry nothing. */
+  swallowNew(swallows: boolean): void
   stop(): Promise<void>
 }
 
 export async function startProxy(targetPort: number): Promise<Proxy> {
   const pairs = new Set<readonly [client: Socket, server: Socket]>()
+  let swallowsNew = false
   const proxy = createServer((client) => {
     const server = connect(targetPort, '127.0.0.1')
     const pair = [client, server] as const
     pairs.add(pair)
-    client.pipe(server)
-    server.pipe(client)
+    if (swallowsNew) {
+      client.resume()
+      server.resume()
+    } else {
+      client.pipe(server)
+      server.pipe(client)
+    }
     for (const socket of pair) {
       // The other side ended it: both ends go, as with a network that passes everything on.
       socket.on('error', () => socket.destroy())
@@ -35,6 +43,9 @@ export async function startProxy(targetPort: number): Promise<Proxy> {
         client.resume()
         server.resume()
       }
+    },
+    swallowNew: (swallows) => {
+      swallowsNew = swallows
     },
     stop: () =>
       new Promise((resolve) => {
