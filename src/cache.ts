@@ -11,6 +11,7 @@ import {
 } from './collection.js'
 import { toMilliseconds, type Duration } from './durations.js'
 import { InvalidKeyError, InvalidOptionError } from './errors.js'
+import type { Clock } from './clock.js'
 import type { EventName, Events, Listener } from './events.js'
 import type { CacheHealth } from './health.js'
 import type { Cleaning } from './invalidation/cleaning.js'
@@ -31,6 +32,7 @@ import { ConcurrencyLimit, type QueueBound } from './policy/concurrency-limit.js
 import type { Reader } from './read/reader.js'
 import type { Usage } from './tenants/usage.js'
 import type { Generations } from './tiers/generations.js'
+import type { MemoryShelf } from './tiers/memory-shelf.js'
 import type { ReadRequest, Source } from './tiers/request.js'
 import type { TagTarget } from './write/guards.js'
 import type { Committed, NewRow, Writer } from './write/writer.js'
@@ -119,6 +121,7 @@ export interface CacheParts {
   readonly clearing: Clearing
   readonly generations: Generations
   readonly usageOf: (tenant: TenantId) => Promise<Usage>
+  readonly clock: Clock
   readonly events: Events
   /** The parts of a snapshot that only the composition root can see. */
   readonly vitals: () => Pick<CacheStats, 'redis' | 'loads' | 'pendingInvalidations'>
@@ -126,6 +129,8 @@ export interface CacheParts {
   readonly ready: (timeoutMs: number | undefined) => Promise<void>
   /** Of loads that wait for their turn, over all limits. */
   readonly loadQueue: QueueBound
+  /** Where a collection's values are kept in memory; undefined where they are not. */
+  readonly shelfFor: (name: string, stats: CollectionStats, memory: unknown) => MemoryShelf | undefined
   readonly shutDown: (timeoutMs: number) => Promise<void>
 }
 
@@ -137,11 +142,13 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
   readonly #stats = new Map<string, CollectionStats>()
   readonly #ambient = new AmbientTenant()
   readonly #adHoc: AdHocView
+  readonly #adHocMemory: MemoryShelf | undefined
   readonly #tenants = new Map<TenantId, AdHocView>()
   #closing: Promise<void> | undefined
 
   constructor(parts: CacheParts) {
     this.#parts = parts
+    this.#adHocMemory = parts.shelfFor(AD_HOC, this.#statsOf(AD_HOC), undefined)
     this.#adHoc = this.#adHocView(undefined)
   }
 
@@ -169,7 +176,8 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
       loadMany: orderedLoadMany(name, options)
     }
     const tenancy = resolveTenancy(options.tenancy, this.#parts.tenancy)
-    const context = { ...this.#parts, source, tenancy, ambient: this.#ambient }
+    const memory = this.#parts.shelfFor(name, source.stats, options.memory)
+    const context = { ...this.#parts, source, tenancy, ambient: this.#ambient, memory }
     return new CollectionView<Id, Value>(context) as unknown as Collection<Id, Value, C>
   }
 
@@ -303,7 +311,12 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
   }
 
   #adHocView(tenant: TenantId | undefined): AdHocView {
-    const context = { ...this.#parts, ambient: this.#ambient, stats: this.#statsOf(AD_HOC) }
+    const context = {
+      ...this.#parts,
+      ambient: this.#ambient,
+      stats: this.#statsOf(AD_HOC),
+      memory: this.#adHocMemory
+    }
     return new AdHocView(context, tenant, (named) => this.#viewOf(named))
   }
 

@@ -3,7 +3,13 @@ import { LONGEST_TIMER_MS, systemClock, type Clock } from './clock.js'
 import { PayloadCodec } from './codec/codec.js'
 import { Events } from './events.js'
 import { usageKey } from './keys/key-schema.js'
-import { resolveCachePolicy, type CacheLimits, type CachePolicy, type Tenancy } from './options.js'
+import {
+  resolveCachePolicy,
+  resolveCollectionMemory,
+  type CacheLimits,
+  type CachePolicy,
+  type Tenancy
+} from './options.js'
 import { ConcurrencyLimit } from './policy/concurrency-limit.js'
 import { Clearing } from './invalidation/clearing.js'
 import { Failures } from './read/failures.js'
@@ -22,6 +28,8 @@ import type { EntryStore } from './tiers/entry-store.js'
 import { ADMIT_ALL, type FillGate } from './tiers/fill-gate.js'
 import { LocalStore } from './tiers/local-store.js'
 import { RedisLedger } from './tiers/redis-ledger.js'
+import { MemoryShelf } from './tiers/memory-shelf.js'
+import { MemoryTier } from './tiers/memory-tier.js'
 import { RedisStore } from './tiers/redis-store.js'
 import type { ReadRequest } from './tiers/request.js'
 import { LocalLedger, type UsageLedger } from './tiers/usage-ledger.js'
@@ -95,6 +103,7 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
     clearing,
     generations: store.generations,
     usageOf: (tenant) => measure(store, { namespace, tenant }),
+    clock,
     events,
     vitals: () => ({
       redis: opened.stats(),
@@ -104,6 +113,24 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
     health: () => healthOf(opened, { loads, pending }),
     ready: (timeoutMs) => readyWithin(link, timeoutMs),
     loadQueue: limit.bound,
+    shelfFor: (name, stats, given) => {
+      const { memory: tier } = opened
+      const own = resolveCollectionMemory(given, policy.memory)
+      if (tier === undefined || own === undefined) return undefined
+      const { ttlMs } = own
+      const { generations } = store
+      return new MemoryShelf({
+        name,
+        stats,
+        tier,
+        room: tier.roomFor(own.own),
+        codec,
+        generations,
+        events,
+        clock,
+        ttlMs
+      })
+    },
     shutDown: async (timeoutMs) => {
       reader.close()
       writer.close()
@@ -125,20 +152,28 @@ interface OpenedStore {
   readonly ledger: UsageLedger
   /** Undefined for a cache without Redis. */
   readonly link: RedisLink | undefined
+  readonly memory: MemoryTier | undefined
   readonly stats: () => CacheStats['redis']
 }
 
 function openStore(options: CacheOptions, policy: CachePolicy, events: Events, clock: Clock): OpenedStore {
   const { redis } = options
+  const memory = policy.memory && new MemoryTier(policy.memory, clock)
   const isNamed = 'redis' in options
   if (redis === undefined) {
     if (isNamed) {
       const warning = 'The option "redis" is undefined, so this cache lives in this process alone.'
       process.emitWarning(`${warning} Leave the option out if that is meant.`, 'CorralWarning')
     }
-    const store = new LocalStore(policy.maxLocalBytes, clock)
+    const store = new LocalStore(policy.maxLocalBytes, clock, memory)
     const ledger = new LocalLedger(() => store.nowMs())
-    return { store, ledger, link: undefined, stats: () => ({ state: 'none', failures: 0, pushes: true }) }
+    return {
+      store,
+      ledger,
+      link: undefined,
+      memory,
+      stats: () => ({ state: 'none', failures: 0, pushes: true })
+    }
   }
   let failures = 0
   const probeKey = internalKey(policy.namespace, 'probe')
@@ -156,11 +191,22 @@ function openStore(options: CacheOptions, policy: CachePolicy, events: Events, c
       }
     }
   )
-  const store = new RedisStore(link, policy.maxRecentBytes, clock, (error) =>
-    events.emit('redisConnectionFailed', { error })
-  )
+  const store = new RedisStore({
+    link,
+    clock,
+    maxRecentBytes: policy.maxRecentBytes,
+    names: {
+      counterKey: internalKey(policy.namespace, 'changes'),
+      listenersKey: internalKey(policy.namespace, 'listeners')
+    },
+    memory,
+    reporter: {
+      modeChanged: (mode, reason) => events.emit('coherence', { mode, reason }),
+      failed: (error) => events.emit('redisConnectionFailed', { error })
+    }
+  })
   const ledger = new RedisLedger(link, usageKey(policy.namespace))
-  return { store, ledger, link, stats: () => ({ state: link.state, failures, pushes: store.pushes }) }
+  return { store, ledger, link, memory, stats: () => ({ state: link.state, failures, pushes: store.pushes }) }
 }
 
 async function isDoneWithin(work: Promise<unknown>, timeoutMs: number): Promise<boolean> {

@@ -172,6 +172,10 @@ export class RedisLink {
     return this.#opened.duplicate()
   }
 
+  duplicateForChannel(): RedisClient {
+    return this.#opened.duplicateForChannel()
+  }
+
   async close(): Promise<void> {
     if (this.#state === 'closed') return
     const wasReady = this.#state === 'ready'

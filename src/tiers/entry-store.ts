@@ -4,6 +4,7 @@ import type { Wake } from '../redis/key-listeners.js'
 import type { FetchedEntry } from './fetched-entry.js'
 import type { Scope } from './generation.js'
 import type { Generations } from './generations.js'
+import type { MemoryShelf } from './memory-shelf.js'
 
 /**
  * Where entries live. Each method is one atomic step on one key, with the guarantees written over the scripts in
@@ -59,6 +60,8 @@ export interface EntryStore {
 export interface Question {
   readonly key: string
   readonly scope: Scope
+  /** Where the answer may be kept; undefined where it is not to be. */
+  readonly memory?: MemoryShelf | undefined
 }
 
 export interface LeaseRequest extends Question {

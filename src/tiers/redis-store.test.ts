@@ -34,7 +34,14 @@ const open = async (): Promise<OpenedForTest> => {
       misconfigured: () => undefined
     }
   )
-  const store = new RedisStore(link, 1_000_000, () => undefined)
+  const store = new RedisStore({
+    link,
+    clock: systemClock,
+    maxRecentBytes: 1_000_000,
+    names: { counterKey: 'test:#changes', listenersKey: 'test:#listeners' },
+    memory: undefined,
+    reporter: { modeChanged: () => undefined, failed: () => undefined }
+  })
   await until('waiters are told by Redis', () => store.pushes)
   return { store, plant: async (key, bytes) => void (await other.set(key, bytes, 'PX', 60_000)) }
 }
