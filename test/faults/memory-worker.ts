@@ -44,13 +44,13 @@ const load = async (id: number): Promise<Row | undefined> => {
 }
 
 export const commands = {
-  async open(url: string): Promise<void> {
+  async open(url: string, keepsInMemory = true): Promise<void> {
     database = new Redis(url, { db: 1 })
     cache = createCache({
       redis: url,
       namespace: 'fleet',
       commandTimeout: '2s',
-      memory: { maxBytes: 16_000_000 }
+      memory: keepsInMemory && { maxBytes: 16_000_000 }
     })
     const bump = async (id: number): Promise<Row> => ({
       version: await database.incr(`version:${id}`),
@@ -80,8 +80,8 @@ export const commands = {
     return now()
   },
 
-  /** Reads all the time, for so long. A deleted row counts as its latest version. */
-  async watch(ids: readonly number[], ms: number): Promise<Watched> {
+  /** Reads all of them again and again, for so long, with a pause between. A deleted row counts as its latest version. */
+  async watch(ids: readonly number[], ms: number, pauseMs = 0): Promise<Watched> {
     const lastSeen = new Map(ids.map((id) => [id, {} as Record<number, number>]))
     let reads = 0
     let mostExpiredMs = 0
@@ -95,7 +95,8 @@ export const commands = {
         const brief = (await short.get(id))!
         mostExpiredMs = Math.max(mostExpiredMs, now() - brief.loadedAtMs - TTL_MS)
       }
-      await turn()
+      if (pauseMs === 0) await turn()
+      else await new Promise((resolve) => setTimeout(resolve, pauseMs))
     }
     return {
       reads,
@@ -103,6 +104,22 @@ export const commands = {
       rows: [...lastSeen].map(([id, lastSeenMs]) => ({ id, lastSeenMs })),
       mostExpiredMs
     }
+  },
+
+  /** Reads one of so many rows every few milliseconds, as a server with little to do. */
+  async readNowAndThen(count: number, everyMs: number, ms: number): Promise<number> {
+    let reads = 0
+    for (const untilMs = now() + ms; now() < untilMs; reads++) {
+      await rows.get(1_000 + ((reads * 7) % count))
+      await new Promise((resolve) => setTimeout(resolve, everyMs))
+    }
+    return reads
+  },
+
+  /** Loads and keeps so many rows. */
+  async warm(count: number): Promise<void> {
+    const ids = Array.from({ length: count }, (_, id) => 1_000 + id)
+    for (let round = 0; round < 3; round++) await rows.getMany(ids)
   },
 
   versionOf: async (id: number): Promise<number | undefined> => (await rows.get(id))?.version,
