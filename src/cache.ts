@@ -88,7 +88,7 @@ export interface CacheControl<T extends Tenancy> {
   /** How it is now: what works, what does not, and what to do about it. Asks nothing of Redis, so it is never slow. */
   health(): CacheHealth
   /**
-   * Resolves once Redis can be used; at once without Redis. Nothing needs to wait for it: calls made before work as they
+   * Resolves once Redis can be used and it is known how changes are heard of; at once without Redis. Nothing needs to wait for it: calls made before work as they
    * do when Redis is away. Rejects with `RedisUnavailableError` after `timeout` (default: never), with `ClosedError` when
    * the cache is closed first.
    */

@@ -54,7 +54,7 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
   const clock = systemClock
   const events = new Events()
   const opened = openStore(options, policy, events, clock)
-  const { store, ledger, link } = opened
+  const { store, ledger } = opened
   const codec = new PayloadCodec(policy)
   const failures = new Failures(clock)
   const judge = new Judge(store, codec, events, clock, failures)
@@ -111,7 +111,7 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
       pendingInvalidations: pending.size
     }),
     health: () => healthOf(opened, { loads, pending }),
-    ready: (timeoutMs) => readyWithin(link, timeoutMs),
+    ready: (timeoutMs) => readyWithin(opened, timeoutMs),
     loadQueue: limit.bound,
     shelfFor: (name, stats, given) => {
       const { memory: tier } = opened

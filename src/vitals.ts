@@ -54,9 +54,9 @@ function statusOf({ state }: RedisHealth, problems: readonly string[]): CacheHea
 }
 
 /** Until Redis can be used, and the tiers in front of it know how to stay true. */
-export async function readyWithin(link: RedisLink | undefined, timeoutMs: number | undefined): Promise<void> {
+export async function readyWithin({ store, link }: Organs, timeoutMs: number | undefined): Promise<void> {
   if (link === undefined) return
-  const ready = link.whenReady()
+  const ready = link.whenReady().then(() => store.whenNewsAreDecided())
   if (timeoutMs === undefined) return ready
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {

@@ -57,6 +57,9 @@ export class Coherence {
   readonly #channel: ChangeChannel
   readonly #listenersKey: string
   readonly #asking: NodeJS.Timeout
+  /** Resolves when it is known whether tracking is to be had. */
+  readonly decided: Promise<void>
+  #decide!: () => void
   #mode: CoherenceMode = 'paused'
   #reason: string | undefined = 'it is not connected yet'
   /** Why tracking is not to be had. */
@@ -71,6 +74,9 @@ export class Coherence {
     this.#kept = kept
     this.#reporter = reporter
     this.#listenersKey = names.listenersKey
+    this.decided = new Promise((resolve) => {
+      this.#decide = resolve
+    })
     const onFailure = (error: unknown): void => reporter.failed(error)
     this.#channel = new ChangeChannel(link, clock, names, this.#listenerFor('channel'), onFailure)
     this.#pair = new TrackedPair(link, clock, names.listenersKey, this.#listenerFor('tracking'), onFailure)
@@ -137,6 +143,7 @@ export class Coherence {
 
   close(): void {
     clearInterval(this.#asking)
+    this.#decide()
     this.#pair.close()
     this.#channel.close()
     this.#listeners.wakeAll()
@@ -147,6 +154,7 @@ export class Coherence {
       armed: () => {
         const why = mode === 'channel' ? this.#refusal : undefined
         this.#kept?.dropAll()
+        this.#decide()
         this.#enter(mode, why)
       },
       proven: (asOfMs) => {
@@ -156,7 +164,10 @@ export class Coherence {
       lost: (reason, isRefused) => {
         if (mode === 'tracking') {
           this.#listeners.wakeAll()
-          if (isRefused) this.#refusal = reason
+          if (isRefused) {
+            this.#refusal = reason
+            this.#decide()
+          }
           if (isRefused && this.#kept !== undefined) this.#channel.open()
         }
         if (this.#mode !== mode && this.#mode !== 'paused') return

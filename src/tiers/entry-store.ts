@@ -51,6 +51,8 @@ export interface EntryStore {
   listen(key: string): Wake
   /** `tell` runs at every connect, before anything is read: it drops what must not be read any more. */
   beforeUse(tell: (undelivered: Delivery) => Promise<void>): void
+  /** Resolves when it is known how this process hears of changes. */
+  whenNewsAreDecided(): Promise<void>
   wakeUpHealth(): WakeUpHealth
   memoryHealth(): MemoryHealth
   close(): Promise<void>

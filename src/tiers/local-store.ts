@@ -233,6 +233,8 @@ export class LocalStore implements EntryStore {
   /** Never away, so nothing is ever undelivered. */
   beforeUse(): void {}
 
+  async whenNewsAreDecided(): Promise<void> {}
+
   wakeUpHealth(): WakeUpHealth {
     return { mode: 'push', reason: undefined }
   }

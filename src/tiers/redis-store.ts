@@ -221,6 +221,10 @@ export class RedisStore implements EntryStore {
     return this.#coherence.listen(key)
   }
 
+  whenNewsAreDecided(): Promise<void> {
+    return this.#coherence.decided
+  }
+
   wakeUpHealth(): WakeUpHealth {
     return this.#coherence.wakeUpHealth()
   }
