@@ -114,6 +114,26 @@ function payload(type: string): string {
   return names.map((name) => `\`${name}\``).join(', ')
 }
 
+export function healthPage({ interfaces, unions }: Declarations): string {
+  const parts = [...interfaces.values()].map(({ source }) => source)
+  for (const [name, { members, text }] of unions)
+    parts.push(`/** ${text} */\nexport type ${name} = ${members.join(' | ')}`)
+  const lines = [
+    '# Health',
+    '',
+    `<!-- ${GENERATED} src/health.ts. -->`,
+    '',
+    '`cache.health()` is a snapshot of this; it asks nothing of Redis, so it is never slow. What to do with it is in',
+    '[health checks](../guides/health-checks.md).',
+    '',
+    '```typescript',
+    parts.join('\n\n'),
+    '```',
+    ''
+  ]
+  return lines.join('\n')
+}
+
 interface OptionsSection {
   readonly title: string
   readonly text: string
@@ -176,6 +196,7 @@ export function generatedPages(root: string): ReadonlyMap<string, string> {
   }
   const counts = ['CollectionStats', 'CacheStats'].map((name) => stats.interfaces.get(name)?.source)
   return new Map([
+    ['docs/reference/health.md', healthPage(read('health.ts'))],
     ['docs/reference/events.md', eventsPage(events, counts.join('\n\n'))],
     [
       'docs/reference/options.md',
@@ -194,6 +215,11 @@ export function generatedPages(root: string): ReadonlyMap<string, string> {
           title: 'collection',
           text: "`cache.collection('name', { … })`, with those above:",
           fields: fieldsOf(options, 'CollectionOptions')
+        },
+        {
+          title: 'memory',
+          text: '`memory: { … }` of `createCache`, and any of it in a collection:',
+          fields: fieldsOf(options, 'MemoryOptions')
         },
         {
           title: 'Reads',

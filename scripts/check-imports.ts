@@ -17,7 +17,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['admin', 'integrations'],
   ['index'],
   ['create-cache'],
-  ['cache'],
+  ['cache', 'vitals'],
   ['ad-hoc'],
   ['collection'],
   ['read', 'write', 'invalidation', 'tenants'],
@@ -25,7 +25,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['redis'],
   ['keys', 'codec', 'policy'],
   ['ambient-tenant'],
-  ['ports', 'options', 'errors', 'events', 'entry', 'clock', 'durations', 'stats']
+  ['ports', 'options', 'errors', 'events', 'entry', 'clock', 'durations', 'stats', 'health']
 ]
 const VOCABULARY: readonly string[] = LAYERS.at(-1) ?? []
 

@@ -12,6 +12,7 @@ import {
 import type { Awaitable, CacheId, LoadContext, TenantId } from './ports.js'
 import type { CollectionStats } from './stats.js'
 import type { Scope } from './tiers/generation.js'
+import type { MemoryView } from './tiers/memory-shelf.js'
 import type { ReadRequest, Source } from './tiers/request.js'
 import type { TagTarget } from './write/guards.js'
 
@@ -81,6 +82,7 @@ export class AdHocView implements AdHocReads {
   readonly #tenant: TenantId | undefined
   readonly #prefix: string
   readonly #scope: Scope
+  readonly #memory: MemoryView | undefined
   readonly #viewOf: (tenant: TenantId) => AdHocView
 
   /** @param viewOf the view of a tenant, for calls inside `runAs` */
@@ -91,6 +93,7 @@ export class AdHocView implements AdHocReads {
     this.#viewOf = viewOf
     this.#prefix = collectionPrefix(namespace, AD_HOC, tenant)
     this.#scope = generations.scope(namespace, AD_HOC, tenant, true)
+    this.#memory = context.memory?.view(tenant, (id) => this.#prefix + idPart(id))
   }
 
   async getOrLoad<Value>(
@@ -102,12 +105,16 @@ export class AdHocView implements AdHocReads {
     options.signal?.throwIfAborted()
     if (typeof load !== 'function')
       throw new InvalidOptionError('load', load, 'a function (context) => value')
+    const hit = this.#here().#memory?.hit(key)
+    if (hit !== undefined) return hit.value as Value | undefined
     const request = this.#request(key, (_id, context) => load(context), policy, options.tags)
     const lookup = await abortable(this.#context.reader.read(request), options.signal)
     return lookup.value as Value | undefined
   }
 
   async get(key: CacheId): Promise<unknown> {
+    const hit = this.#here().#memory?.hit(key)
+    if (hit !== undefined) return hit.value
     return (await this.#context.reader.peek(this.#request(key, nothing, PEEKING)))?.value
   }
 
@@ -137,6 +144,7 @@ export class AdHocView implements AdHocReads {
       name: AD_HOC,
       policy,
       stats: this.#context.stats,
+      loadLimit: undefined,
       schema: undefined,
       writing: WRITING,
       write: undefined,
@@ -146,7 +154,8 @@ export class AdHocView implements AdHocReads {
       load,
       loadMany: undefined
     }
-    return { source, key: view.#prefix + idPart(id), id, tenant: view.#tenant, scope: view.#scope }
+    const { memory } = this.#context
+    return { source, key: view.#prefix + idPart(id), id, tenant: view.#tenant, scope: view.#scope, memory }
   }
 
   /** The view of the tenant that the calling code runs for, when this one is of none. */

@@ -11,13 +11,16 @@ import {
 } from './collection.js'
 import { toMilliseconds, type Duration } from './durations.js'
 import { InvalidKeyError, InvalidOptionError } from './errors.js'
+import type { Clock } from './clock.js'
 import type { EventName, Events, Listener } from './events.js'
+import type { CacheHealth } from './health.js'
 import type { Cleaning } from './invalidation/cleaning.js'
 import type { Clearing, ClearOptions } from './invalidation/clearing.js'
 import { AD_HOC } from './keys/key-schema.js'
 import {
   checkCollectionOptions,
   resolveEntryPolicy,
+  resolveLoadLimit,
   resolveTenancy,
   resolveWritePolicy,
   writeFunctionOf,
@@ -25,9 +28,11 @@ import {
   type Tenancy
 } from './options.js'
 import type { Awaitable, CacheId, LoadContext, TenantId } from './ports.js'
+import { ConcurrencyLimit, type QueueBound } from './policy/concurrency-limit.js'
 import type { Reader } from './read/reader.js'
 import type { Usage } from './tenants/usage.js'
 import type { Generations } from './tiers/generations.js'
+import type { MemoryShelf } from './tiers/memory-shelf.js'
 import type { ReadRequest, Source } from './tiers/request.js'
 import type { TagTarget } from './write/guards.js'
 import type { Committed, NewRow, Writer } from './write/writer.js'
@@ -80,6 +85,14 @@ export interface CacheControl<T extends Tenancy> {
   on<Name extends EventName>(event: Name, listener: Listener<Name>): () => void
   /** A snapshot of the counts since the start, in this process. */
   stats(): CacheStats
+  /** How it is now: what works, what does not, and what to do about it. Asks nothing of Redis, so it is never slow. */
+  health(): CacheHealth
+  /**
+   * Resolves once Redis can be used and it is known how changes are heard of; at once without Redis. Nothing needs to wait for it: calls made before work as they
+   * do when Redis is away. Rejects with `RedisUnavailableError` after `timeout` (default: never), with `ClosedError` when
+   * the cache is closed first.
+   */
+  ready(options?: { readonly timeout?: Duration }): Promise<void>
   /**
    * Refuses new calls, waits for what is under way, aborts what is left after `timeout` (default '5s'), and closes
    * Corral's own connections; never one that was passed in. Safe to call twice.
@@ -108,9 +121,16 @@ export interface CacheParts {
   readonly clearing: Clearing
   readonly generations: Generations
   readonly usageOf: (tenant: TenantId) => Promise<Usage>
+  readonly clock: Clock
   readonly events: Events
   /** The parts of a snapshot that only the composition root can see. */
   readonly vitals: () => Pick<CacheStats, 'redis' | 'loads' | 'pendingInvalidations'>
+  readonly health: () => CacheHealth
+  readonly ready: (timeoutMs: number | undefined) => Promise<void>
+  /** Of loads that wait for their turn, over all limits. */
+  readonly loadQueue: QueueBound
+  /** Where a collection's values are kept in memory; undefined where they are not. */
+  readonly shelfFor: (name: string, stats: CollectionStats, memory: unknown) => MemoryShelf | undefined
   readonly shutDown: (timeoutMs: number) => Promise<void>
 }
 
@@ -122,11 +142,13 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
   readonly #stats = new Map<string, CollectionStats>()
   readonly #ambient = new AmbientTenant()
   readonly #adHoc: AdHocView
+  readonly #adHocMemory: MemoryShelf | undefined
   readonly #tenants = new Map<TenantId, AdHocView>()
   #closing: Promise<void> | undefined
 
   constructor(parts: CacheParts) {
     this.#parts = parts
+    this.#adHocMemory = parts.shelfFor(AD_HOC, this.#statsOf(AD_HOC), undefined)
     this.#adHoc = this.#adHocView(undefined)
   }
 
@@ -138,10 +160,12 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     if (this.#stats.has(name))
       throw new InvalidOptionError('collection name', name, 'a name that is not in use')
     const write = writeFunctionOf(options.write)
+    const most = resolveLoadLimit(options.maxConcurrentLoads)
     const source: Source = {
       name,
       policy: resolveEntryPolicy(options),
       stats: this.#statsOf(name),
+      loadLimit: most === undefined ? undefined : new ConcurrencyLimit(most, this.#parts.loadQueue),
       schema: options.schema,
       writing: resolveWritePolicy(options),
       write: write && ((id, value, context) => write(id as Id, value as Value, context)),
@@ -152,7 +176,8 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
       loadMany: orderedLoadMany(name, options)
     }
     const tenancy = resolveTenancy(options.tenancy, this.#parts.tenancy)
-    const context = { ...this.#parts, source, tenancy, ambient: this.#ambient }
+    const memory = this.#parts.shelfFor(name, source.stats, options.memory)
+    const context = { ...this.#parts, source, tenancy, ambient: this.#ambient, memory }
     return new CollectionView<Id, Value>(context) as unknown as Collection<Id, Value, C>
   }
 
@@ -262,6 +287,15 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     return { collections, total: sumOf(this.#stats.values()), ...this.#parts.vitals() }
   }
 
+  health(): CacheHealth {
+    return this.#parts.health()
+  }
+
+  async ready(options?: { readonly timeout?: Duration }): Promise<void> {
+    const timeout = options?.timeout
+    await this.#parts.ready(timeout === undefined ? undefined : toMilliseconds(timeout, 'timeout'))
+  }
+
   close(options?: { readonly timeout?: Duration }): Promise<void> {
     this.#closing ??= this.#parts.shutDown(toMilliseconds(options?.timeout ?? '5s', 'timeout'))
     return this.#closing
@@ -277,7 +311,12 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
   }
 
   #adHocView(tenant: TenantId | undefined): AdHocView {
-    const context = { ...this.#parts, ambient: this.#ambient, stats: this.#statsOf(AD_HOC) }
+    const context = {
+      ...this.#parts,
+      ambient: this.#ambient,
+      stats: this.#statsOf(AD_HOC),
+      memory: this.#adHocMemory
+    }
     return new AdHocView(context, tenant, (named) => this.#viewOf(named))
   }
 

@@ -10,6 +10,7 @@ import {
 import type { AmbientTenant } from './ambient-tenant.js'
 import type { Cleaning } from './invalidation/cleaning.js'
 import type { Clearing, ClearOptions } from './invalidation/clearing.js'
+import type { Clock } from './clock.js'
 import type { WriteOutcome } from './events.js'
 import { ConcurrencyLimit } from './policy/concurrency-limit.js'
 import { collectionPrefix, idPart, type Area } from './keys/key-schema.js'
@@ -18,6 +19,8 @@ import type { CacheId, LoadContext, TenantId } from './ports.js'
 import type { Reader } from './read/reader.js'
 import type { Scope } from './tiers/generation.js'
 import type { Generations } from './tiers/generations.js'
+import type { MemoryEntry } from './tiers/memory-entry.js'
+import type { MemoryShelf, MemoryView } from './tiers/memory-shelf.js'
 import type { Lookup, ReadRequest, Source } from './tiers/request.js'
 import type { Change, Changed, NewRow, Writer } from './write/writer.js'
 
@@ -40,6 +43,11 @@ export interface CollectionReads<Id extends CacheId, Value> {
   getMany(ids: Iterable<Id>, options?: ReadOptions): Promise<Map<Id, Value>>
   /** What is cached now, fresh or within `stale`; undefined when there is nothing. Never loads. */
   peek(id: Id): Promise<Value | undefined>
+  /**
+   * What this process has in memory and may serve without asking anybody; undefined when there is nothing, or when what
+   * is remembered is that there is no such thing. Synchronous; for code that cannot wait.
+   */
+  peekMemory(id: Id): Value | undefined
   /**
    * Into the cache only: priming, with no writer needed. Loads in progress no longer count. False while a `put`, `delete`
    * or `cache.write` of the entry is under way, whose row will be newer. Rejects for a value that cannot be cached.
@@ -140,7 +148,12 @@ export interface CollectionContext {
   readonly namespace: string
   readonly tenancy: Tenancy
   readonly source: Source
+  readonly clock: Clock
+  /** Undefined where nothing is kept in memory. */
+  readonly memory: MemoryShelf | undefined
 }
+
+const NO_HITS: readonly undefined[] = []
 
 /** Views of tenants that are kept for their next call. */
 const MOST_VIEWS = 1_000
@@ -154,6 +167,7 @@ export class CollectionView<Id extends CacheId, Value>
   readonly #tenant: TenantId | undefined
   readonly #prefix: string
   readonly #scope: Scope
+  readonly #memory: MemoryView | undefined
   #views: Map<TenantId, CollectionView<Id, Value>> | undefined
 
   constructor(context: CollectionContext, tenant?: TenantId) {
@@ -163,6 +177,7 @@ export class CollectionView<Id extends CacheId, Value>
     this.#tenant = tenant
     this.#prefix = collectionPrefix(namespace, this.name, tenant)
     this.#scope = generations.scope(namespace, this.name, tenant, source.tags !== undefined)
+    this.#memory = context.memory?.view(tenant, (id) => this.#prefix + idPart(id))
   }
 
   tenant(...given: [tenant?: TenantId]): CollectionView<Id, Value> {
@@ -184,7 +199,13 @@ export class CollectionView<Id extends CacheId, Value>
     return view
   }
 
-  async get(id: Id, options?: ReadOptions): Promise<Value | undefined> {
+  // Not an async function: a hit in memory hands out a promise that is there already.
+  get(id: Id, options?: ReadOptions): Promise<Value | undefined> {
+    const hit = options === undefined ? this.#hit(id) : undefined
+    return hit === undefined ? this.#get(id, options) : (hit.promise as Promise<Value | undefined>)
+  }
+
+  async #get(id: Id, options: ReadOptions | undefined): Promise<Value | undefined> {
     options?.signal?.throwIfAborted()
     // Not by way of `lookup`: on a hit each promise that waits for another is a measurable part of the cost.
     const lookup = await abortable(this.#context.reader.read(this.#request(id)), options?.signal)
@@ -193,6 +214,8 @@ export class CollectionView<Id extends CacheId, Value>
 
   async lookup(id: Id, options?: ReadOptions): Promise<Lookup<Value>> {
     options?.signal?.throwIfAborted()
+    const hit = this.#hit(id)
+    if (hit !== undefined) return hit.lookup(this.#context.clock.now()) as Lookup<Value>
     const lookup = await abortable(this.#context.reader.read(this.#request(id)), options?.signal)
     return lookup as Lookup<Value>
   }
@@ -200,13 +223,32 @@ export class CollectionView<Id extends CacheId, Value>
   async getMany(ids: Iterable<Id>, options?: ReadOptions): Promise<Map<Id, Value>> {
     options?.signal?.throwIfAborted()
     const requests = this.#requestsOf(ids)
-    const lookups = await abortable(this.#context.reader.readMany(requests), options?.signal)
+    const { memory, reader } = this.#context
+    const hits = memory === undefined ? NO_HITS : requests.map(({ id }) => this.#hit(id as Id))
+    const unknown = hits === NO_HITS ? requests : requests.filter((_, index) => hits[index] === undefined)
+    const lookups = unknown.length === 0 ? [] : await abortable(reader.readMany(unknown), options?.signal)
     const values = new Map<Id, Value>()
-    for (let index = 0; index < lookups.length; index++) {
-      const { value } = lookups[index]!
+    let at = 0
+    for (let index = 0; index < requests.length; index++) {
+      const { value } = hits[index] ?? lookups[at++]!
       if (value !== undefined) values.set(requests[index]!.id as Id, value as Value)
     }
     return values
+  }
+
+  peekMemory(id: Id): Value | undefined {
+    return this.#hit(id)?.value as Value | undefined
+  }
+
+  /** What is in memory and may be served, of the tenant that the calling code runs for. */
+  #hit(id: Id): MemoryEntry | undefined {
+    const memory = this.#memory
+    if (memory === undefined) return undefined
+    if (this.#tenant === undefined) {
+      const ambient = this.#ambientTenant()
+      if (ambient !== undefined) return this.#viewOf(ambient).#hit(id)
+    }
+    return memory.hit(id)
   }
 
   async refresh(id: Id, options?: ReadOptions): Promise<Value | undefined> {
@@ -216,6 +258,8 @@ export class CollectionView<Id extends CacheId, Value>
   }
 
   async peek(id: Id): Promise<Value | undefined> {
+    const hit = this.#hit(id)
+    if (hit !== undefined) return hit.value as Value | undefined
     return (await this.#context.reader.peek(this.#request(id)))?.value as Value | undefined
   }
 
@@ -314,7 +358,8 @@ export class CollectionView<Id extends CacheId, Value>
       if (ambient !== undefined) return this.#viewOf(ambient).#request(id)
       this.#assertTenantless()
     }
-    return { source: this.#context.source, key: this.#prefix + idPart(id), id, tenant, scope: this.#scope }
+    const { source, memory } = this.#context
+    return { source, key: this.#prefix + idPart(id), id, tenant, scope: this.#scope, memory }
   }
 
   #area(): Area {

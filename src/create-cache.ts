@@ -3,7 +3,13 @@ import { LONGEST_TIMER_MS, systemClock, type Clock } from './clock.js'
 import { PayloadCodec } from './codec/codec.js'
 import { Events } from './events.js'
 import { usageKey } from './keys/key-schema.js'
-import { resolveCachePolicy, type CacheLimits, type CachePolicy, type Tenancy } from './options.js'
+import {
+  resolveCachePolicy,
+  resolveCollectionMemory,
+  type CacheLimits,
+  type CachePolicy,
+  type Tenancy
+} from './options.js'
 import { ConcurrencyLimit } from './policy/concurrency-limit.js'
 import { Clearing } from './invalidation/clearing.js'
 import { Failures } from './read/failures.js'
@@ -13,6 +19,8 @@ import { Loading } from './read/loading.js'
 import { Reader } from './read/reader.js'
 import { openClient, type RedisInput } from './redis/client.js'
 import { RedisLink } from './redis/link.js'
+import { healthOf, readyWithin } from './vitals.js'
+import { internalKey } from './keys/key-schema.js'
 import { PendingInvalidations } from './write/pending-invalidations.js'
 import { Writer } from './write/writer.js'
 import type { CacheStats } from './stats.js'
@@ -20,6 +28,8 @@ import type { EntryStore } from './tiers/entry-store.js'
 import { ADMIT_ALL, type FillGate } from './tiers/fill-gate.js'
 import { LocalStore } from './tiers/local-store.js'
 import { RedisLedger } from './tiers/redis-ledger.js'
+import { MemoryShelf } from './tiers/memory-shelf.js'
+import { MemoryTier } from './tiers/memory-tier.js'
 import { RedisStore } from './tiers/redis-store.js'
 import type { ReadRequest } from './tiers/request.js'
 import { LocalLedger, type UsageLedger } from './tiers/usage-ledger.js'
@@ -43,7 +53,8 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
   const policy = resolveCachePolicy(options)
   const clock = systemClock
   const events = new Events()
-  const { store, ledger, redisStats } = openStore(options, policy, events, clock)
+  const opened = openStore(options, policy, events, clock)
+  const { store, ledger } = opened
   const codec = new PayloadCodec(policy)
   const failures = new Failures(clock)
   const judge = new Judge(store, codec, events, clock, failures)
@@ -92,12 +103,34 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
     clearing,
     generations: store.generations,
     usageOf: (tenant) => measure(store, { namespace, tenant }),
+    clock,
     events,
     vitals: () => ({
-      redis: redisStats(),
+      redis: opened.stats(),
       loads: { running: loads.running, queued: loads.queued },
       pendingInvalidations: pending.size
     }),
+    health: () => healthOf(opened, { loads, pending }),
+    ready: (timeoutMs) => readyWithin(opened, timeoutMs),
+    loadQueue: limit.bound,
+    shelfFor: (name, stats, given) => {
+      const { memory: tier } = opened
+      const own = resolveCollectionMemory(given, policy.memory)
+      if (tier === undefined || own === undefined) return undefined
+      const { ttlMs } = own
+      const { generations } = store
+      return new MemoryShelf({
+        name,
+        stats,
+        tier,
+        room: tier.roomFor(own.own),
+        codec,
+        generations,
+        events,
+        clock,
+        ttlMs
+      })
+    },
     shutDown: async (timeoutMs) => {
       reader.close()
       writer.close()
@@ -117,35 +150,63 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
 interface OpenedStore {
   readonly store: EntryStore
   readonly ledger: UsageLedger
-  readonly redisStats: () => CacheStats['redis']
+  /** Undefined for a cache without Redis. */
+  readonly link: RedisLink | undefined
+  readonly memory: MemoryTier | undefined
+  readonly stats: () => CacheStats['redis']
 }
 
 function openStore(options: CacheOptions, policy: CachePolicy, events: Events, clock: Clock): OpenedStore {
   const { redis } = options
+  const memory = policy.memory && new MemoryTier(policy.memory, clock)
   const isNamed = 'redis' in options
   if (redis === undefined) {
     if (isNamed) {
       const warning = 'The option "redis" is undefined, so this cache lives in this process alone.'
       process.emitWarning(`${warning} Leave the option out if that is meant.`, 'CorralWarning')
     }
-    const store = new LocalStore(policy.maxLocalBytes, clock)
+    const store = new LocalStore(policy.maxLocalBytes, clock, memory)
     const ledger = new LocalLedger(() => store.nowMs())
-    return { store, ledger, redisStats: () => ({ state: 'none', failures: 0, pushes: true }) }
+    return {
+      store,
+      ledger,
+      link: undefined,
+      memory,
+      stats: () => ({ state: 'none', failures: 0, pushes: true })
+    }
   }
   let failures = 0
-  const link = new RedisLink(openClient(redis, clock), policy.commandTimeoutMs, clock, {
-    stateChanged: (state) => events.emit('redisState', { state }),
-    connectionFailed: (error) => events.emit('redisConnectionFailed', { error }),
-    callFailed: (action, error) => {
-      failures++
-      events.emit('redisFailed', { action, error })
+  const probeKey = internalKey(policy.namespace, 'probe')
+  const link = new RedisLink(
+    openClient(redis, clock),
+    { timeoutMs: policy.commandTimeoutMs, probeKey, clock },
+    {
+      stateChanged: (state, reason) => events.emit('redisState', { state, reason }),
+      breakerChanged: (state) => events.emit('redisBreaker', { state }),
+      connectionFailed: (error) => events.emit('redisConnectionFailed', { error }),
+      misconfigured: (code, message, advice) => events.emit('redisMisconfigured', { code, message, advice }),
+      callFailed: (action, error) => {
+        failures++
+        events.emit('redisFailed', { action, error })
+      }
+    }
+  )
+  const store = new RedisStore({
+    link,
+    clock,
+    maxRecentBytes: policy.maxRecentBytes,
+    names: {
+      counterKey: internalKey(policy.namespace, 'changes'),
+      listenersKey: internalKey(policy.namespace, 'listeners')
+    },
+    memory,
+    reporter: {
+      modeChanged: (mode, reason) => events.emit('coherence', { mode, reason }),
+      failed: (error) => events.emit('redisConnectionFailed', { error })
     }
   })
-  const store = new RedisStore(link, policy.maxRecentBytes, clock, (error) =>
-    events.emit('redisConnectionFailed', { error })
-  )
   const ledger = new RedisLedger(link, usageKey(policy.namespace))
-  return { store, ledger, redisStats: () => ({ state: link.state, failures, pushes: store.pushes }) }
+  return { store, ledger, link, memory, stats: () => ({ state: link.state, failures, pushes: store.pushes }) }
 }
 
 async function isDoneWithin(work: Promise<unknown>, timeoutMs: number): Promise<boolean> {

@@ -59,8 +59,24 @@ export interface CacheEvents {
   redisFailed: { readonly action: string; readonly error: unknown }
   /** The driver reports a broken or refused connection. */
   redisConnectionFailed: { readonly error: unknown }
-  /** Whether Redis can be used: `ready`, `away` (reads go to the source), `closed`. */
-  redisState: { readonly state: 'ready' | 'away' | 'closed' }
+  /** Whether Redis can be used: `ready`, `away` (reads go to the source; `reason` says why), `closed`. */
+  redisState: { readonly state: 'ready' | 'away' | 'closed'; readonly reason: string | undefined }
+  /** `open`: calls to Redis fail at once, without being sent, until a probe has been answered. */
+  redisBreaker: { readonly state: 'open' | 'closed' }
+  /**
+   * How this process hears of changes: `tracking` (Redis tells it), `channel` (other processes do), or `paused`: it does
+   * not, so waiters look by timer and nothing is served from memory.
+   */
+  coherence: {
+    readonly mode: 'tracking' | 'channel' | 'paused'
+    readonly reason: string | undefined
+  }
+  /** Redis refuses something until somebody changes its configuration or ours. Once for each code, until it has been well for a minute. */
+  redisMisconfigured: {
+    readonly code: string
+    readonly message: string
+    readonly advice: string | undefined
+  }
   /** A listener of one of these events threw. */
   listenerFailed: { readonly event: keyof CacheEvents; readonly error: unknown }
 }
@@ -100,12 +116,16 @@ export type Listener<Name extends EventName> = (fact: CacheEvents[Name]) => void
 /** The typed emitter. A listener that throws is reported and never disturbs the call that caused the event. */
 export class Events {
   readonly #listeners = new Map<EventName, Set<(fact: never) => void>>()
+  /** `has('hit')`, for where even looking that up is a part of the cost. */
+  hearsHits = false
 
   on<Name extends EventName>(name: Name, listener: Listener<Name>): () => void {
     const ofName = this.#listeners.get(name) ?? new Set()
     this.#listeners.set(name, ofName.add(listener))
+    this.hearsHits = this.has('hit')
     return () => {
       if (ofName.delete(listener) && ofName.size === 0) this.#listeners.delete(name)
+      this.hearsHits = this.has('hit')
     }
   }
 

@@ -70,4 +70,12 @@ export type {
 export type { Awaitable, CacheId, IdObject, IdPart, LoadContext, StandardSchema, TenantId } from './ports.js'
 export type { Lookup } from './tiers/request.js'
 export type { RedisInput } from './redis/client.js'
+export type {
+  CacheHealth,
+  MemoryHealth,
+  RedisErrorClass,
+  RedisHealth,
+  SeenError,
+  WakeUpHealth
+} from './health.js'
 export type { CacheStats, CollectionStats } from './stats.js'

@@ -81,6 +81,21 @@ export interface CollectionOptions<Id extends CacheId, Value, T extends Tenancy 
    * invalidation in this process and deliver it first when Redis is back. Other processes may serve the old value until then.
    */
   readonly whenRedisAway?: 'refuse' | 'remember' | undefined
+  /**
+   * Loads of this collection that may run at once in this process, beside the cache's own `maxConcurrentLoads`; more wait
+   * for their turn, within the cache's `maxQueuedLoads`. Default: as many as the cache allows.
+   */
+  readonly maxConcurrentLoads?: number | undefined
+  /**
+   * `false`: nothing of this collection is kept in memory. Else limits that differ from the cache's: `ttl`, or
+   * `maxBytes` and `maxEntries` for room of its own beside what the others share. Default: as the cache has it.
+   */
+  readonly memory?: Partial<MemoryOptions> | false | undefined
+  /**
+   * `'clone'`: each caller gets a copy of its own that it may change, for the price of decoding it at every hit.
+   * Default: one frozen value for all, where it can be frozen.
+   */
+  readonly isolate?: 'clone' | undefined
   /** Checked against what comes back from Redis; a mismatch is a miss. Any Standard Schema: zod, valibot, … */
   readonly schema?: StandardSchema | undefined
   /** Default: as the cache has it. */
@@ -116,9 +131,36 @@ export interface EntryPolicy {
   readonly waitTimeoutMs: number
   readonly jitter: number
   readonly earlyRefresh: number
+  /** Each caller gets a copy of its own. */
+  readonly isolate: boolean
+}
+
+/** Values kept in this process, in front of Redis. */
+export interface MemoryOptions {
+  /** What they may take, by a count of what they take on the heap. Required; at least 64 KiB. */
+  readonly maxBytes: number
+  /** How many there may be. Default: as many as fit. */
+  readonly maxEntries?: number | undefined
+  /**
+   * None is served from memory for longer than this after it was read from Redis, whatever its own `ttl`: the bound on
+   * staleness when all else fails. Default '60s'.
+   */
+  readonly ttl?: Duration | undefined
+}
+
+/** The same, every default filled in. */
+export interface MemoryPolicy {
+  readonly maxBytes: number
+  readonly maxEntries: number | undefined
+  readonly ttlMs: number
 }
 
 export interface CacheLimits {
+  /**
+   * Keeps values in this process, in front of Redis, and drops them as soon as Redis says that they changed. A hit there
+   * asks nobody. Default `false`: every read is answered by Redis.
+   */
+  readonly memory?: MemoryOptions | false | undefined
   /** The deadline of one Redis call. Default '200ms'. */
   readonly commandTimeout?: Duration | undefined
   /**
@@ -136,7 +178,7 @@ export interface CacheLimits {
   readonly maxPendingInvalidations?: number | undefined
   /** Loads that may run at once in this process, over all collections. Default 100. Loads started by a loader do not count. */
   readonly maxConcurrentLoads?: number | undefined
-  /** Loads that may wait for their turn; beyond it callers get `OverloadedError`. Default 10,000. */
+  /** Loads that may wait for their turn, over all collections; beyond it callers get `OverloadedError`. Default 10,000. */
   readonly maxQueuedLoads?: number | undefined
   /** The largest value, serialized, before compression. A larger one is returned but not stored. Default 4 MiB. */
   readonly maxValueBytes?: number | undefined
@@ -170,6 +212,7 @@ export interface TenantBudgetOptions {
 export interface CachePolicy {
   readonly namespace: string
   readonly tenancy: Tenancy
+  readonly memory: MemoryPolicy | undefined
   readonly commandTimeoutMs: number
   readonly leaseMs: number
   readonly writeLeaseMs: number
@@ -209,6 +252,9 @@ const COLLECTION_OPTION_NAMES: readonly string[] = [
   'tags',
   'writeTimeout',
   'whenRedisAway',
+  'maxConcurrentLoads',
+  'memory',
+  'isolate',
   'schema',
   'tenancy'
 ]
@@ -216,6 +262,7 @@ const CACHE_OPTION_NAMES: readonly string[] = [
   'redis',
   'namespace',
   'tenancy',
+  'memory',
   'commandTimeout',
   'lease',
   'writeLease',
@@ -229,12 +276,22 @@ const CACHE_OPTION_NAMES: readonly string[] = [
   'maxLocalBytes'
 ]
 
+const MEMORY_OPTION_NAMES: readonly string[] = ['maxBytes', 'maxEntries', 'ttl']
+const LEAST_MEMORY_BYTES = 64 * 1024
+/** The LRU map makes room for all of them at once. */
+const MOST_ENTRIES = 10_000_000
+const DEFAULT_MEMORY_TTL_MS = 60_000
+
 const NAME = /^[A-Za-z0-9_.-]{1,64}$/
 const NAME_FORM = "1 to 64 letters, digits, '_', '.' or '-'"
 /** Redis refuses strings above 512 MB; a cached value that large is a mistake long before. */
 const LARGEST_VALUE_BYTES = 64 * 1024 * 1024
 
-export function resolveEntryPolicy(options: EntryOptions): EntryPolicy {
+export function resolveEntryPolicy(
+  options: EntryOptions & { readonly isolate?: 'clone' | undefined }
+): EntryPolicy {
+  if (options.isolate !== undefined && options.isolate !== 'clone')
+    throw new InvalidOptionError('isolate', options.isolate, "'clone', or nothing")
   const ttlMs = toMilliseconds(options.ttl, 'ttl', 1)
   const staleMs = durationOr(options.stale, 'stale', 0)
   const staleIfErrorMs = Math.max(staleMs, durationOr(options.staleIfError, 'staleIfError', staleMs))
@@ -251,7 +308,8 @@ export function resolveEntryPolicy(options: EntryOptions): EntryPolicy {
     loadTimeoutMs: durationOr(options.loadTimeout, 'loadTimeout', 10_000, 1),
     waitTimeoutMs: durationOr(options.waitTimeout, 'waitTimeout', 10_000, 1),
     jitter: numberOr(options.jitter, 'jitter', 0.1, 0, 1),
-    earlyRefresh: numberOr(options.earlyRefresh, 'earlyRefresh', 1, 0, 100)
+    earlyRefresh: numberOr(options.earlyRefresh, 'earlyRefresh', 1, 0, 100),
+    isolate: options.isolate === 'clone'
   }
 }
 
@@ -270,6 +328,50 @@ export function resolveWritePolicy(options: {
     throw new InvalidOptionError('whenRedisAway', whenRedisAway, "'refuse' or 'remember'")
   }
   return { writeTimeoutMs: durationOr(options.writeTimeout, 'writeTimeout', 30_000, 1), whenRedisAway }
+}
+
+/** Undefined: no limit but the cache's. */
+export function resolveLoadLimit(maxConcurrentLoads: unknown): number | undefined {
+  return maxConcurrentLoads === undefined
+    ? undefined
+    : wholeOr(maxConcurrentLoads, 'maxConcurrentLoads', 1, 1)
+}
+
+/** Undefined: nothing is kept in memory. */
+export function resolveMemory(memory: unknown): MemoryPolicy | undefined {
+  if (memory === undefined || memory === false) return undefined
+  if (typeof memory !== 'object' || memory === null)
+    throw new InvalidOptionError('memory', memory, 'false, or { maxBytes, maxEntries?, ttl? }')
+  assertKnown(memory, MEMORY_OPTION_NAMES, 'memory')
+  const { maxBytes, maxEntries, ttl } = memory as Partial<MemoryOptions>
+  if (maxBytes === undefined)
+    throw new InvalidOptionError('memory.maxBytes', maxBytes, 'a number of bytes, such as 64 * 1024 * 1024')
+  return {
+    maxBytes: wholeOr(maxBytes, 'memory.maxBytes', 0, LEAST_MEMORY_BYTES),
+    maxEntries:
+      maxEntries === undefined ? undefined : wholeOr(maxEntries, 'memory.maxEntries', 0, 1, MOST_ENTRIES),
+    ttlMs: durationOr(ttl, 'memory.ttl', DEFAULT_MEMORY_TTL_MS, 1)
+  }
+}
+
+/** What a collection has of its own beside the cache's; undefined: nothing of it is kept in memory. */
+export function resolveCollectionMemory(
+  memory: unknown,
+  cache: MemoryPolicy | undefined
+): { readonly ttlMs: number; readonly own: MemoryPolicy | undefined } | undefined {
+  if (memory === false || (memory === undefined && cache === undefined)) return undefined
+  if (memory === undefined) return { ttlMs: cache!.ttlMs, own: undefined }
+  if (cache === undefined)
+    throw new InvalidOptionError('memory', memory, "createCache to have the option 'memory' as well")
+  if (typeof memory !== 'object' || memory === null)
+    throw new InvalidOptionError('memory', memory, 'false, or { maxBytes?, maxEntries?, ttl? }')
+  const isOwn = 'maxBytes' in memory || 'maxEntries' in memory
+  const policy = resolveMemory({
+    ...memory,
+    maxBytes: (memory as Partial<MemoryOptions>).maxBytes ?? cache.maxBytes
+  })!
+  const ttlMs = 'ttl' in memory ? policy.ttlMs : cache.ttlMs
+  return { ttlMs, own: isOwn ? policy : undefined }
 }
 
 /** For `getOrLoad`, whose options hold no loader. */
@@ -324,6 +426,7 @@ export function resolveCachePolicy(options: unknown): CachePolicy {
   return {
     namespace,
     tenancy: resolveTenancy(given.tenancy, 'optional'),
+    memory: resolveMemory(given.memory),
     commandTimeoutMs: durationOr(given.commandTimeout, 'commandTimeout', 200, 1),
     leaseMs: leaseOr(given.lease, 'lease', 2_000),
     writeLeaseMs: leaseOr(given.writeLease, 'writeLease', 5_000),

@@ -2,6 +2,8 @@
 export interface CollectionStats {
   /** Reads answered with a fresh value. */
   hits: number
+  /** Of those, the ones that were answered from memory in front of Redis. */
+  memoryHits: number
   /** Reads answered with a value past its `ttl`. */
   staleHits: number
   /** Reads that found nothing usable. */
@@ -46,6 +48,7 @@ export interface CacheStats {
 export function newCollectionStats(): CollectionStats {
   return {
     hits: 0,
+    memoryHits: 0,
     staleHits: 0,
     misses: 0,
     loads: 0,

@@ -54,22 +54,32 @@ export class PayloadCodec {
   /**
    * The reverse of `encode`; a promise only for compressed bytes. The value holds on to none of `bytes`.
    *
+   * @param isolate the value is to be its caller's own: nothing of it is frozen
    * @throws CorruptEntryError, and nothing else, for bytes that `encode` cannot have made
    */
-  decode(flags: number, bytes: Buffer): unknown {
+  decode(flags: number, bytes: Buffer, isolate = false): unknown {
     if ((flags & FORMAT_BITS) !== FORMAT) throw new CorruptEntryError('its payload has an unknown format')
-    if ((flags & FLAG_COMPRESSED) !== 0) return this.#decompressAndRead(flags, bytes)
-    return readPayload(flags, bytes)
+    if ((flags & FLAG_COMPRESSED) === 0) return readPayload(flags, bytes, isolate)
+    return this.#inflated(bytes).then((inflated) => readPayload(flags, inflated, isolate))
   }
 
-  async #decompressAndRead(flags: number, compressed: Buffer): Promise<unknown> {
-    let bytes: Buffer
+  /** The same payload in a form that `decode` reads at once, in memory of its own. A promise only for compressed bytes. */
+  plain(flags: number, bytes: Buffer): EncodedPayload | Promise<EncodedPayload> {
+    if ((flags & FLAG_COMPRESSED) === 0) {
+      // Not out of Node's pool, which would keep eight KiB alive for the sake of some bytes.
+      const own = Buffer.allocUnsafeSlow(bytes.length)
+      bytes.copy(own)
+      return { flags, bytes: own }
+    }
+    return this.#inflated(bytes).then((inflated) => ({ flags: flags & ~FLAG_COMPRESSED, bytes: inflated }))
+  }
+
+  async #inflated(compressed: Buffer): Promise<Buffer> {
     try {
-      bytes = await decompress(compressed, this.#maxValueBytes)
+      return await decompress(compressed, this.#maxValueBytes)
     } catch (cause) {
       throw new CorruptEntryError('its payload does not decompress', { cause })
     }
-    return readPayload(flags, bytes)
   }
 }
 
@@ -78,9 +88,9 @@ async function compressPayload(plain: EncodedPayload): Promise<EncodedPayload> {
   return compressed === undefined ? plain : { flags: plain.flags | FLAG_COMPRESSED, bytes: compressed }
 }
 
-function readPayload(flags: number, bytes: Buffer): unknown {
+function readPayload(flags: number, bytes: Buffer, isolate: boolean): unknown {
   try {
-    return readValue(bytes, isShareable(flags))
+    return readValue(bytes, isShareable(flags) && !isolate)
   } catch (cause) {
     throw new CorruptEntryError('its payload is damaged', { cause })
   }

@@ -43,6 +43,11 @@ export function collectionPrefix(namespace: string, collection: string, tenant?:
 /** Second part of every key that is not an entry; no collection can be called that. */
 const INTERNAL = '#'
 
+/** A key of the namespace that is not an entry; `name` belongs to the part of Corral that uses it. */
+export function internalKey(namespace: string, name: string): string {
+  return `${namespace}:${INTERNAL}${name}`
+}
+
 /** What an entry can be cleared with: everything of the namespace, its collection, its tenant, its tenant's collection. */
 export interface Area {
   readonly namespace: string

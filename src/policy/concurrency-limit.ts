@@ -1,15 +1,29 @@
 import { OverloadedError } from '../errors.js'
 
+/** How many may wait in all, at whichever limit; several limits share one. */
+export class QueueBound {
+  readonly #most: number
+  waiting = 0
+
+  constructor(most: number) {
+    this.#most = most
+  }
+
+  get isReached(): boolean {
+    return this.waiting >= this.#most
+  }
+}
+
 /** Lets so many run at once and so many wait, first come first served; refuses the rest. */
 export class ConcurrencyLimit {
   readonly #most: number
-  readonly #mostQueued: number
-  readonly #queue: Waiting[] = []
+  readonly bound: QueueBound
+  readonly #queue = new Set<Waiting>()
   #running = 0
 
-  constructor(most: number, mostQueued: number) {
+  constructor(most: number, bound: QueueBound | number) {
     this.#most = most
-    this.#mostQueued = mostQueued
+    this.bound = typeof bound === 'number' ? new QueueBound(bound) : bound
   }
 
   get running(): number {
@@ -17,7 +31,7 @@ export class ConcurrencyLimit {
   }
 
   get queued(): number {
-    return this.#queue.length
+    return this.#queue.size
   }
 
   /** Runs `work` in its turn. Rejects with `OverloadedError` when the queue is full, with the reason of `signal` when it fires first. */
@@ -32,10 +46,10 @@ export class ConcurrencyLimit {
   }
 
   #turn(signal: AbortSignal | undefined): Promise<void> {
-    if (this.#queue.length >= this.#mostQueued) throw new OverloadedError(this.#running, this.#queue.length)
+    if (this.bound.isReached) throw new OverloadedError(this.#running, this.bound.waiting)
     return new Promise((resolve, reject) => {
       const giveUp = (): void => {
-        this.#queue.splice(this.#queue.indexOf(waiting), 1)
+        this.#leave(waiting)
         reject(signal?.reason as Error)
       }
       const waiting: Waiting = {
@@ -44,16 +58,24 @@ export class ConcurrencyLimit {
           resolve()
         }
       }
+      if (signal?.aborted === true) return reject(signal.reason as Error)
       signal?.addEventListener('abort', giveUp, { once: true })
-      this.#queue.push(waiting)
+      this.#queue.add(waiting)
+      this.bound.waiting++
     })
+  }
+
+  #leave(waiting: Waiting): void {
+    if (this.#queue.delete(waiting)) this.bound.waiting--
   }
 
   /** The place goes to the next in line without becoming free, so that nobody can slip in between. */
   #next(): void {
-    const next = this.#queue.shift()
-    if (next === undefined) this.#running--
-    else next.start()
+    for (const next of this.#queue) {
+      this.#leave(next)
+      return next.start()
+    }
+    this.#running--
   }
 }
 

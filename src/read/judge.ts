@@ -64,8 +64,9 @@ export class Judge {
       case 'serve':
       case 'serve-stale': {
         const opened = this.#open(fetched, entry as ValueEntry, request)
-        if (!(opened instanceof Promise)) return this.#serve(fetched, opened, nowMs, decision.refresh)
-        return opened.then((value: unknown) => this.#serve(fetched, value, nowMs, decision.refresh))
+        if (!(opened instanceof Promise))
+          return this.#serve(fetched, opened, nowMs, request, decision.refresh)
+        return opened.then((value: unknown) => this.#serve(fetched, value, nowMs, request, decision.refresh))
       }
       case 'load':
         if (entry.state === 'unreadable') this.#reportUnreadable(request, entry.reason)
@@ -97,15 +98,24 @@ export class Judge {
   }
 
   /** The same answer for one more caller: a value that cannot be frozen is decoded for each. */
-  async copyOf(fetched: FetchedEntry, lookup: Lookup): Promise<Lookup> {
+  async copyOf(fetched: FetchedEntry, lookup: Lookup, { source }: ReadRequest): Promise<Lookup> {
     const entry = fetched.entry as ValueEntry
-    if (entry.notFound || isShareable(entry.flags)) return lookup
-    return { ...lookup, value: await fetched.decode(entry, this.#codec) }
+    const { isolate } = source.policy
+    if (entry.notFound || (isShareable(entry.flags) && !isolate)) return lookup
+    return { ...lookup, value: await fetched.decode(entry, this.#codec, isolate) }
   }
 
-  #serve(fetched: FetchedEntry, value: unknown, nowMs: number, refresh: Refresh['reason'] | 'none'): Verdict {
+  #serve(
+    fetched: FetchedEntry,
+    value: unknown,
+    nowMs: number,
+    request: ReadRequest,
+    refresh: Refresh['reason'] | 'none'
+  ): Verdict {
     const entry = fetched.entry as ValueEntry
     if (value === UNUSABLE) return { act: 'load', seen: entry.token, fallback: undefined }
+    // What is about to be refreshed is about to be dropped.
+    if (refresh === 'none') request.memory?.keep(request, fetched, value, this.#store.nowMs())
     return {
       act: 'serve',
       lookup: this.#lookup(entry, value, nowMs),
@@ -128,7 +138,7 @@ export class Judge {
   #open(fetched: FetchedEntry, entry: ValueEntry, request: ReadRequest): unknown {
     let value: unknown
     try {
-      value = fetched.decode(entry, this.#codec)
+      value = fetched.decode(entry, this.#codec, request.source.policy.isolate)
     } catch (error) {
       return this.#unusable(request, error)
     }

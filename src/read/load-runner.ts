@@ -3,7 +3,7 @@ import { ClosedError, LoadTimeoutError } from '../errors.js'
 import { LONGEST_TIMER_MS, type Clock } from '../clock.js'
 import type { Events, LoadReason } from '../events.js'
 import type { CacheId, LoadContext } from '../ports.js'
-import { ConcurrencyLimit } from '../policy/concurrency-limit.js'
+import type { ConcurrencyLimit } from '../policy/concurrency-limit.js'
 import type { ReadRequest } from '../tiers/request.js'
 
 /** The loads that a piece of code runs inside of, innermost first. */
@@ -38,8 +38,9 @@ export class LoadRunner {
     return this.#limit.running
   }
 
+  /** At whichever limit. */
   get queued(): number {
-    return this.#limit.queued
+    return this.#limit.bound.waiting
   }
 
   /** Whether the calling code is itself part of a load of `key`, so that waiting for that load would never end. */
@@ -83,7 +84,7 @@ export class LoadRunner {
     )
     this.#running.add(controller)
     try {
-      return await this.#inTurn(signal, () =>
+      return await this.#inTurn(source.loadLimit, signal, () =>
         this.#reported(requests, reason, () => this.#nested(requests, signal, () => work({ signal, tenant })))
       )
     } finally {
@@ -96,12 +97,14 @@ export class LoadRunner {
 
   /**
    * A load that a loader asked for runs in its loader's place: were it to queue, loaders waiting for it could hold
-   * every place there is.
+   * every place there is. The collection's own limit comes first: who waits there takes no place from others.
    */
-  #inTurn<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  #inTurn<T>(own: ConcurrencyLimit | undefined, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     let outer = this.#nesting.getStore()
     while (outer?.over === true) outer = outer.outer
-    return outer === undefined ? this.#limit.run(work, signal) : work()
+    if (outer !== undefined) return work()
+    const among = (): Promise<T> => this.#limit.run(work, signal)
+    return own === undefined ? among() : own.run(among, signal)
   }
 
   /** A loader that goes on after its signal fired is left alone, and so is its place: the next may begin. */

@@ -223,7 +223,10 @@ export class Loading {
     if (verdict.act === 'fail') throw verdict.error
     if (verdict.act === 'load-alone')
       return this.#loadAlone(flight, request, { ...plan, reason: 'uncacheable' })
-    return { give: () => this.#parts.judge.copyOf(fetched, verdict.lookup), validBelow: flight.marked }
+    return {
+      give: () => this.#parts.judge.copyOf(fetched, verdict.lookup, request),
+      validBelow: flight.marked
+    }
   }
 
   async #loadUnderLease(
@@ -334,7 +337,7 @@ export class Loading {
     if (fallback === undefined || flight.forced || outcome === 'lost') throw error
     const lookup = await judge.serveStale(fallback, request)
     if (lookup === undefined) throw error
-    return { give: () => judge.copyOf(fallback, lookup), validBelow: flight.marked }
+    return { give: () => judge.copyOf(fallback, lookup, request), validBelow: flight.marked }
   }
 
   async #settleLease(
@@ -386,7 +389,8 @@ export class Loading {
   ): Promise<Landing> {
     const { judge } = this.#parts
     const lookup = fallback && (await judge.serveStale(fallback, request))
-    if (fallback && lookup) return { give: () => judge.copyOf(fallback, lookup), validBelow: flight.marked }
+    if (fallback && lookup)
+      return { give: () => judge.copyOf(fallback, lookup, request), validBelow: flight.marked }
     return this.#loadAlone(flight, request, { ...plan, reason: 'waited-too-long' })
   }
 

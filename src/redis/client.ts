@@ -21,6 +21,8 @@ export interface RedisClient {
   scan(cursor: string, ...args: (string | number)[]): Promise<[cursor: string, keys: string[]]>
   /** Of a Cluster only. */
   nodes?(role: 'master'): RedisClient[]
+  set(key: string, value: string, ...options: (string | number)[]): Promise<unknown>
+  ping(): Promise<unknown>
   time(): Promise<unknown>
   call(command: string, ...args: (string | number)[]): Promise<unknown>
   subscribe(...channels: string[]): Promise<unknown>
@@ -42,6 +44,8 @@ export interface OpenedClient {
   readonly owned: boolean
   /** Another connection of Corral's own to the same place, with the same credentials and topology. */
   duplicate(): RedisClient | undefined
+  /** One to subscribe to a channel with; of a Cluster any node will do. */
+  duplicateForChannel(): RedisClient
 }
 
 /**
@@ -55,6 +59,8 @@ function ownDefaults(clock: Clock): RedisOptions {
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
     connectTimeout: 3_000,
+    // While Redis loads its data: soon again, instead of when it estimates to be done.
+    maxLoadingRetryTime: 200,
     retryStrategy: (attempt) => reconnectDelayMs(attempt, clock)
   }
 }
@@ -71,13 +77,23 @@ export function openClient(input: RedisInput, clock: Clock): OpenedClient {
   }
   const defaults = ownDefaults(clock)
   if (typeof input !== 'string' && isInstance(input)) {
-    return { client: asClient(input), owned: false, duplicate: () => duplicateOf(input, defaults) }
+    return {
+      client: asClient(input),
+      owned: false,
+      duplicate: () => duplicateOf(input, defaults),
+      duplicateForChannel: () => channelOf(input, defaults)
+    }
   }
   const redis =
     typeof input === 'string'
       ? new Redis(checkedUrl(input), { ...defaults, ...PLAIN_REPLIES })
       : new Redis({ ...defaults, ...input, ...PLAIN_REPLIES })
-  return { client: asClient(redis), owned: true, duplicate: () => duplicateOf(redis, {}) }
+  return {
+    client: asClient(redis),
+    owned: true,
+    duplicate: () => duplicateOf(redis, {}),
+    duplicateForChannel: () => channelOf(redis, {})
+  }
 }
 
 /**
@@ -97,6 +113,10 @@ function duplicateOf(input: Redis | Cluster, overrides: RedisOptions): RedisClie
     enableAutoPipelining: false
   }
   return asClient((input as Redis).duplicate(options))
+}
+
+function channelOf(input: Redis | Cluster, overrides: RedisOptions): RedisClient {
+  return duplicateOf(input, overrides) ?? asClient((input as Cluster).duplicate())
 }
 
 function asClient(instance: Redis | Cluster): RedisClient {

@@ -1,17 +1,34 @@
-import { RedisUnavailableError } from '../errors.js'
+import { ClosedError, RedisUnavailableError } from '../errors.js'
 import type { Clock } from '../clock.js'
+import type { RedisHealth } from '../health.js'
+import { Breaker } from '../policy/breaker.js'
 import { withDeadline } from '../policy/deadline.js'
 import type { OpenedClient, RedisClient } from './client.js'
+import { Silence, troubleOf, type RedisTrouble } from './error-class.js'
+import { watchHandshake } from './handshake.js'
 import { ServerClock } from './server-clock.js'
+import { sentenceOf, TroubleLog } from './trouble-log.js'
 
 export type LinkState = 'starting' | 'ready' | 'away' | 'closed'
 
 export interface LinkReporter {
-  stateChanged(state: Exclude<LinkState, 'starting'>): void
+  /** `reason` when it is away. */
+  stateChanged(state: Exclude<LinkState, 'starting'>, reason: string | undefined): void
+  breakerChanged(state: 'open' | 'closed'): void
   /** A call that Redis did not answer in time or refused. The caller goes on without it. */
   callFailed(action: string, error: unknown): void
   /** The driver's own report of a broken or refused connection. */
   connectionFailed(error: unknown): void
+  /** Something that only a person can mend. */
+  misconfigured(code: string, message: string, advice: string | undefined): void
+}
+
+export interface LinkOptions {
+  /** The deadline of one call. */
+  readonly timeoutMs: number
+  /** A key of the namespace that holds nothing: deleting it shows whether this server takes writes. */
+  readonly probeKey: string
+  readonly clock: Clock
 }
 
 /** What name look-up, TLS, AUTH and a Cluster's slot table may take before the first command. */
@@ -19,56 +36,90 @@ const BOOT_MS = 1_000
 
 /** After so many calls in a row without any answer the connection counts as dead. */
 const SILENCES_MOST = 3
-
-class Silence extends Error {
-  constructor(timeoutMs: number) {
-    super(`no answer within ${timeoutMs} ms`)
-  }
-}
+const PROBE_PAUSE_MS = 100
+const PROBE_PAUSE_MOST_MS = 400
 
 /**
  * The way to Redis for commands: whether it can be used now, and a deadline on every call.
  *
- *   starting ──first answer──▶ ready ◀──reconnected, clock read──  away
- *       └──refused, or BOOT_MS over──▶ away          ready ──connection lost──▶ away
+ *   starting ──first probe answered──▶ ready ◀──a probe succeeded──  away
+ *       └──refused, or BOOT_MS over──▶ away     ready ──connection lost, or the breaker opened──▶ away
  *
  * While starting, a call waits for the connection, so that a fresh process does not greet its source with a herd.
- * Later a call without a connection fails at once: it has a source to go to.
+ * Later a call without a connection fails at once: it has a source to go to. While it is away the link itself probes;
+ * no caller pays for finding out.
  */
 export class RedisLink {
   readonly client: RedisClient
   readonly serverClock: ServerClock
   readonly timeoutMs: number
   readonly #opened: OpenedClient
+  readonly #clock: Clock
+  readonly #probeKey: string
   readonly #reporter: LinkReporter
+  readonly #breaker = new Breaker({
+    silencesMost: SILENCES_MOST,
+    pauseMs: PROBE_PAUSE_MS,
+    pauseMostMs: PROBE_PAUSE_MOST_MS
+  })
+  readonly #troubles = new TroubleLog()
   readonly #waiting: { resolve: () => void; reject: (error: Error) => void }[] = []
+  /** Who waits for it to be usable, however long that takes. */
+  readonly #hopeful: { resolve: () => void; reject: (error: Error) => void }[] = []
   readonly #readyListeners: (() => void)[] = []
+  readonly #lostListeners: (() => void)[] = []
+  readonly #stopWatching: () => void
   #beforeReady: ((client: RedisClient) => Promise<void>) | undefined
   #bootTimer: NodeJS.Timeout | undefined
+  #probeTimer: NodeJS.Timeout | undefined
   #state: LinkState = 'starting'
+  #reported: 'open' | 'closed' = 'closed'
+  #since = new Date()
+  #reason: string | undefined
+  /** Of the connection: a probe's answer counts for the one it was asked on. */
   #session = 0
-  /** Calls in a row that got no answer in time. */
-  #silences = 0
 
-  constructor(opened: OpenedClient, timeoutMs: number, clock: Clock, reporter: LinkReporter) {
+  constructor(opened: OpenedClient, options: LinkOptions, reporter: LinkReporter) {
     this.#opened = opened
     this.client = opened.client
-    this.timeoutMs = timeoutMs
-    this.serverClock = new ServerClock(clock)
+    this.timeoutMs = options.timeoutMs
+    this.#clock = options.clock
+    this.#probeKey = options.probeKey
+    this.serverClock = new ServerClock(options.clock)
     this.#reporter = reporter
     this.client.on('ready', this.#onReady)
     this.client.on('close', this.#onClose)
     this.client.on('end', this.#onClose)
     // A driver of the user's keeps its own error handling; ours would otherwise print to the console.
     if (opened.owned) this.client.on('error', this.#onError)
-    this.#bootTimer = setTimeout(() => this.#enter('away'), Math.max(timeoutMs, BOOT_MS))
+    this.#stopWatching = opened.owned ? watchHandshake(this.client) : nothing
+    this.#bootTimer = setTimeout(
+      () => this.#enter('away', 'it was not reached in time'),
+      Math.max(this.timeoutMs, BOOT_MS)
+    )
     this.#bootTimer.unref()
-    if (this.client.status === 'ready') void this.#onReady()
+    if (this.client.status === 'ready') this.#onReady()
     else if (this.client.status === 'wait') this.client.connect().catch(this.#onError)
   }
 
   get state(): LinkState {
     return this.#state
+  }
+
+  health(): RedisHealth {
+    const breaker = this.#breaker.state.kind
+    return {
+      state: this.#state,
+      since: this.#since,
+      breaker,
+      reason: this.#reason,
+      errors: this.#troubles.errors
+    }
+  }
+
+  /** What somebody has to mend, a sentence each. */
+  problems(): string[] {
+    return this.#troubles.problems(this.#clock.now())
   }
 
   /**
@@ -79,15 +130,16 @@ export class RedisLink {
   async call<T>(
     action: string,
     send: (client: RedisClient) => Promise<T>,
-    onSilence = this.#onSilence
+    onSilence?: () => void
   ): Promise<T> {
     try {
       if (this.#state !== 'ready') await this.#usable()
       const answer = await withDeadline(send(this.client), this.timeoutMs, () => new Silence(this.timeoutMs))
-      if (onSilence === this.#onSilence) this.#silences = 0
+      if (onSilence === undefined) this.#breaker.answered()
       return answer
     } catch (error) {
-      if (error instanceof Silence) onSilence()
+      if (error instanceof Silence && onSilence !== undefined) onSilence()
+      else this.#failed(error)
       this.#reporter.callFailed(action, error)
       throw new RedisUnavailableError(action, { cause: error })
     }
@@ -99,6 +151,18 @@ export class RedisLink {
     if (this.#state === 'ready') listener()
   }
 
+  /** Resolves when the connection can be used; rejects when it is closed first. */
+  whenReady(): Promise<void> {
+    if (this.#state === 'ready') return Promise.resolve()
+    if (this.#state === 'closed') return Promise.reject(new ClosedError())
+    return new Promise((resolve, reject) => this.#hopeful.push({ resolve, reject }))
+  }
+
+  /** Calls `listener` whenever it may be another server, or a demoted one, that the next call meets. */
+  onLost(listener: () => void): void {
+    this.#lostListeners.push(listener)
+  }
+
   /** What Redis must be told before it may be asked anything, at every connect. */
   set beforeReady(tell: (client: RedisClient) => Promise<void>) {
     this.#beforeReady = tell
@@ -108,15 +172,24 @@ export class RedisLink {
     return this.#opened.duplicate()
   }
 
+  duplicateForChannel(): RedisClient {
+    return this.#opened.duplicateForChannel()
+  }
+
   async close(): Promise<void> {
     if (this.#state === 'closed') return
     const wasReady = this.#state === 'ready'
-    this.#enter('closed')
+    this.#enter('closed', undefined)
+    clearTimeout(this.#probeTimer)
+    this.#stopWatching()
     this.client.off('ready', this.#onReady)
     this.client.off('close', this.#onClose)
     this.client.off('end', this.#onClose)
     if (!this.#opened.owned) return
-    if (wasReady) await withDeadline(this.client.quit(), this.timeoutMs, noAnswer).catch(this.#onError)
+    if (wasReady)
+      await withDeadline(this.client.quit(), this.timeoutMs, () => new Silence(this.timeoutMs)).catch(
+        this.#onError
+      )
     this.client.disconnect()
   }
 
@@ -126,58 +199,128 @@ export class RedisLink {
     return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }))
   }
 
-  readonly #onReady = async (): Promise<void> => {
-    const session = ++this.#session
-    this.serverClock.forget()
-    try {
-      await withDeadline(this.serverClock.sync(this.client), this.timeoutMs, noAnswer)
-      await withDeadline(Promise.resolve(this.#beforeReady?.(this.client)), 10 * this.timeoutMs, noAnswer)
-    } catch (error) {
-      this.#reporter.connectionFailed(error)
-      if (session === this.#session && this.#state !== 'closed') this.#retryReady(session)
+  /** What the failure of a call says about the next one. */
+  #failed(error: unknown): void {
+    // It failed because the link is away: that is known.
+    if (this.#state !== 'ready') return
+    const trouble = this.#noted(error)
+    const nowMs = this.#clock.now()
+    const draw = this.#clock.random()
+    if (error instanceof Silence) {
+      // A connection can die without a word, and then nothing but a new one helps.
+      if (this.#breaker.silent(nowMs, draw)) this.#opensAway(trouble, true)
       return
     }
-    this.#silences = 0
-    if (session === this.#session) this.#enter('ready')
+    // One node of a Cluster speaks for itself alone.
+    const opens =
+      trouble.isTotal &&
+      (this.client.isCluster ? this.#breaker.silent(nowMs, draw) : this.#breaker.trip(nowMs, draw))
+    if (opens) this.#opensAway(trouble, trouble.errorClass !== 'down')
   }
 
-  // Connected, yet it did not answer: a server that loads its data or is frozen. Nothing else would tell us when it is back.
-  #retryReady(session: number): void {
-    const timer = setTimeout(() => {
-      if (session === this.#session && this.#state !== 'closed') void this.#onReady()
-    }, this.timeoutMs)
-    timer.unref()
+  #opensAway(trouble: RedisTrouble, connectAnew: boolean): void {
+    this.#reportBreaker('open')
+    this.#enter('away', sentenceOf(trouble))
+    for (const listener of this.#lostListeners) listener()
+    // A driver of the user's is not ours to disconnect: what it does about it is in its own options.
+    if (connectAnew && this.#opened.owned) {
+      this.#session++
+      this.client.disconnect(true)
+    } else this.#probeLater()
+  }
+
+  readonly #onReady = (): void => {
+    this.#session++
+    this.serverClock.forget()
+    void this.#probe()
   }
 
   readonly #onClose = (): void => {
     this.#session++
-    if (this.#state !== 'closed') this.#enter('away')
+    clearTimeout(this.#probeTimer)
+    if (this.#state !== 'closed') this.#enter('away', this.#reason ?? 'the connection was lost')
   }
 
-  // A connection can die without a word. Then nothing but a new one helps, and waiting for it costs every call its
-  // deadline. Not so for a driver of the user's, which is not ours to disconnect.
-  readonly #onSilence = (): void => {
-    this.#silences++
-    if (this.#silences < SILENCES_MOST || this.#state !== 'ready' || !this.#opened.owned) return
-    this.#session++
-    this.#enter('away')
-    this.client.disconnect(true)
+  /** Asks what a server must do to be used: tell its time, take a write, hear what was undelivered. */
+  async #probe(): Promise<void> {
+    const session = this.#session
+    const late = (): Error => new Silence(this.timeoutMs)
+    this.#breaker.probing()
+    try {
+      await withDeadline(this.serverClock.sync(this.client), this.timeoutMs, late)
+      await withDeadline(this.client.unlink(this.#probeKey), this.timeoutMs, late).catch(this.#unlessTotal)
+      await withDeadline(Promise.resolve(this.#beforeReady?.(this.client)), 10 * this.timeoutMs, late)
+    } catch (error) {
+      if (session === this.#session && this.#state !== 'closed') this.#probeFailed(error)
+      return
+    }
+    if (session !== this.#session || this.#state === 'closed') return
+    this.#breaker.probeSucceeded()
+    this.#reportBreaker('closed')
+    this.#enter('ready', undefined)
+  }
+
+  // Connected, yet it does not serve: it loads its data, is frozen, or was demoted. Nothing else tells when that is over.
+  #probeFailed(error: unknown): void {
+    this.#reporter.connectionFailed(error)
+    const trouble = this.#noted(error)
+    this.#breaker.probeFailed(this.#clock.now(), this.#clock.random())
+    this.#reportBreaker('open')
+    this.#enter('away', sentenceOf(trouble))
+    if (trouble.errorClass === 'elsewhere' && this.#opened.owned) this.client.disconnect(true)
+    else this.#probeLater()
+  }
+
+  #probeLater(): void {
+    clearTimeout(this.#probeTimer)
+    const session = this.#session
+    this.#probeTimer = setTimeout(() => {
+      if (session === this.#session && this.#state !== 'closed') void this.#probe()
+    }, this.#breaker.probeInMs(this.#clock.now()) ?? PROBE_PAUSE_MS)
+    this.#probeTimer.unref()
+  }
+
+  /** Writes that are refused for want of memory, disk or rights leave reads worth having. */
+  readonly #unlessTotal = (error: unknown): void => {
+    const trouble = troubleOf(error)
+    if (trouble.isTotal || trouble.errorClass === 'down') throw error
+    this.#noted(error)
+  }
+
+  #reportBreaker(state: 'open' | 'closed'): void {
+    if (this.#reported === state) return
+    this.#reported = state
+    this.#reporter.breakerChanged(state)
+  }
+
+  #noted(error: unknown): RedisTrouble {
+    const trouble = troubleOf(error)
+    if (this.#troubles.note(trouble, this.#clock.now()))
+      this.#reporter.misconfigured(trouble.code, trouble.message, trouble.advice)
+    return trouble
   }
 
   readonly #onError = (error: unknown): void => {
+    // What the server refuses a connection for is told here alone: a password that was changed, too many clients.
+    this.#reason = sentenceOf(this.#noted(error))
     this.#reporter.connectionFailed(error)
   }
 
-  #enter(state: Exclude<LinkState, 'starting'>): void {
-    if (this.#state === state || this.#state === 'closed') return
+  #enter(state: Exclude<LinkState, 'starting'>, reason: string | undefined): void {
+    if (this.#state === 'closed') return
+    this.#reason = reason
+    if (this.#state === state) return
     this.#state = state
+    this.#since = new Date()
     clearTimeout(this.#bootTimer)
     const waiting = this.#waiting.splice(0)
     if (state === 'ready') for (const { resolve } of waiting) resolve()
     else for (const { reject } of waiting) reject(new Error(`the connection is ${state}`))
-    this.#reporter.stateChanged(state)
+    this.#reporter.stateChanged(state, reason)
     if (state === 'ready') for (const listener of this.#readyListeners) listener()
+    if (state === 'ready') for (const { resolve } of this.#hopeful.splice(0)) resolve()
+    if (state === 'closed') for (const { reject } of this.#hopeful.splice(0)) reject(new ClosedError())
   }
 }
 
-const noAnswer = (): Error => new Error('Redis is connected but does not answer')
+const nothing = (): void => {}

@@ -107,6 +107,9 @@ export class ReadBatch<Question extends { readonly key: string }, Answer, T> {
   }
 }
 
+/** Runs one command over some connection, under a deadline. */
+export type Call = <T>(action: string, send: (client: RedisClient) => Promise<T>) => Promise<T>
+
 /** Asks for whole entries by MGET, so many at a time that a reply stays near the target size. */
 export class WholeEntries {
   readonly #link: RedisLink
@@ -116,11 +119,15 @@ export class WholeEntries {
     this.#link = link
   }
 
-  async ask(keys: readonly string[]): Promise<readonly (Buffer | null)[]> {
-    const replies = await this.#link.call('read entries', (client) =>
+  /** @param onSend called at the moment in which the question is sent */
+  async ask(keys: readonly string[], call: Call, onSend?: () => void): Promise<readonly (Buffer | null)[]> {
+    const replies = await call('read entries', (client) => {
+      onSend?.()
       // An MGET across slots is refused by a Cluster; it finds the node of each GET itself.
-      client.isCluster ? Promise.all(keys.map((key) => client.getBuffer(key))) : client.mgetBuffer(keys)
-    )
+      return client.isCluster
+        ? Promise.all(keys.map((key) => client.getBuffer(key)))
+        : client.mgetBuffer(keys)
+    })
     const first = replies[0]
     if (first) this.#averageBytes += (first.length - this.#averageBytes) / 8
     this.#tellTheTime()
@@ -140,13 +147,15 @@ export class WholeEntries {
 
 /** Asks for the first bytes of entries. */
 export function askForHeaders(
-  link: RedisLink,
+  call: Call,
   keys: readonly string[],
-  bytes: number
+  bytes: number,
+  onSend?: () => void
 ): Promise<readonly Buffer[]> {
-  const ask = (client: RedisClient): Promise<Buffer[]> =>
-    Promise.all(keys.map((key) => client.getrangeBuffer(key, 0, bytes - 1).catch(emptyForWrongType)))
-  return link.call('read the headers of entries', ask)
+  return call('read the headers of entries', (client) => {
+    onSend?.()
+    return Promise.all(keys.map((key) => client.getrangeBuffer(key, 0, bytes - 1).catch(emptyForWrongType)))
+  })
 }
 
 /** MGET reads another type as nothing; so does this. */

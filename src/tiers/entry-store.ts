@@ -1,8 +1,10 @@
 import type { Token } from '../entry.js'
+import type { MemoryHealth, WakeUpHealth } from '../health.js'
 import type { Wake } from '../redis/key-listeners.js'
 import type { FetchedEntry } from './fetched-entry.js'
 import type { Scope } from './generation.js'
 import type { Generations } from './generations.js'
+import type { MemoryShelf } from './memory-shelf.js'
 
 /**
  * Where entries live. Each method is one atomic step on one key, with the guarantees written over the scripts in
@@ -49,6 +51,10 @@ export interface EntryStore {
   listen(key: string): Wake
   /** `tell` runs at every connect, before anything is read: it drops what must not be read any more. */
   beforeUse(tell: (undelivered: Delivery) => Promise<void>): void
+  /** Resolves when it is known how this process hears of changes. */
+  whenNewsAreDecided(): Promise<void>
+  wakeUpHealth(): WakeUpHealth
+  memoryHealth(): MemoryHealth
   close(): Promise<void>
 }
 
@@ -56,6 +62,8 @@ export interface EntryStore {
 export interface Question {
   readonly key: string
   readonly scope: Scope
+  /** Where the answer may be kept; undefined where it is not to be. */
+  readonly memory?: MemoryShelf | undefined
 }
 
 export interface LeaseRequest extends Question {

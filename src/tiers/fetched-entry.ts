@@ -9,12 +9,17 @@ import type { Standing } from './generation.js'
  */
 export class FetchedEntry {
   readonly key: string
+  /** Where the news of changes stood when it was asked for; undefined where it may not be kept in memory. */
+  readonly position: number | undefined
+  /** Somebody keeps it already. */
+  isKept = false
   readonly #bytes: Buffer | null
   #entry: Entry | undefined
   #shared: { readonly value: unknown } | undefined
 
-  constructor(key: string, bytes: Buffer | null) {
+  constructor(key: string, bytes: Buffer | null, position?: number) {
     this.key = key
+    this.position = position
     this.#bytes = bytes
   }
 
@@ -39,9 +44,13 @@ export class FetchedEntry {
     return this.#bytes?.length ?? 0
   }
 
-  /** The value of `entry`, which is this one's; throws `CorruptEntryError` when its payload cannot be read. */
-  decode(entry: ValueEntry, codec: PayloadCodec): unknown {
+  /**
+   * The value of `entry`, which is this one's: shared and frozen where that can be, or with `isolate` the caller's own.
+   * Throws `CorruptEntryError` when its payload cannot be read.
+   */
+  decode(entry: ValueEntry, codec: PayloadCodec, isolate: boolean): unknown {
     if (entry.notFound) return undefined
+    if (isolate) return codec.decode(entry.flags, entry.payload, true)
     if (this.#shared !== undefined) return this.#shared.value
     const value = codec.decode(entry.flags, entry.payload)
     if (isShareable(entry.flags)) this.#shared = { value }
@@ -52,10 +61,10 @@ export class FetchedEntry {
    * This entry as it is now, told by its header alone; undefined when something else stands there now. The token of a
    * fill names its bytes, so a value that was read whole once need not be sent again.
    */
-  revalidated(header: Buffer): FetchedEntry | undefined {
+  revalidated(header: Buffer, position: number | undefined): FetchedEntry | undefined {
     const { entry } = this
     if (entry.state !== 'value' || this.#bytes === null || !isSameFill(this.#bytes, header)) return undefined
-    const now = new FetchedEntry(this.key, this.#bytes)
+    const now = new FetchedEntry(this.key, this.#bytes, position)
     now.#entry = parseRevalidated(this.#bytes, entry, header)
     now.#shared = this.#shared
     return now

@@ -23,12 +23,25 @@ export class Cell {
   keptUntilMs = Number.NEGATIVE_INFINITY
   /** Of a tag: where the counter of all tag invalidations stood when the copy was made. */
   epoch = 0
-  /** It was cleared while the store could not be told: nothing under it is to be believed. */
-  undelivered = false
+  /** Grows with every change of what is known of it, and with every sign that something happened to it. */
+  version = 0
+  /** Where the news of changes stood when it was last asked for in a way that makes the store tell of its changes. */
+  position: number | undefined
+  #undelivered = false
   #text: string | null = null
 
   constructor(key: string) {
     this.key = key
+  }
+
+  /** It was cleared while the store could not be told: nothing under it is to be believed. */
+  get undelivered(): boolean {
+    return this.#undelivered
+  }
+
+  set undelivered(is: boolean) {
+    this.#undelivered = is
+    this.version++
   }
 
   get isKnown(): boolean {
@@ -37,6 +50,7 @@ export class Cell {
 
   /** Whatever is known is too old to be believed. */
   forget(): void {
+    this.version++
     this.askedAtMs = Number.NEGATIVE_INFINITY
     this.askingSinceMs = Number.NEGATIVE_INFINITY
   }
@@ -45,7 +59,8 @@ export class Cell {
    * An answer. One that was asked for earlier than the last may be of a later moment all the same, when it came over
    * another connection or by a script; counters only grow, so the larger one is.
    */
-  apply(text: string | null, askedAtMs: number): void {
+  apply(text: string | null, askedAtMs: number, position?: number): void {
+    if (position !== undefined) this.position = Math.max(this.position ?? 0, position)
     if (text === this.#text) {
       this.askedAtMs = Math.max(this.askedAtMs, askedAtMs)
       return
@@ -54,6 +69,7 @@ export class Cell {
     if (askedAtMs < this.askedAtMs && hard <= this.hard && soft <= this.soft) return
     this.askedAtMs = askedAtMs
     this.#text = text
+    this.version++
     this.hard = hard
     this.soft = soft
     this.guardedUntilMs = Math.max(

@@ -34,6 +34,7 @@ export class Generations {
   readonly counters: Counters
   readonly #clock: Clock
   readonly #copyMs: number
+  readonly #position: () => number | undefined
   readonly #cells = new Map<string, WeakRef<Cell>>()
   readonly #dropped = new FinalizationRegistry<string>((key) => {
     if (this.#cells.get(key)?.deref() === undefined) this.#cells.delete(key)
@@ -44,9 +45,18 @@ export class Generations {
   #question: Question | undefined
   readonly #ensuring = new Map<Cell, Promise<void>>()
 
-  /** @param copyMs 0 where the counters are in this process and cost nothing to ask */
-  constructor(counters: Counters, clock: Clock, copyMs: number = COPY_MS) {
+  /**
+   * @param copyMs 0 where the counters are in this process and cost nothing to ask
+   * @param position where the news of changes stand, when every answer may be kept
+   */
+  constructor(
+    counters: Counters,
+    clock: Clock,
+    copyMs: number = COPY_MS,
+    position: () => number | undefined = unkept
+  ) {
     this.counters = counters
+    this.#position = position
     this.#clock = clock
     this.#copyMs = copyMs
   }
@@ -82,6 +92,18 @@ export class Generations {
     const standing = standingOf(value, scope, tagCells)
     // The entry may be newer than a copy, and only look outdated by it.
     return standing.is === 'current' || oldest >= askedAtMs ? standing : undefined
+  }
+
+  /** What a value may be kept under; undefined when it is not current any more, as far as is known here. */
+  cellsOver(value: ValueEntry, key: string, scope: Scope): readonly Cell[] | undefined {
+    const tagCells = this.#tagCellsOf(value, key, scope)
+    if (scope.isUndelivered || standingOf(value, scope, tagCells).is !== 'current') return undefined
+    return tagCells.length === 0 ? scope.cells : [...scope.cells, ...tagCells]
+  }
+
+  /** The store says that something happened to what stands under `key`: a counter, perhaps. */
+  changed(key: string): void {
+    this.#cells.get(key)?.deref()?.forget()
   }
 
   /** The same, asked for now. */
@@ -221,10 +243,10 @@ export class Generations {
     const cells = new Set<Cell>()
     const answered = Promise.resolve().then(async () => {
       this.#question = undefined
-      const askedAtMs = this.#clock.now()
+      const [askedAtMs, position] = [this.#clock.now(), this.#position()]
       const asked = [...cells]
       const texts = await this.counters.ask(asked.map(({ key }) => key))
-      for (const [index, cell] of asked.entries()) cell.apply(texts[index]!, askedAtMs)
+      for (const [index, cell] of asked.entries()) cell.apply(texts[index]!, askedAtMs, position)
     })
     return { cells, answered }
   }
@@ -280,6 +302,8 @@ interface KnownTags {
   readonly parts: readonly string[]
   readonly cells: readonly Cell[]
 }
+
+const unkept = (): undefined => undefined
 
 function oldestOf(cells: readonly Cell[]): number {
   let oldest = Number.POSITIVE_INFINITY

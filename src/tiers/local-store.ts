@@ -21,12 +21,14 @@ import {
   type Guard
 } from '../codec/guard-frame.js'
 import type { Token } from '../entry.js'
+import type { MemoryHealth, WakeUpHealth } from '../health.js'
 import { KeyListeners, type Wake } from '../redis/key-listeners.js'
 import type { EntryStore, LeaseAnswer, LeaseRequest, Publication, Question } from './entry-store.js'
 import { FetchedEntry } from './fetched-entry.js'
 import type { Scope } from './generation.js'
 import { Generations } from './generations.js'
 import { LocalCounters } from './local-counters.js'
+import type { MemoryTier } from './memory-tier.js'
 
 /** What lru-cache and V8 keep for an entry beside its bytes; measured, rounded up. */
 const OVERHEAD_BYTES = 200
@@ -45,10 +47,20 @@ export class LocalStore implements EntryStore {
   readonly #clock: Clock
   readonly #entries: LRUCache<string, Buffer>
   readonly #listeners = new KeyListeners()
+  readonly #memory: MemoryTier | undefined
 
-  constructor(maxBytes: number, clock: Clock) {
+  /** @param memory what decoded values are kept in, and dropped from when their entry changes */
+  constructor(maxBytes: number, clock: Clock, memory?: MemoryTier) {
     this.#clock = clock
-    this.generations = new Generations(new LocalCounters(() => this.nowMs()), clock, 0)
+    this.#memory = memory
+    // Nobody else changes anything here, so there is nothing to miss.
+    memory?.trustUntil(Number.POSITIVE_INFINITY)
+    this.generations = new Generations(
+      new LocalCounters(() => this.nowMs()),
+      clock,
+      0,
+      () => memory?.position
+    )
     this.#entries = new LRUCache({
       maxSize: maxBytes,
       sizeCalculation: (bytes, key) => bytes.length + key.length * 2 + OVERHEAD_BYTES,
@@ -221,8 +233,22 @@ export class LocalStore implements EntryStore {
   /** Never away, so nothing is ever undelivered. */
   beforeUse(): void {}
 
+  async whenNewsAreDecided(): Promise<void> {}
+
+  wakeUpHealth(): WakeUpHealth {
+    return { mode: 'push', reason: undefined }
+  }
+
+  memoryHealth(): MemoryHealth {
+    const { size: entries, calculatedSize, maxSize } = this.#entries
+    const bytes = calculatedSize + (this.#memory?.bytes ?? 0)
+    const maxBytes = maxSize + (this.#memory?.maxBytes ?? 0)
+    return { mode: 'only', reason: 'the cache has no Redis', entries, bytes, maxBytes }
+  }
+
   async close(): Promise<void> {
     this.#entries.clear()
+    this.#memory?.dropAll()
     this.#listeners.wakeAll()
   }
 
@@ -232,7 +258,7 @@ export class LocalStore implements EntryStore {
   }
 
   #look(key: string): FetchedEntry {
-    return new FetchedEntry(key, this.#entries.get(key) ?? null)
+    return new FetchedEntry(key, this.#entries.get(key) ?? null, this.#memory?.position)
   }
 
   #entry(key: string): LeaseAnswer {
@@ -274,11 +300,13 @@ export class LocalStore implements EntryStore {
 
   #put(key: string, bytes: Buffer, lifeMs: number): void {
     this.#entries.set(key, bytes, { ttl: Math.max(1, Math.ceil(lifeMs)) })
+    this.#memory?.drop(key)
     this.#listeners.wake(key)
   }
 
   #delete(key: string): boolean {
     const deleted = this.#entries.delete(key)
+    this.#memory?.drop(key)
     this.#listeners.wake(key)
     return deleted
   }

@@ -55,8 +55,8 @@ export async function pack(
     const stamp = await stampOf(value, lifeMs)
     const fields = { token: newToken(), freshMs, loadMs, flags, notFound, payload: bytes }
     const frame = stamp && valueFrame(key, { ...fields, stamp })
-    const copy = notFound ? (): unknown => undefined : copies(codec, flags, bytes)
-    const isShared = notFound || isShareable(flags)
+    const copy = notFound ? (): unknown => undefined : copies(codec, flags, bytes, policy.isolate)
+    const isShared = notFound || (isShareable(flags) && !policy.isolate)
     return {
       frame,
       stamp,
@@ -106,8 +106,13 @@ function unstored(value: unknown, tooLarge?: ValueTooLargeError): Packed {
   return { ...UNSTORED, tooLarge, copy: () => value }
 }
 
-function copies(codec: PayloadCodec, flags: number, bytes: Buffer): () => Awaitable<unknown> {
-  if (!isShareable(flags)) return () => codec.decode(flags, bytes)
+function copies(
+  codec: PayloadCodec,
+  flags: number,
+  bytes: Buffer,
+  isolate: boolean
+): () => Awaitable<unknown> {
+  if (isolate || !isShareable(flags)) return () => codec.decode(flags, bytes, isolate)
   let shared: { readonly value: unknown } | undefined
   return () => {
     shared ??= { value: codec.decode(flags, bytes) }

@@ -23,12 +23,25 @@ afterAll(async () => {
 
 const open = async (): Promise<OpenedForTest> => {
   await other.flushall()
-  const link = new RedisLink(openClient(server.url, systemClock), 2_000, systemClock, {
-    stateChanged: () => undefined,
-    callFailed: () => undefined,
-    connectionFailed: () => undefined
+  const link = new RedisLink(
+    openClient(server.url, systemClock),
+    { timeoutMs: 2_000, probeKey: 'test:#probe', clock: systemClock },
+    {
+      stateChanged: () => undefined,
+      breakerChanged: () => undefined,
+      callFailed: () => undefined,
+      connectionFailed: () => undefined,
+      misconfigured: () => undefined
+    }
+  )
+  const store = new RedisStore({
+    link,
+    clock: systemClock,
+    maxRecentBytes: 1_000_000,
+    names: { counterKey: 'test:#changes', listenersKey: 'test:#listeners' },
+    memory: undefined,
+    reporter: { modeChanged: () => undefined, failed: () => undefined }
   })
-  const store = new RedisStore(link, 1_000_000, systemClock, () => undefined)
   await until('waiters are told by Redis', () => store.pushes)
   return { store, plant: async (key, bytes) => void (await other.set(key, bytes, 'PX', 60_000)) }
 }

@@ -1,74 +1,105 @@
 import type { Clock } from '../clock.js'
-import type { Token, ValueEntry } from '../entry.js'
+import type { Token } from '../entry.js'
+import type { MemoryHealth, WakeUpHealth } from '../health.js'
 import type { RedisClient } from '../redis/client.js'
 import type { Wake } from '../redis/key-listeners.js'
 import type { RedisLink } from '../redis/link.js'
-import { askForHeaders, ReadBatch, WholeEntries } from '../redis/read-batch.js'
+import type { ChannelNames } from '../redis/change-channel.js'
+import { Coherence, type CoherenceReporter, type KeptEntries } from '../redis/coherence.js'
+import { WholeEntries, type Call } from '../redis/read-batch.js'
 import { scanKeys } from '../redis/scan.js'
 import { ScriptRunner, type ScriptName } from '../redis/scripts.js'
-import { WakeUps } from '../redis/wake-ups.js'
 import type { Delivery, EntryStore, LeaseAnswer, LeaseRequest, Publication, Question } from './entry-store.js'
-import { FetchedEntry, HEADER_BYTES } from './fetched-entry.js'
-import { OUTDATED, type Cell, type Scope } from './generation.js'
+import { FetchedEntry } from './fetched-entry.js'
+import type { Cell, Scope } from './generation.js'
 import { Generations } from './generations.js'
+import type { MemoryTier } from './memory-tier.js'
 import { RecentValues } from './recent-values.js'
 import { RedisCounters } from './redis-counters.js'
+import { RedisReads, type Lane } from './redis-reads.js'
 
 const NOTHING = Buffer.alloc(0)
 
 const KEYS_PER_UNLINK = 500
-const HEADERS_AT_ONCE = 1_000
-/** An entry is read again when its tags turn out to be others than those that were asked for. */
-const STANDING_TRIES = 3
+const MEMORY_OFF: MemoryHealth = { mode: 'off', reason: undefined, entries: 0, bytes: 0, maxBytes: 0 }
 
 const GRANTED = 1
 const HELD = 2
 const ENTRY = 3
 const GUARDED = 5
 
+export interface RedisStoreParts {
+  readonly link: RedisLink
+  readonly clock: Clock
+  /** What large values that were read lately may take; 0 keeps none. */
+  readonly maxRecentBytes: number
+  readonly names: ChannelNames
+  /** Undefined where nothing is kept in memory. */
+  readonly memory: MemoryTier | undefined
+  readonly reporter: CoherenceReporter
+}
+
+const NO_CELLS: readonly Cell[] = []
+
 /** Entries in Redis. */
 export class RedisStore implements EntryStore {
   readonly source = 'redis'
   readonly generations: Generations
   readonly #link: RedisLink
-  readonly #clock: Clock
-  readonly #wholeEntries: WholeEntries
-  readonly #whole: ReadBatch<Question, Buffer | null, FetchedEntry>
-  readonly #headers: ReadBatch<Question, Buffer, FetchedEntry>
-  readonly #recent: RecentValues
-  readonly #wakeUps: WakeUps
+  readonly #memory: MemoryTier | undefined
+  readonly #coherence: Coherence
+  /** Of what is not kept in memory, and of what may be. */
+  readonly #reads: RedisReads
+  readonly #keptReads: RedisReads
   readonly #runners = new WeakMap<RedisClient, ScriptRunner>()
 
-  /** @param maxRecentBytes what large values that were read lately may take; 0 keeps none */
-  constructor(
-    link: RedisLink,
-    maxRecentBytes: number,
-    clock: Clock,
-    onWakeUpFailure: (error: unknown) => void
-  ) {
+  constructor({ link, clock, maxRecentBytes, names, memory, reporter }: RedisStoreParts) {
     this.#link = link
-    this.#clock = clock
-    this.#recent = new RecentValues(maxRecentBytes)
-    this.#wholeEntries = new WholeEntries(link)
-    const run = this.#run.bind(this)
-    this.generations = new Generations(new RedisCounters(link, run), clock)
-    this.#whole = new ReadBatch(
-      {
-        ask: (questions, askedAtMs) => this.#askWhole(questions, askedAtMs),
-        read: (question, bytes, askedAtMs) => this.#read(question, bytes, askedAtMs),
-        most: () => this.#wholeEntries.most()
+    this.#memory = memory
+    this.generations = new Generations(new RedisCounters(link, this.#runOnCounter), clock)
+    this.#coherence = new Coherence({ link, clock, names, kept: memory && this.#kept(memory), reporter })
+    const common = {
+      clock,
+      generations: this.generations,
+      recent: new RecentValues(maxRecentBytes),
+      entries: new WholeEntries(link)
+    }
+    const call: Call = (action, send) => link.call(action, send)
+    this.#reads = new RedisReads({
+      ...common,
+      lane: { call, position: () => undefined, untold: () => NO_CELLS }
+    })
+    this.#keptReads =
+      memory === undefined ? this.#reads : new RedisReads({ ...common, lane: this.#laneOf(memory) })
+  }
+
+  /** News of a key are news of what is kept of it, and of the counter that it may be. */
+  #kept(memory: MemoryTier): KeptEntries {
+    return {
+      drop: (key) => {
+        memory.drop(key)
+        this.generations.changed(key)
       },
-      clock
-    )
-    this.#headers = new ReadBatch(
-      {
-        ask: (questions, askedAtMs) => this.#askHeaders(questions, askedAtMs),
-        read: (question, header, askedAtMs) => this.#revalidated(question, header, askedAtMs),
-        most: () => HEADERS_AT_ONCE
-      },
-      clock
-    )
-    this.#wakeUps = new WakeUps(link, onWakeUpFailure)
+      dropAll: () => memory.dropAll(),
+      trustUntil: (untilMs) => memory.trustUntil(untilMs)
+    }
+  }
+
+  #laneOf(memory: MemoryTier): Lane {
+    const coherence = this.#coherence
+    const isTold = (cell: Cell): boolean =>
+      cell.position !== undefined && memory.standsSince(cell.position, cell.key)
+    // Of what is being sent at this moment.
+    let isHeardOf = false
+    return {
+      call: (action, send) =>
+        coherence.callTracked(action, (client, isTracked) => {
+          isHeardOf = coherence.mode === 'channel' || (isTracked && coherence.mode === 'tracking')
+          return send(client)
+        }),
+      position: () => (isHeardOf ? memory.position : undefined),
+      untold: (cells) => (cells.every(isTold) ? NO_CELLS : cells.filter((cell) => !isTold(cell)))
+    }
   }
 
   nowMs(): number {
@@ -76,114 +107,19 @@ export class RedisStore implements EntryStore {
   }
 
   get pushes(): boolean {
-    return this.#wakeUps.trackedClient !== undefined
+    return this.#coherence.trackedClient !== undefined
   }
 
   read(question: Question): Promise<FetchedEntry> {
-    return this.#recent.get(question.key) === undefined
-      ? this.#whole.read(question)
-      : this.#headers.read(question)
+    return (question.memory === undefined ? this.#reads : this.#keptReads).read(question)
   }
 
-  async readMany(questions: readonly Question[]): Promise<FetchedEntry[]> {
-    if (this.#recent.isEmpty) return this.#whole.readMany(questions)
-    const known = questions.filter(({ key }) => this.#recent.get(key) !== undefined)
-    if (known.length === 0) return this.#whole.readMany(questions)
-    const knownKeys = new Set(known.map(({ key }) => key))
-    const others = questions.filter(({ key }) => !knownKeys.has(key))
-    const found = (await Promise.all([this.#headers.readMany(known), this.#whole.readMany(others)])).flat()
-    const byKey = new Map(found.map((fetched) => [fetched.key, fetched]))
-    return questions.map(({ key }) => byKey.get(key)!)
+  readMany(questions: readonly Question[]): Promise<FetchedEntry[]> {
+    return (questions[0]?.memory === undefined ? this.#reads : this.#keptReads).readMany(questions)
   }
 
-  async again(fetched: FetchedEntry, scope: Scope): Promise<FetchedEntry> {
-    return this.#standing(fetched, { key: fetched.key, scope }, this.#clock.now())
-  }
-
-  /** Entries, and with them the counters that copies are too old of: one command, and one moment in Redis. */
-  async #askWhole(questions: readonly Question[], askedAtMs: number): Promise<readonly (Buffer | null)[]> {
-    const due = this.#dueFor(questions, askedAtMs)
-    const keys = questions.map(({ key }) => key)
-    if (due.length === 0) return this.#wholeEntries.ask(keys)
-    return this.#askWith(keys, due, askedAtMs)
-  }
-
-  async #askWith(
-    keys: readonly string[],
-    cells: readonly Cell[],
-    askedAtMs: number
-  ): Promise<readonly (Buffer | null)[]> {
-    const replies = await this.#wholeEntries.ask([...keys, ...cells.map(({ key }) => key)])
-    for (const [index, cell] of cells.entries()) {
-      cell.apply(replies[keys.length + index]?.toString('latin1') ?? null, askedAtMs)
-    }
-    return replies
-  }
-
-  async #askHeaders(questions: readonly Question[], askedAtMs: number): Promise<readonly Buffer[]> {
-    const due = this.#dueFor(questions, askedAtMs)
-    const keys = questions.map(({ key }) => key)
-    const headers = askForHeaders(this.#link, keys, HEADER_BYTES)
-    if (due.length === 0) return headers
-    return (await Promise.all([headers, this.#askWith([], due, askedAtMs)]))[0]
-  }
-
-  #dueFor(questions: readonly Question[], nowMs: number): Cell[] {
-    const due: Cell[] = []
-    let last: Scope | undefined
-    for (const { key, scope } of questions) {
-      this.generations.addDue(due, key, scope === last ? undefined : scope, nowMs)
-      last = scope
-    }
-    return due
-  }
-
-  #read(question: Question, bytes: Buffer | null, askedAtMs: number): FetchedEntry | Promise<FetchedEntry> {
-    const fetched = new FetchedEntry(question.key, bytes)
-    this.#recent.noteRead(fetched)
-    return this.#standing(fetched, question, askedAtMs)
-  }
-
-  #standing(
-    fetched: FetchedEntry,
-    question: Question,
-    askedAtMs: number
-  ): FetchedEntry | Promise<FetchedEntry> {
-    const { entry } = fetched
-    if (entry.state !== 'value') return fetched
-    const standing = this.generations.standing(entry, question.key, question.scope, askedAtMs)
-    if (standing === undefined) return this.#readAgain(question, entry)
-    return fetched.standing(standing)
-  }
-
-  /** Entry and all of its counters in one moment: what it comes to is certain, unless its tags have changed as well. */
-  async #readAgain({ key, scope }: Question, seen: ValueEntry): Promise<FetchedEntry> {
-    let last: ValueEntry = seen
-    let bytes: Buffer | null = null
-    for (let tries = 0; tries < STANDING_TRIES; tries++) {
-      const askedAtMs = this.#clock.now()
-      const cells = this.generations.cellsOf(last, key, scope)
-      bytes = (await this.#askWith([key], cells, askedAtMs))[0] ?? null
-      const fetched = new FetchedEntry(key, bytes)
-      const { entry } = fetched
-      if (entry.state !== 'value') return fetched
-      const standing = this.generations.standing(entry, key, scope, askedAtMs)
-      if (standing !== undefined) return fetched.standing(standing)
-      last = entry
-    }
-    // Its tags change faster than it can be read: what is not known to be current counts as outdated.
-    return new FetchedEntry(key, bytes).standing(OUTDATED)
-  }
-
-  /** What stands under a key whose value was read whole before, by its first bytes. */
-  #revalidated(question: Question, header: Buffer, askedAtMs: number): FetchedEntry | Promise<FetchedEntry> {
-    const { key } = question
-    const again = this.#recent.get(key)?.revalidated(header)
-    if (again !== undefined) return this.#standing(again, question, askedAtMs)
-    this.#recent.forget(key)
-    // Nothing, or something as short as a lease: that was all of it.
-    if (header.length < HEADER_BYTES) return new FetchedEntry(key, header.length === 0 ? null : header)
-    return this.#whole.read(question)
+  again(fetched: FetchedEntry, scope: Scope): Promise<FetchedEntry> {
+    return this.#reads.again(fetched, scope)
   }
 
   async takeLease({ key, scope, token, leaseMs, seen, force }: LeaseRequest): Promise<LeaseAnswer> {
@@ -212,7 +148,7 @@ export class RedisStore implements EntryStore {
   }
 
   async fill(key: string, token: Token, frame: Buffer, lifeMs: number): Promise<boolean> {
-    return (await this.#run('store a value', 'fill-entry', key, [token, frame, lifeMs])) === 1
+    return (await this.#change('store a value', 'fill-entry', key, [token, frame, lifeMs])) === 1
   }
 
   async fail(key: string, token: Token, frame: Buffer, lifeMs: number): Promise<boolean> {
@@ -224,7 +160,9 @@ export class RedisStore implements EntryStore {
   }
 
   async guard(key: string, token: Token, lifeMs: number, renewal: boolean): Promise<boolean> {
-    return (await this.#run('guard an entry', 'guard-entry', key, [token, lifeMs, renewal ? '1' : ''])) === 1
+    return (
+      (await this.#change('guard an entry', 'guard-entry', key, [token, lifeMs, renewal ? '1' : ''])) === 1
+    )
   }
 
   async publish(
@@ -233,20 +171,20 @@ export class RedisStore implements EntryStore {
     { frame, lifeMs, version, unknown }: Publication
   ): Promise<boolean> {
     const args = [token, frame ?? NOTHING, lifeMs, version ?? '', unknown ? '1' : '']
-    return (await this.#run('publish a write', 'publish-entry', key, args)) === 1
+    return (await this.#change('publish a write', 'publish-entry', key, args)) === 1
   }
 
   async set(key: string, frame: Buffer, lifeMs: number): Promise<boolean> {
-    return (await this.#run('store a value', 'set-entry', key, [frame, lifeMs])) === 1
+    return (await this.#change('store a value', 'set-entry', key, [frame, lifeMs])) === 1
   }
 
   drop(keys: readonly string[]): Promise<number> {
-    return this.#link.call('drop entries', (client) => unlink(client, keys))
+    return this.#told(keys, () => this.#link.call('drop entries', (client) => unlink(client, keys)))
   }
 
   async soften(keys: readonly string[]): Promise<number> {
     return sum(
-      await Promise.all(keys.map((key) => this.#run('make an entry stale', 'soften-entry', key, [])))
+      await Promise.all(keys.map((key) => this.#change('make an entry stale', 'soften-entry', key, [])))
     )
   }
 
@@ -256,7 +194,7 @@ export class RedisStore implements EntryStore {
 
   async dropOlder(keys: readonly string[], beforeMs: number): Promise<number> {
     const before = Math.floor(beforeMs)
-    return sum(await Promise.all(keys.map((key) => this.#run('clean', 'drop-older', key, [before]))))
+    return sum(await Promise.all(keys.map((key) => this.#change('clean', 'drop-older', key, [before]))))
   }
 
   async sizes(keys: readonly string[]): Promise<number[]> {
@@ -268,38 +206,90 @@ export class RedisStore implements EntryStore {
   beforeUse(tell: (undelivered: Delivery) => Promise<void>): void {
     this.#link.beforeReady = (client) => {
       const runner = this.#runnerOf(client)
+      const told = async (keys: readonly string[], change: Promise<unknown>): Promise<void> => {
+        const news = this.#coherence.announcementOf(keys)
+        await Promise.all([change, news && runner.run('announce-changes', news.key, news.args)])
+      }
       return tell({
-        drop: (keys) => unlink(client, keys),
-        move: (key) => runner.run('move-generation', key, ['hard', '', 0])
+        drop: (keys) => told(keys, unlink(client, keys)),
+        move: (key) => told([key], runner.run('move-generation', key, ['hard', '', 0]))
       })
     }
   }
 
   listen(key: string): Wake {
-    return this.#wakeUps.listen(key)
+    return this.#coherence.listen(key)
+  }
+
+  whenNewsAreDecided(): Promise<void> {
+    return this.#coherence.decided
+  }
+
+  wakeUpHealth(): WakeUpHealth {
+    return this.#coherence.wakeUpHealth()
+  }
+
+  memoryHealth(): MemoryHealth {
+    if (this.#memory === undefined) return MEMORY_OFF
+    const { entries, bytes, maxBytes } = this.#memory
+    return { ...this.#coherence.memoryState(), entries, bytes, maxBytes }
   }
 
   async close(): Promise<void> {
-    this.#wakeUps.close()
+    this.#coherence.close()
     await this.#link.close()
   }
 
   /** Over the tracked connection when there is one, so that "held" also means "you will be told". */
-  async #runTracked(
+  #runTracked(
     action: string,
     script: ScriptName,
     key: string,
     args: (string | number | Buffer)[]
   ): Promise<unknown> {
-    const tracked = this.#wakeUps.trackedClient
-    if (tracked === undefined) return this.#run(action, script, key, args)
-    const call = (): Promise<unknown> => this.#runnerOf(tracked).run(script, key, args)
+    return this.#coherence.callTracked(action, (client) => this.#runnerOf(client).run(script, key, args))
+  }
+
+  /** A step after which what is kept of the key, here and elsewhere, is nothing to go by. */
+  #change(
+    action: string,
+    script: ScriptName,
+    key: string,
+    args: (string | number | Buffer)[]
+  ): Promise<unknown> {
+    return this.#told([key], () => this.#run(action, script, key, args))
+  }
+
+  readonly #runOnCounter = (
+    action: string,
+    script: ScriptName,
+    key: string,
+    args: (string | number | Buffer)[]
+  ): Promise<unknown> => {
+    // Made where there was none: what stood under it was outdated before.
+    if (script === 'ensure-generation') return this.#run(action, script, key, args)
+    return this.#change(action, script, key, args)
+  }
+
+  /**
+   * What is kept here is dropped before the change is sent, and again after its reply: an answer that was asked for in
+   * between may be from before it. Who cannot be told by Redis is told by a message right behind the change.
+   */
+  async #told<T>(keys: readonly string[], change: () => Promise<T>): Promise<T> {
+    const memory = this.#memory
+    const news = this.#coherence.announcementOf(keys)
+    if (memory === undefined && news === undefined) return change()
+    for (const key of keys) memory?.drop(key)
     try {
-      return await this.#link.call(action, call, () => this.#wakeUps.distrust())
-    } catch (error) {
-      // The pair was lost with the call on it; the other connection may be well, and asking again is harmless.
-      if (this.#wakeUps.trackedClient === tracked || this.#link.state !== 'ready') throw error
-      return this.#run(action, script, key, args)
+      if (news === undefined) return await change()
+      const changing = change()
+      const [result] = await Promise.all([
+        changing,
+        this.#run('announce changes', 'announce-changes', news.key, news.args)
+      ])
+      return result
+    } finally {
+      for (const key of keys) memory?.drop(key)
     }
   }
 

@@ -1,3 +1,4 @@
+import type { ConcurrencyLimit } from '../policy/concurrency-limit.js'
 import type { EntryPolicy, WritePolicy } from '../options.js'
 import type { Awaitable, CacheId, LoadContext, StandardSchema, TenantId } from '../ports.js'
 import type { CollectionStats } from '../stats.js'
@@ -9,6 +10,8 @@ export interface Source {
   readonly name: string
   readonly policy: EntryPolicy
   readonly stats: CollectionStats
+  /** Of the collection alone, beside that of the cache. */
+  readonly loadLimit: ConcurrencyLimit | undefined
   readonly schema: StandardSchema | undefined
   readonly writing: WritePolicy
   readonly write: ((id: CacheId, input: unknown, context: LoadContext) => Awaitable<unknown>) | undefined

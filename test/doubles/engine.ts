@@ -63,6 +63,7 @@ export class TestProcess {
       name: 'test',
       policy: resolveEntryPolicy(this.#options),
       stats: this.stats,
+      loadLimit: undefined,
       schema: undefined,
       writing: resolveWritePolicy({}),
       write: undefined,

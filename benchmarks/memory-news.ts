@@ -1,0 +1,157 @@
+/**
+ * How long does another process serve an old value from memory, and what does it cost those who write?
+ *
+ *     npx tsx benchmarks/memory-news.ts [--quick]
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Redis } from 'ioredis'
+import type { Change, MemoryCommands } from '../test/faults/memory-worker.js'
+import { startWorker, type WorkerProcess } from '../test/support/processes.js'
+import { startRedisServer } from '../test/support/redis-server.js'
+import {
+  barsOf,
+  memoryNewsMarkdown,
+  tableMarkdown,
+  type ChangeLine,
+  type MemoryNewsResult
+} from './reports/memory-news.js'
+import { circumstances } from './support/machine.js'
+import { RedisMeter } from './support/redis-facts.js'
+import { saveResult } from './support/results.js'
+import { percentile, rounded, spreadOf } from './support/statistics.js'
+import { note, optionsOf } from './support/versus.js'
+import { writeDocs } from './write-docs.js'
+
+const { quick } = optionsOf(process.argv.slice(2))
+
+const READERS = 3
+const KEYS = 20
+/** Between a reader's looks at all of the rows: busy, and not so busy that it has no time for the news. */
+const PAUSE_MS = 1
+const CHANGES_MS = quick ? 1_000 : 4_000
+const TRACKERS = 10
+const KEPT_KEYS = 500
+const WRITTEN_KEYS = 5_000
+const WRITER_ROUNDS = quick ? 2 : 5
+const WRITER_MS = quick ? 400 : 800
+const CHANGES: readonly Change[] = ['invalidate', 'put', 'delete', 'tag', 'clear']
+
+const file = new URL('../test/faults/memory-worker.ts', import.meta.url)
+
+await using server = await startRedisServer()
+const meter = new RedisMeter(server.url)
+const changes: ChangeLine[] = []
+for (const change of CHANGES) {
+  note(change)
+  changes.push(await measureChange(change))
+}
+note('writers')
+const result: MemoryNewsResult = {
+  circumstances: circumstances(await meter.version(), ['corral', 'ioredis']),
+  settings: { readers: READERS, keys: KEYS, trackers: TRACKERS },
+  changes,
+  writers: await measureWriters()
+}
+meter.close()
+console.log(`\n${tableMarkdown(result)}\n`)
+console.log(memoryNewsMarkdown(result).split('\n\n')[3])
+for (const { what, passed } of barsOf(result)) console.log(`${passed ? 'reached' : 'MISSED '}  ${what}`)
+if (quick) note('\nA short version: the committed result is left as it is.')
+else {
+  saveResult('memory-news', result)
+  writeDocs()
+}
+
+async function openWorkers(count: number, keepsInMemory: boolean): Promise<WorkerProcess<MemoryCommands>[]> {
+  const workers = await Promise.all(Array.from({ length: count }, () => startWorker<MemoryCommands>(file)))
+  await Promise.all(workers.map((worker) => worker.call('open', server.url, keepsInMemory)))
+  return workers
+}
+
+async function measureChange(change: Change): Promise<ChangeLine> {
+  await meter.empty()
+  const workers = await openWorkers(READERS + 1, true)
+  try {
+    const [writer, ...readers] = workers
+    const ids = Array.from({ length: KEYS }, (_, id) => id)
+    const watching = readers.map((reader) => reader.call('watch', ids, CHANGES_MS + 600, PAUSE_MS))
+    await sleep(400)
+    const versions = new Map<number, number>()
+    const done: { id: number; version: number; atMs: number }[] = []
+    const endAt = performance.now() + CHANGES_MS
+    for (let round = 0; performance.now() < endAt; round++) {
+      const id = (round * 7) % KEYS
+      const atMs = await writer!.call('change', id, change)
+      const version = (versions.get(id) ?? 0) + 1
+      versions.set(id, version)
+      done.push({ id, version, atMs })
+      // Clearing makes everything load anew, and readers are to find something in memory.
+      await sleep(change === 'clear' ? 150 : 8)
+    }
+    const watched = await Promise.all(watching)
+    const old: number[] = []
+    for (const { id, version, atMs } of done) {
+      for (const { rows } of watched) {
+        const { lastSeenMs } = rows.find((row) => row.id === id)!
+        const before = Object.entries(lastSeenMs).filter(([seen]) => Number(seen) < version)
+        old.push(Math.max(0, ...before.map(([, lastMs]) => lastMs - atMs)))
+      }
+    }
+    old.sort((a, b) => a - b)
+    return {
+      change,
+      changes: done.length,
+      reads: watched.reduce((sum, { reads }) => sum + reads, 0),
+      // Two collections are read alternately.
+      fromMemory: watched.reduce((sum, { fromMemory }) => sum + fromMemory, 0) / 2,
+      p50: percentile(old, 0.5),
+      p99: percentile(old, 0.99),
+      most: percentile(old, 1)
+    }
+  } finally {
+    await Promise.all(workers.map((worker) => worker.kill()))
+  }
+}
+
+/** With and without in turns: on a machine that others use as well, a minute is not like the next. */
+async function measureWriters(): Promise<MemoryNewsResult['writers']> {
+  const [without, withTracking, ratio]: [number[], number[], number[]] = [[], [], []]
+  for (let round = 0; round <= WRITER_ROUNDS; round++) {
+    const figures: number[] = []
+    for (const keeps of [false, true]) {
+      await meter.empty()
+      const workers = await openWorkers(TRACKERS, keeps)
+      // One loads, the others find.
+      for (const worker of workers) await worker.call('warm', KEPT_KEYS)
+      const reading = workers.map((worker) => worker.call('readNowAndThen', KEPT_KEYS, 20, WRITER_MS + 200))
+      await sleep(100)
+      figures.push(await writeFor(WRITER_MS))
+      await Promise.all(reading)
+      await Promise.all(workers.map((worker) => worker.kill()))
+    }
+    // The first warms up.
+    if (round === 0) continue
+    without.push(figures[0]!)
+    withTracking.push(figures[1]!)
+    ratio.push(rounded(figures[1]! / figures[0]!))
+  }
+  return { without: spreadOf(without), withTracking: spreadOf(withTracking), ratio: spreadOf(ratio) }
+}
+
+async function writeFor(ms: number): Promise<number> {
+  const redis = new Redis(server.url, { enableAutoPipelining: true })
+  const value = 'x'.repeat(200)
+  let writes = 0
+  const startedAt = performance.now()
+  const write = async (): Promise<void> => {
+    while (performance.now() - startedAt < ms) {
+      const id = 1_000 + Math.floor(Math.random() * WRITTEN_KEYS)
+      await redis.set(`fleet:rows:${id}`, value)
+      writes++
+    }
+  }
+  await Promise.all(Array.from({ length: 64 }, write))
+  const perSecond = (writes / (performance.now() - startedAt)) * 1_000
+  redis.disconnect()
+  return perSecond
+}

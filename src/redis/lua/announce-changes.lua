@@ -1,0 +1,24 @@
+-- Tells the processes that cannot have changes told by Redis itself.
+--
+-- Guarantee: each message has the number after that of the one before, and a number is never used again, so that who
+-- has heard of n messages and finds the counter at n has missed nothing. When the counter was lost it begins at this
+-- server's time, which reads as a gap to everybody; when the server is full and cannot count, the number is 0.
+--
+-- KEYS[1]  the counter
+-- ARGV[1]  the channel
+-- ARGV[2]  the keys that changed, one a line; may be ''
+--
+-- Returns the number of the message
+
+local key, channel, changed = KEYS[1], ARGV[1], ARGV[2]
+local sequence = redis.pcall('INCR', key)
+if sequence == 1 then
+  local time = redis.call('TIME')
+  sequence = time[1] * 1000000 + time[2]
+  local set = redis.pcall('SET', key, string.format('%.0f', sequence))
+  if type(set) == 'table' and set.err then sequence = 0 end
+elseif type(sequence) ~= 'number' then
+  sequence = 0
+end
+redis.call('PUBLISH', channel, string.format('%.0f', sequence) .. '\n' .. changed)
+return string.format('%.0f', sequence)

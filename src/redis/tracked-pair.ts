@@ -1,0 +1,207 @@
+import type { Clock } from '../clock.js'
+import { withDeadline } from '../policy/deadline.js'
+import type { RedisClient } from './client.js'
+import { Silence, troubleOf } from './error-class.js'
+import { watchHandshake } from './handshake.js'
+import type { RedisLink } from './link.js'
+
+const INVALIDATIONS = '__redis__:invalidate'
+const RETRY_MS = 1_000
+/** What a server refuses by configuration it will hardly grant a second later. */
+const RETRY_REFUSED_MS = 30_000
+
+/** Both connections are asked this often whether they still carry anything. A dead one is found within two of these. */
+export const HEARTBEAT_MS = 1_000
+
+export interface PairListener {
+  /** From now on Redis tells of every change of what is read over `tracked`. */
+  armed(): void
+  /** All that changed before `asOfMs`, on this process's clock, has been told of. */
+  proven(asOfMs: number): void
+  /** Null when the whole database was flushed. */
+  changed(keys: readonly string[] | null): void
+  /** Changes may have been missed since the last proof. `isRefused`: by the server, and not by chance. */
+  lost(reason: string, isRefused: boolean): void
+  /** What the key that every heartbeat reads holds. */
+  read(flag: Buffer | null, askedAtMs: number): void
+}
+
+/**
+ * Two connections of our own: commands sent over `tracked` subscribe this process to the next change of every key
+ * they read (CLIENT TRACKING, default mode), and Redis sends the news to the other, which is subscribed to
+ * `__redis__:invalidate`. Never the user's connection: tracking would be a setting of theirs that we changed.
+ * See docs/decisions/0002-coherence-connection.md.
+ *
+ *   off ──both ready──▶ arming ──tracking is on──▶ armed ──either lost, or silent for a heartbeat──▶ off
+ *
+ * Why both are asked: the server forgets what a client tracked when that client is gone, and says so to nobody; and a
+ * subscriber that is gone at its end may look alive from ours. An answer over both proves that all changes of before
+ * were told: the tracked one was still known to the server, and news travel ahead of the answer on the other.
+ */
+export class TrackedPair {
+  readonly #link: RedisLink
+  readonly #clock: Clock
+  readonly #flagKey: string
+  readonly #listener: PairListener
+  readonly #prefix: string
+  readonly #onFailure: (error: unknown) => void
+  readonly #stopWatching: (() => void)[] = []
+  #subscriber: RedisClient | undefined
+  #tracked: RedisClient | undefined
+  /** Redis' id of the subscriber's present connection, known once it listens. */
+  #subscriberId: number | undefined
+  #armed = false
+  #beating = false
+  #epoch = 0
+  #closed = false
+  #retryTimer: NodeJS.Timeout | undefined
+  #heart: NodeJS.Timeout | undefined
+
+  /** @param flagKey a key that each heartbeat reads, so that its changes are heard of as well */
+  constructor(
+    link: RedisLink,
+    clock: Clock,
+    flagKey: string,
+    listener: PairListener,
+    onFailure: (error: unknown) => void
+  ) {
+    this.#link = link
+    this.#clock = clock
+    this.#flagKey = flagKey
+    this.#listener = listener
+    this.#onFailure = onFailure
+    this.#prefix = link.client.options.keyPrefix ?? ''
+    link.onReady(() => this.#open())
+    link.onLost(() => this.#leave('Redis was lost'))
+  }
+
+  /** The connection to ask over, when asking there makes the server tell us of changes. */
+  get tracked(): RedisClient | undefined {
+    return this.#armed ? this.#tracked : undefined
+  }
+
+  /** No answer came over `tracked` in time: it may be dead without having said so. */
+  distrust(): void {
+    if (this.#armed) this.#leave('a call got no answer')
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#disarm('the cache is closed')
+    clearTimeout(this.#retryTimer)
+    clearInterval(this.#heart)
+    for (const stop of this.#stopWatching) stop()
+    this.#subscriber?.disconnect()
+    this.#tracked?.disconnect()
+  }
+
+  #open(): void {
+    if (this.#closed || this.#subscriber !== undefined) return
+    const [subscriber, tracked] = [this.#link.duplicate(), this.#link.duplicate()]
+    if (subscriber === undefined || tracked === undefined) {
+      return this.#listener.lost('each node of a Cluster tracks for itself', true)
+    }
+    this.#subscriber = subscriber
+    this.#tracked = tracked
+    for (const client of [subscriber, tracked]) {
+      client.on('ready', this.#arm)
+      client.on('close', this.#onClose)
+      client.on('error', this.#onFailure)
+      this.#stopWatching.push(watchHandshake(client))
+    }
+    subscriber.on('close', () => (this.#subscriberId = undefined))
+    subscriber.on('messageBuffer', this.#onMessage)
+    this.#heart = setInterval(() => void this.#beat(), HEARTBEAT_MS)
+    this.#heart.unref()
+  }
+
+  readonly #arm = async (): Promise<void> => {
+    if (this.#closed || this.#subscriber?.status !== 'ready' || this.#tracked?.status !== 'ready') return
+    const epoch = ++this.#epoch
+    const startedAtMs = this.#clock.now()
+    const [subscriber, tracked] = [this.#subscriber, this.#tracked]
+    const late = (): Error => new Silence(this.#link.timeoutMs)
+    try {
+      await withDeadline(this.#startTracking(subscriber, tracked), this.#link.timeoutMs, late)
+    } catch (error) {
+      this.#onFailure(error)
+      if (epoch === this.#epoch) this.#refused(error)
+      return
+    }
+    // Either connection may have been lost, and armed anew, while the replies were under way.
+    if (epoch !== this.#epoch) return
+    this.#armed = true
+    this.#listener.armed()
+    // Nothing is kept yet, so there is nothing to have missed.
+    this.#listener.proven(startedAtMs)
+    void this.#beat()
+  }
+
+  async #startTracking(subscriber: RedisClient, tracked: RedisClient): Promise<void> {
+    if (this.#subscriberId === undefined) {
+      // Asked before SUBSCRIBE: after it a RESP2 connection takes hardly any other command.
+      const id = Number(await subscriber.call('CLIENT', 'ID'))
+      await subscriber.subscribe(INVALIDATIONS)
+      this.#subscriberId = id
+    }
+    await tracked.call('CLIENT', 'TRACKING', 'ON', 'REDIRECT', this.#subscriberId)
+  }
+
+  #refused(error: unknown): void {
+    const trouble = troubleOf(error)
+    const isRefused = trouble.errorClass === 'misconfigured' && !trouble.isTotal
+    this.#listener.lost(trouble.message, isRefused)
+    clearTimeout(this.#retryTimer)
+    this.#retryTimer = setTimeout(this.#arm, isRefused ? RETRY_REFUSED_MS : RETRY_MS)
+    this.#retryTimer.unref()
+  }
+
+  async #beat(): Promise<void> {
+    const [subscriber, tracked] = [this.#subscriber, this.tracked]
+    if (subscriber === undefined || tracked === undefined || this.#beating) return
+    const epoch = this.#epoch
+    const sentAtMs = this.#clock.now()
+    this.#beating = true
+    try {
+      const both = Promise.all([tracked.getBuffer(this.#flagKey), subscriber.ping()])
+      const [flag] = await withDeadline(both, HEARTBEAT_MS, () => new Silence(HEARTBEAT_MS))
+      if (epoch !== this.#epoch) return
+      this.#listener.proven(sentAtMs)
+      this.#listener.read(flag, sentAtMs)
+    } catch (error) {
+      if (epoch !== this.#epoch) return
+      this.#onFailure(error)
+      this.#leave(`a heartbeat failed: ${troubleOf(error).message}`)
+    } finally {
+      this.#beating = false
+    }
+  }
+
+  /** Both are made anew: what one of them was told is worth nothing without the other. */
+  #leave(reason: string): void {
+    this.#disarm(reason)
+    this.#tracked?.disconnect(true)
+    this.#subscriber?.disconnect(true)
+  }
+
+  readonly #onClose = (): void => {
+    this.#disarm('a connection was lost')
+  }
+
+  #disarm(reason: string): void {
+    this.#epoch++
+    if (!this.#armed) return
+    this.#armed = false
+    this.#listener.lost(reason, false)
+  }
+
+  /** The message is a list of keys, or null when the whole database was flushed. */
+  readonly #onMessage = (_channel: unknown, message: unknown): void => {
+    if (!Array.isArray(message)) return this.#listener.changed(null)
+    this.#listener.changed((message as (Buffer | string)[]).map((key) => this.#logicalKey(String(key))))
+  }
+
+  #logicalKey(key: string): string {
+    return key.startsWith(this.#prefix) ? key.slice(this.#prefix.length) : key
+  }
+}

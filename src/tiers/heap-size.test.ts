@@ -1,0 +1,47 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { describe, expect, it } from 'vitest'
+import { PayloadCodec } from '../codec/codec.js'
+import { heapBytesOf } from './heap-size.js'
+
+setFlagsFromString('--expose-gc')
+const collect = runInNewContext('gc') as () => void
+
+function heapUsed(): number {
+  collect()
+  collect()
+  return process.memoryUsage().heapUsed
+}
+
+const SHAPES: Record<string, (id: number) => unknown> = {
+  'a row': (id) => ({ id, name: `product ${id}`, price: id * 1.5, tags: ['a', 'b'], text: 'x'.repeat(100) }),
+  'long text': (id) => `${id}`.padEnd(2_000, 'x'),
+  'text beyond Latin-1': (id) => `${id}`.padEnd(2_000, 'ж'),
+  'small numbers': (id) => Array.from({ length: 500 }, (_, index) => (index + id) % 60),
+  fractions: (id) => Array.from({ length: 300 }, (_, index) => index + id / 7),
+  rows: (id) =>
+    Array.from({ length: 50 }, (_, row) => ({ id: row, part: id * 1.1, text: `text ${row}`, flag: true })),
+  'empty objects': () => Array.from({ length: 200 }, () => ({})),
+  texts: (id) => Array.from({ length: 100 }, (_, index) => `string number ${index} of ${id}`),
+  'a dictionary': (id) =>
+    Object.fromEntries(Array.from({ length: 40 }, (_, index) => [`key ${id} ${index}`, index]))
+}
+
+describe('the count of what a value takes', () => {
+  const codec = new PayloadCodec({ compressAboveBytes: Number.POSITIVE_INFINITY, maxValueBytes: 1e6 })
+  for (const [name, make] of Object.entries(SHAPES)) {
+    it(`is near the truth for ${name}`, () => {
+      const encoded = Array.from(
+        { length: 2_000 },
+        (_, id) => codec.encode(make(id)) as { flags: number; bytes: Buffer }
+      )
+      for (const { flags, bytes } of encoded.slice(0, 100)) codec.decode(flags, bytes)
+      const before = heapUsed()
+      const values = encoded.map(({ flags, bytes }) => codec.decode(flags, bytes))
+      const taken = heapUsed() - before
+      const counted = values.reduce<number>((sum, value) => sum + heapBytesOf(value), 0)
+      expect(counted / taken).toBeGreaterThan(0.7)
+      expect(counted / taken).toBeLessThan(1.6)
+    })
+  }
+})

@@ -1,0 +1,185 @@
+import type { Clock } from '../clock.js'
+import type { ValueEntry } from '../entry.js'
+import { askForHeaders, ReadBatch, type Call, type WholeEntries } from '../redis/read-batch.js'
+import type { Question } from './entry-store.js'
+import { FetchedEntry, HEADER_BYTES } from './fetched-entry.js'
+import { OUTDATED, type Cell, type Scope } from './generation.js'
+import type { Generations } from './generations.js'
+import type { RecentValues } from './recent-values.js'
+
+const HEADERS_AT_ONCE = 1_000
+/** An entry is read again when its tags turn out to be others than those that were asked for. */
+const STANDING_TRIES = 3
+
+export interface ReadParts {
+  readonly clock: Clock
+  readonly generations: Generations
+  readonly recent: RecentValues
+  readonly entries: WholeEntries
+  readonly lane: Lane
+}
+
+/** A connection to read over, and what may become of the answers. */
+export interface Lane {
+  readonly call: Call
+  /** Where the news of changes stand, for what is sent now; undefined where nothing that is asked here may be kept. */
+  position(): number | undefined
+  /** Which of an entry's counters have to be asked for over this lane, so that the news tell of them as well. */
+  untold(cells: readonly Cell[]): readonly Cell[]
+}
+
+interface Header {
+  readonly bytes: Buffer
+  readonly position: number | undefined
+}
+
+/** Reads of entries over one connection, with the counters that they stand under. */
+export class RedisReads {
+  readonly #parts: ReadParts
+  readonly #whole: ReadBatch<Question, FetchedEntry, FetchedEntry>
+  readonly #headers: ReadBatch<Question, Header, FetchedEntry>
+
+  constructor(parts: ReadParts) {
+    this.#parts = parts
+    this.#whole = new ReadBatch(
+      {
+        ask: (questions, askedAtMs) => this.#askWhole(questions, askedAtMs),
+        read: (question, fetched, askedAtMs) => this.#read(question, fetched, askedAtMs),
+        most: () => parts.entries.most()
+      },
+      parts.clock
+    )
+    this.#headers = new ReadBatch(
+      {
+        ask: (questions, askedAtMs) => this.#askHeaders(questions, askedAtMs),
+        read: (question, header, askedAtMs) => this.#revalidated(question, header, askedAtMs),
+        most: () => HEADERS_AT_ONCE
+      },
+      parts.clock
+    )
+  }
+
+  read(question: Question): Promise<FetchedEntry> {
+    return this.#parts.recent.get(question.key) === undefined
+      ? this.#whole.read(question)
+      : this.#headers.read(question)
+  }
+
+  async readMany(questions: readonly Question[]): Promise<FetchedEntry[]> {
+    const { recent } = this.#parts
+    if (recent.isEmpty) return this.#whole.readMany(questions)
+    const known = questions.filter(({ key }) => recent.get(key) !== undefined)
+    if (known.length === 0) return this.#whole.readMany(questions)
+    const knownKeys = new Set(known.map(({ key }) => key))
+    const others = questions.filter(({ key }) => !knownKeys.has(key))
+    const found = (await Promise.all([this.#headers.readMany(known), this.#whole.readMany(others)])).flat()
+    const byKey = new Map(found.map((fetched) => [fetched.key, fetched]))
+    return questions.map(({ key }) => byKey.get(key)!)
+  }
+
+  async again(fetched: FetchedEntry, scope: Scope): Promise<FetchedEntry> {
+    return this.#standing(fetched, { key: fetched.key, scope }, this.#parts.clock.now())
+  }
+
+  async #askWhole(questions: readonly Question[], askedAtMs: number): Promise<readonly FetchedEntry[]> {
+    const due = this.#dueFor(questions, askedAtMs)
+    return this.#askWith(
+      questions.map(({ key }) => key),
+      due,
+      askedAtMs
+    )
+  }
+
+  /** Entries, and with them the counters that copies are too old of: one command, and one moment in Redis. */
+  async #askWith(
+    keys: readonly string[],
+    cells: readonly Cell[],
+    askedAtMs: number
+  ): Promise<readonly FetchedEntry[]> {
+    const { entries, lane } = this.#parts
+    const asked = cells.length === 0 ? keys : [...keys, ...cells.map(({ key }) => key)]
+    let position: number | undefined
+    const replies = await entries.ask(asked, lane.call, () => (position = lane.position()))
+    for (const [index, cell] of cells.entries()) {
+      cell.apply(replies[keys.length + index]?.toString('latin1') ?? null, askedAtMs, position)
+    }
+    return keys.map((key, index) => new FetchedEntry(key, replies[index]!, position))
+  }
+
+  async #askHeaders(questions: readonly Question[], askedAtMs: number): Promise<readonly Header[]> {
+    const { lane } = this.#parts
+    const due = this.#dueFor(questions, askedAtMs)
+    const keys = questions.map(({ key }) => key)
+    let position: number | undefined
+    const headers = askForHeaders(lane.call, keys, HEADER_BYTES, () => (position = lane.position()))
+    const counters = due.length === 0 ? undefined : this.#askWith([], due, askedAtMs)
+    const [all] = await Promise.all([headers, counters])
+    return all.map((bytes) => ({ bytes, position }))
+  }
+
+  #dueFor(questions: readonly Question[], nowMs: number): Cell[] {
+    const { generations, lane } = this.#parts
+    const due: Cell[] = []
+    let last: Scope | undefined
+    for (const { key, scope } of questions) {
+      const isNew = scope !== last
+      last = scope
+      generations.addDue(due, key, isNew ? scope : undefined, nowMs)
+      if (isNew) for (const cell of lane.untold(scope.cells)) if (!due.includes(cell)) due.push(cell)
+    }
+    return due
+  }
+
+  #read(question: Question, fetched: FetchedEntry, askedAtMs: number): FetchedEntry | Promise<FetchedEntry> {
+    this.#parts.recent.noteRead(fetched)
+    return this.#standing(fetched, question, askedAtMs)
+  }
+
+  #standing(
+    fetched: FetchedEntry,
+    question: Question,
+    askedAtMs: number
+  ): FetchedEntry | Promise<FetchedEntry> {
+    const { entry } = fetched
+    if (entry.state !== 'value') return fetched
+    const { key, scope } = question
+    const standing = this.#parts.generations.standing(entry, key, scope, askedAtMs)
+    if (standing === undefined) return this.#readAgain(question, entry)
+    return fetched.standing(standing)
+  }
+
+  /** Entry and all of its counters in one moment: what it comes to is certain, unless its tags have changed as well. */
+  async #readAgain({ key, scope }: Question, seen: ValueEntry): Promise<FetchedEntry> {
+    const { generations, clock } = this.#parts
+    let last: ValueEntry = seen
+    let fetched: FetchedEntry | undefined
+    for (let tries = 0; tries < STANDING_TRIES; tries++) {
+      const askedAtMs = clock.now()
+      const cells = generations.cellsOf(last, key, scope)
+      fetched = (await this.#askWith([key], cells, askedAtMs))[0]!
+      const { entry } = fetched
+      if (entry.state !== 'value') return fetched
+      const standing = generations.standing(entry, key, scope, askedAtMs)
+      if (standing !== undefined) return fetched.standing(standing)
+      last = entry
+    }
+    // Its tags change faster than it can be read: what is not known to be current counts as outdated.
+    return (fetched ?? new FetchedEntry(key, null)).standing(OUTDATED)
+  }
+
+  /** What stands under a key whose value was read whole before, by its first bytes. */
+  #revalidated(
+    question: Question,
+    { bytes, position }: Header,
+    askedAtMs: number
+  ): FetchedEntry | Promise<FetchedEntry> {
+    const { key } = question
+    const { recent } = this.#parts
+    const again = recent.get(key)?.revalidated(bytes, position)
+    if (again !== undefined) return this.#standing(again, question, askedAtMs)
+    recent.forget(key)
+    // Nothing, or something as short as a lease: that was all of it.
+    if (bytes.length < HEADER_BYTES) return new FetchedEntry(key, bytes.length === 0 ? null : bytes)
+    return this.#whole.read(question)
+  }
+}

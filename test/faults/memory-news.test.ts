@@ -1,0 +1,251 @@
+import { execFileSync } from 'node:child_process'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Cluster, Redis } from 'ioredis'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { createCache, type Cache, type CacheOptions, type Collection } from '../../src/index.js'
+import { startProxy, type Proxy } from '../support/proxy.js'
+import { startRedisServer, type RedisServer } from '../support/redis-server.js'
+import { until } from '../support/until.js'
+
+/** Nothing old is served for longer than this after the way of the news is broken. */
+const TWO_HEARTBEATS_MS = 2_000
+
+let server: RedisServer
+let proxy: Proxy
+let admin: Redis
+const caches: Cache[] = []
+
+beforeEach(async () => {
+  server = await startRedisServer()
+  proxy = await startProxy(server.port)
+  admin = new Redis(server.url)
+})
+afterEach(async () => {
+  await Promise.all(caches.splice(0).map((cache) => cache.close({ timeout: '1s' })))
+  admin.disconnect()
+  await proxy.stop()
+  await server.stop()
+})
+
+const open = (options: Partial<CacheOptions<'optional'>> = {}): Cache => {
+  const cache = createCache({
+    redis: `redis://127.0.0.1:${proxy.port}`,
+    namespace: 'shop',
+    commandTimeout: '1s',
+    memory: { maxBytes: 8_000_000 },
+    ...options
+  })
+  caches.push(cache)
+  return cache
+}
+
+/** The source: its rows are numbers that grow. */
+const source = (cache: Cache, rows: number[]) =>
+  cache.collection('rows', { ttl: '1h', earlyRefresh: 0, load: async (id: number) => rows[id]! })
+
+type Rows = Collection<number, number>
+
+const inMemory = (rows: Rows, ids: readonly number[]): Promise<void> =>
+  until('they are in memory', async () => {
+    await rows.getMany(ids)
+    return ids.every((id) => rows.peekMemory(id) !== undefined)
+  })
+
+describe('an answer and the news of its change', () => {
+  it('that arrive together, in either order, leave nothing old in memory: 0 of 1,000 (#42)', async () => {
+    const values = Array.from({ length: 50 }, () => 1)
+    const ids = values.map((_, id) => id)
+    const rows = source(open(), values)
+    const other = source(createdDirectly(), values)
+    await caches[0]!.ready()
+    await other.getMany(ids)
+    let stale = 0
+    let kept = 0
+    for (let round = 0; round < 20; round++) {
+      // What is asked now is answered with the old values, and the answer waits on the wire, and so do the news.
+      const before = proxy.received
+      proxy.hold()
+      const reading = rows.getMany(ids)
+      await until('Redis has answered', () => proxy.received - before > 50 * 20)
+      for (const id of ids) values[id]!++
+      await other.invalidateMany(ids)
+      await other.getMany(ids)
+      await until('Redis has told', () => proxy.received - before > 50 * 35)
+      proxy.release(round % 2 === 0)
+      await reading
+      await sleep(20)
+      for (const id of ids) {
+        const held = rows.peekMemory(id)
+        if (held !== undefined && held !== values[id]) stale++
+        if ((await rows.get(id)) !== values[id]) stale++
+      }
+      // The race is forced only if it would have been kept otherwise.
+      await inMemory(rows, ids)
+      kept += ids.filter((id) => rows.peekMemory(id) === values[id]).length
+      await other.invalidateMany(ids)
+      await until('all are dropped', () => ids.every((id) => rows.peekMemory(id) === undefined))
+      await other.getMany(ids)
+    }
+    expect(stale).toBe(0)
+    expect(kept).toBe(1_000)
+  })
+})
+
+describe('when the way of the news breaks', () => {
+  const breaks: [string, () => Promise<unknown> | void][] = [
+    ['the subscriber is killed', () => admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')],
+    ['every connection is killed', () => admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')],
+    ['connections are reset', () => proxy.reset()],
+    ['nothing arrives any more, though the connections stand', () => proxy.swallow('to-client')],
+    ['nothing is sent any more, though the connections stand', () => proxy.swallow('to-server')],
+    ['nothing passes either way', () => proxy.swallow()]
+  ]
+  for (const [name, break_] of breaks) {
+    it(`${name}: never past two heartbeats, and memory serves again later (#43, #44, #45)`, async () => {
+      const values = [0, 1, 1, 1]
+      const cache = open()
+      const rows = source(cache, values)
+      await cache.ready()
+      await inMemory(rows, [1, 2, 3])
+      await break_()
+      values[1] = 2
+      await admin.unlink('shop:rows:1')
+      const changedAt = performance.now()
+      let lastOldAt = 0
+      while (performance.now() - changedAt < TWO_HEARTBEATS_MS + 1_500) {
+        const startedAt = performance.now()
+        const value = await rows.get(1)
+        if (value !== 2) lastOldAt = startedAt
+        await sleep(3)
+      }
+      expect(lastOldAt - changedAt).toBeLessThan(TWO_HEARTBEATS_MS)
+      await until('news come again', () => cache.health().memory.mode === 'tracking', 10_000)
+      await inMemory(rows, [1, 2, 3])
+      expect(rows.peekMemory(1)).toBe(2)
+      await admin.unlink('shop:rows:2')
+      await until('it is heard of', () => rows.peekMemory(2) === undefined, 1_000)
+    })
+  }
+
+  it('one side alone, the tracked connection: its keys are forgotten by Redis without a word (#45)', async () => {
+    const values = [0, 1]
+    const cache = open()
+    const rows = source(cache, values)
+    const other = source(createdDirectly(), values)
+    await cache.ready()
+    await inMemory(rows, [1])
+    // The one with tracking on, by its redirection.
+    const list = String(await admin.client('LIST'))
+    const tracked = list
+      .split('\n')
+      .filter((line) => /redir=[0-9]/.test(line) && line.includes('resp=2') && line.includes(`flags=t`))
+    expect(tracked.length).toBeGreaterThan(0)
+    for (const line of tracked) await admin.call('CLIENT', 'KILL', 'ID', /id=(\d+)/.exec(line)![1]!)
+    values[1] = 2
+    await other.invalidate(1)
+    await until('the old value is gone', async () => (await rows.get(1)) === 2, TWO_HEARTBEATS_MS)
+  })
+})
+
+describe('where client tracking is refused', () => {
+  const plain = async (): Promise<Partial<CacheOptions<'optional'>>> => {
+    await admin.call('ACL', 'SETUSER', 'plain', 'on', '>pw', '~*', '&*', '+@all', '-client|tracking')
+    return { redis: { host: '127.0.0.1', port: proxy.port, username: 'plain', password: 'pw' } }
+  }
+  const inChannelMode = (cache: Cache): Promise<void> =>
+    until('it listens to the channel', () => cache.health().memory.mode === 'channel', 10_000)
+
+  it('processes tell one another by a channel, also those that are told by Redis themselves (#106)', async () => {
+    const values = [0, 1, 1]
+    const [cache, other] = [open(await plain()), createdDirectly()]
+    const [rows, elsewhere] = [source(cache, values), source(other, values)]
+    await inChannelMode(cache)
+    expect(cache.health().memory.reason).toMatch(/NOPERM.*tracking/)
+    expect(other.health().memory.mode).toBe('tracking')
+    for (let round = 0; round < 20; round++) {
+      await inMemory(rows, [1, 2])
+      values[1]!++
+      if (round % 4 === 0) await elsewhere.clear()
+      else if (round % 4 === 1) await rows.invalidate(1)
+      else if (round % 4 === 2) await elsewhere.set(1, values[1]!)
+      else await elsewhere.invalidate(1)
+      await until('it is heard of', async () => (await rows.get(1)) === values[1], 500)
+    }
+  })
+
+  it('a message that was lost is noticed by its number, and everything kept is dropped', async () => {
+    const values = [0, 1, 1]
+    const cache = open(await plain())
+    const rows = source(cache, values)
+    await inChannelMode(cache)
+    await inMemory(rows, [1, 2])
+    // As if a message had been published that did not arrive.
+    await admin.incr('shop:#changes')
+    await until('it is noticed', () => cache.health().memory.mode === 'paused', TWO_HEARTBEATS_MS + 500)
+    expect(rows.peekMemory(1)).toBeUndefined()
+    await inChannelMode(cache)
+    await inMemory(rows, [1, 2])
+    // The counter itself is lost: numbers begin anew, higher than any before.
+    await admin.del('shop:#changes')
+    await source(createdDirectly(), values).invalidate(1)
+    await until('it is noticed', () => rows.peekMemory(2) === undefined, TWO_HEARTBEATS_MS + 500)
+    await inChannelMode(cache)
+  })
+
+  it('a lost or silent subscription is noticed within two heartbeats', async () => {
+    for (const break_ of [
+      () => admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub'),
+      () => proxy.swallow('to-client')
+    ]) {
+      const values = [0, 1]
+      const cache = open(await plain())
+      const rows = source(cache, values)
+      const direct = createdDirectly()
+      const other = source(direct, values)
+      await inChannelMode(cache)
+      await inMemory(rows, [1])
+      await break_()
+      values[1] = 2
+      await other.invalidate(1)
+      await until('the old value is gone', async () => (await rows.get(1)) === 2, TWO_HEARTBEATS_MS)
+      await Promise.all([cache.close({ timeout: 100 }), direct.close()])
+    }
+  })
+})
+
+describe('on a Cluster', () => {
+  it('the channel keeps memory true', async () => {
+    const node = await startRedisServer({
+      args: ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1']
+    })
+    execFileSync('redis-cli', ['-p', String(node.port), 'CLUSTER', 'ADDSLOTSRANGE', '0', '16383'])
+    const cluster = new Cluster([{ host: node.host, port: node.port }])
+    const probe = new Redis(node.url)
+    try {
+      await until('the cluster is up', async () =>
+        String(await probe.cluster('INFO')).includes('cluster_state:ok')
+      )
+      const values = [0, 1, 1, 1]
+      const here = open({ redis: cluster })
+      const there = open({ redis: cluster, memory: false })
+      const [rows, others] = [source(here, values), source(there, values)]
+      await until('it listens', () => here.health().memory.mode === 'channel', 10_000)
+      for (let round = 0; round < 10; round++) {
+        await inMemory(rows, [1, 2, 3])
+        values[1]!++
+        await others.invalidate(1)
+        await until('it is heard of', async () => (await rows.get(1)) === values[1], 500)
+      }
+      await Promise.all([here.close(), there.close()])
+    } finally {
+      cluster.disconnect()
+      probe.disconnect()
+      await node.stop()
+    }
+  })
+})
+
+/** A process beside the one that is looked at, whose own connections are well. */
+function createdDirectly(): Cache {
+  return open({ redis: server.url })
+}
