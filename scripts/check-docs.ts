@@ -106,9 +106,10 @@ export function eventsPage(events: Declarations, stats: string): string {
 /** `KeyFact & { readonly ageMs: number }` → the names, with their types. */
 function payload(type: string): string {
   const own = /\{(.*)\}/.exec(type)?.[1] ?? ''
-  const fields = own.split(';').map((field) => field.replace('readonly ', '').trim())
+  const fields = own.split(/;|\breadonly /).map((field) => field.trim())
   const names = [
     ...(type.startsWith('KeyFact') ? ['key', 'collection'] : []),
+    ...(type.startsWith('AreaFact') ? ['collection', 'tenant'] : []),
     ...fields.filter((field) => field !== '')
   ]
   return names.map((name) => `\`${name}\``).join(', ')
@@ -171,7 +172,7 @@ function readable(type: string): string {
     .replaceAll(/NoInfer<(\w+)>/g, '$1')
     .replaceAll(/\( /g, '(')
     .replaceAll(/ \)/g, ')')
-    .replace(/^T$/, "'optional' | 'required'")
+    .replace(/^T$/, "'optional' | 'required' | 'none'")
 }
 
 const cell = (text: string): string => text.replaceAll('|', '\\|')
@@ -220,6 +221,11 @@ export function generatedPages(root: string): ReadonlyMap<string, string> {
           title: 'memory',
           text: '`memory: { … }` of `createCache`, and any of it in a collection:',
           fields: fieldsOf(options, 'MemoryOptions')
+        },
+        {
+          title: 'tenantBudget',
+          text: 'For `createCache({ tenantBudget: { … } })`.',
+          fields: fieldsOf(options, 'TenantBudgetOptions')
         },
         {
           title: 'Reads',

@@ -162,6 +162,7 @@ export class AdHocView implements AdHocReads {
   #here(): AdHocView {
     if (this.#tenant !== undefined) return this
     const { ambient, tenancy } = this.#context
+    if (tenancy === 'none') return this
     if (ambient.current !== undefined) return this.#viewOf(ambient.current)
     if (tenancy === 'required') throw new TenantRequiredError('The cache')
     return this

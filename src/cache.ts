@@ -10,7 +10,7 @@ import {
   type Written
 } from './collection.js'
 import { toMilliseconds, type Duration } from './durations.js'
-import { InvalidKeyError, InvalidOptionError } from './errors.js'
+import { InvalidKeyError, InvalidOptionError, TenantlessError } from './errors.js'
 import type { Clock } from './clock.js'
 import type { EventName, Events, Listener } from './events.js'
 import type { CacheHealth } from './health.js'
@@ -253,6 +253,7 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
   tenant(tenant: TenantId): TenantCache {
     if (tenant === undefined)
       throw new InvalidKeyError('The tenant', tenant, 'a string, a number or a bigint')
+    if (this.#parts.tenancy === 'none') throw new TenantlessError('The cache')
     const view = this.#viewOf(tenant)
     const { clearing, namespace, usageOf } = this.#parts
     return {
@@ -268,14 +269,17 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
   }
 
   runAs<Result>(tenant: TenantId, work: () => Result): Result {
-    // Refused here, where the mistake is, and not at the first call inside.
+    // Refused here, where the mistake is, and not at the first call inside; a missing header must not become "no tenant".
+    if (tenant === undefined)
+      throw new InvalidKeyError('The tenant', tenant, 'a string, a number or a bigint')
     this.#viewOf(tenant)
     return this.#ambient.run(tenant, work)
   }
 
   async clear(options?: ClearOptions): Promise<Cleaning> {
-    const { clearing, namespace } = this.#parts
-    return clearing.clear({ namespace, tenant: this.#ambient.current }, options)
+    const { clearing, namespace, tenancy } = this.#parts
+    const tenant = tenancy === 'none' ? undefined : this.#ambient.current
+    return clearing.clear({ namespace, tenant }, options)
   }
 
   on<Name extends EventName>(event: Name, listener: Listener<Name>): () => void {

@@ -49,8 +49,9 @@ export interface CollectionReads<Id extends CacheId, Value> {
    */
   peekMemory(id: Id): Value | undefined
   /**
-   * Into the cache only: priming, with no writer needed. Loads in progress no longer count. False while a `put`, `delete`
-   * or `cache.write` of the entry is under way, whose row will be newer. Rejects for a value that cannot be cached.
+   * Into the cache only: priming, with no writer needed. Loads in progress no longer count. False when it was not stored:
+   * while a `put`, `delete` or `cache.write` of the entry is under way, whose row will be newer; when one of its tags was
+   * invalidated at the same time; beyond the tenant's budget. Rejects for a value that cannot be cached.
    */
   set(id: Id, value: Value): Promise<boolean>
   /** Loads now, whatever is cached, and stores it. What is cached is served to others meanwhile. */
@@ -226,11 +227,12 @@ export class CollectionView<Id extends CacheId, Value>
     const { memory, reader } = this.#context
     const hits = memory === undefined ? NO_HITS : requests.map(({ id }) => this.#hit(id as Id))
     const unknown = hits === NO_HITS ? requests : requests.filter((_, index) => hits[index] === undefined)
-    const lookups = unknown.length === 0 ? [] : await abortable(reader.readMany(unknown), options?.signal)
+    const found = unknown.length === 0 ? [] : await abortable(reader.readMany(unknown), options?.signal)
     const values = new Map<Id, Value>()
     let at = 0
     for (let index = 0; index < requests.length; index++) {
-      const { value } = hits[index] ?? lookups[at++]!
+      const hit = hits[index]
+      const value = hit === undefined ? found[at++] : hit.value
       if (value !== undefined) values.set(requests[index]!.id as Id, value as Value)
     }
     return values

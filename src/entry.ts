@@ -50,6 +50,9 @@ export interface ValueEntry {
   readonly notFound: boolean
   readonly flags: number
   readonly payload: Buffer
+  /** The whole entry, and where in it the payload begins: cutting it out costs a hit as much as checking its checksum. */
+  readonly bytes: Buffer
+  readonly payloadAt: number
   /** See `Stamp`. */
   readonly hardHigh: number
   readonly hardLow: number
@@ -61,6 +64,9 @@ export interface ValueEntry {
 export interface OutdatedEntry {
   readonly state: 'outdated'
   readonly token: Token
+  /** As those of a value: somebody loads what will take its place, or nobody should for now. */
+  readonly leaseUntilMs: number
+  readonly backingOff: boolean
 }
 
 /**
@@ -92,6 +98,9 @@ export interface UnreadableEntry {
   readonly token: Token | undefined
   /** A later version of this library wrote it: what it means is unknown, so it must not be overwritten. */
   readonly foreign: boolean
+  /** As those of a value, as far as the damage lets them be read: a load under a lease on it may have failed. */
+  readonly leaseUntilMs: number
+  readonly backingOff: boolean
 }
 
 export const ABSENT: AbsentEntry = { state: 'absent' }

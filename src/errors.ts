@@ -95,10 +95,7 @@ export class CorruptEntryError extends CorralError {
 /** A call without a tenant on a cache or collection with `tenancy: 'required'`. */
 export class TenantRequiredError extends CorralError {
   constructor(subject: string) {
-    super(
-      'TENANT_REQUIRED',
-      `${subject} has tenancy "required": call .tenant(id) first, or work inside cache.runAs.`
-    )
+    super('TENANT_REQUIRED', `${subject} needs a tenant: call .tenant(id) first, or work inside cache.runAs.`)
   }
 }
 

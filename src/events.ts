@@ -29,8 +29,8 @@ export interface CacheEvents {
   takeover: KeyFact
   /** The right to store was lost while the loader ran: an invalidation, or this process was stopped for too long. */
   leaseLost: KeyFact
-  /** Entries were declared wrong. `dropped` of them existed. */
-  invalidated: { readonly keys: readonly string[]; readonly dropped: number }
+  /** Entries were declared wrong, or stale when `soft`. `dropped` of them existed. */
+  invalidated: { readonly keys: readonly string[]; readonly dropped: number; readonly soft: boolean }
   /** A collection, a tenant, a tenant's collection or (both undefined) everything was declared wrong, or stale when `soft`. */
   cleared: AreaFact & { readonly soft: boolean }
   /** What carries one of these tags was declared wrong, or stale when `soft`. */

@@ -55,12 +55,13 @@ export class PayloadCodec {
    * The reverse of `encode`; a promise only for compressed bytes. The value holds on to none of `bytes`.
    *
    * @param isolate the value is to be its caller's own: nothing of it is frozen
+   * @param start where in `bytes` the payload begins
    * @throws CorruptEntryError, and nothing else, for bytes that `encode` cannot have made
    */
-  decode(flags: number, bytes: Buffer, isolate = false): unknown {
+  decode(flags: number, bytes: Buffer, isolate = false, start = 0): unknown {
     if ((flags & FORMAT_BITS) !== FORMAT) throw new CorruptEntryError('its payload has an unknown format')
-    if ((flags & FLAG_COMPRESSED) === 0) return readPayload(flags, bytes, isolate)
-    return this.#inflated(bytes).then((inflated) => readPayload(flags, inflated, isolate))
+    if ((flags & FLAG_COMPRESSED) === 0) return readPayload(flags, bytes, isolate, start)
+    return this.#inflated(bytes.subarray(start)).then((inflated) => readPayload(flags, inflated, isolate, 0))
   }
 
   /** The same payload in a form that `decode` reads at once, in memory of its own. A promise only for compressed bytes. */
@@ -88,9 +89,9 @@ async function compressPayload(plain: EncodedPayload): Promise<EncodedPayload> {
   return compressed === undefined ? plain : { flags: plain.flags | FLAG_COMPRESSED, bytes: compressed }
 }
 
-function readPayload(flags: number, bytes: Buffer, isolate: boolean): unknown {
+function readPayload(flags: number, bytes: Buffer, isolate: boolean, start: number): unknown {
   try {
-    return readValue(bytes, isShareable(flags) && !isolate)
+    return readValue(bytes, isShareable(flags) && !isolate, start)
   } catch (cause) {
     throw new CorruptEntryError('its payload is damaged', { cause })
   }

@@ -240,7 +240,9 @@ export function parseFrame(key: string, bytes: Buffer | null): Entry {
       state: 'unreadable',
       reason: `its version is ${bytes[1]}`,
       token: undefined,
-      foreign: isLater(bytes[1]!)
+      foreign: isLater(bytes[1]!),
+      leaseUntilMs: 0,
+      backingOff: false
     }
   }
   switch (bytes[2]) {
@@ -301,8 +303,12 @@ class StoredValue implements ValueEntry {
     return tokenIn(this.bytes)
   }
 
+  get payloadAt(): number {
+    return payloadStart(this.bytes)
+  }
+
   get payload(): Buffer {
-    return this.bytes.subarray(payloadStart(this.bytes))
+    return this.bytes.subarray(this.payloadAt)
   }
 }
 
@@ -396,7 +402,15 @@ function isLater(version: number): boolean {
 }
 
 function unreadable(reason: string, bytes?: Buffer): Entry {
-  return { state: 'unreadable', reason, token: bytes && tokenIn(bytes), foreign: false }
+  const isLeasable = bytes !== undefined && bytes[2] === STATE_VALUE && bytes.length >= CHECKSUM_AT
+  return {
+    state: 'unreadable',
+    reason,
+    token: bytes && tokenIn(bytes),
+    foreign: false,
+    leaseUntilMs: isLeasable ? readU48(bytes, LEASE_UNTIL_AT) : 0,
+    backingOff: isLeasable && isZero(bytes, LEASE_TOKEN_AT)
+  }
 }
 
 function tokenIn(bytes: Buffer): Token {

@@ -10,13 +10,19 @@ import { BINARY_KINDS, MAX_DEPTH, Token } from './value-format.js'
  *
  * @param frozen freeze every object and array on the way; a payload with a Date, Map, Set or bytes in it, which
  *   freezing would not protect, is refused
+ * @param start where the payload begins; it goes to the end
  * @throws on anything that is not a complete payload; the caller says what that means
  */
-export function readValue(bytes: Buffer, frozen: boolean): unknown {
-  const reader = new ValueReader(bytes, frozen)
-  const value = reader.read()
-  reader.assertAllRead()
-  return value
+export function readValue(bytes: Buffer, frozen: boolean, start = 0): unknown {
+  try {
+    reader.begin(bytes, frozen, start)
+    const value = reader.read()
+    reader.assertAllRead()
+    return value
+  } finally {
+    // It must not keep a reply alive.
+    reader.end()
+  }
 }
 
 /** Methods of Buffer that Node documents only by way of `toString`. */
@@ -30,24 +36,37 @@ const shapeCache = new ShapeCache()
 /** Copied to begin an array: where a literal stands V8 may begin to make all arrays in the old generation (`object-shape.ts`). */
 const NO_ELEMENTS: readonly unknown[] = []
 
+const NO_BYTES = Buffer.alloc(0)
+
 class ValueReader implements ValueSource {
-  readonly #bytes: Buffer
-  readonly #frozen: boolean
-  readonly #narrow: string
-  readonly #wide: string
-  readonly #shapes: ObjectShape[] = []
+  #bytes: Buffer = NO_BYTES
+  #frozen = false
+  #narrow = ''
+  #wide = ''
+  #shapes: ObjectShape[] = []
   #at = 0
   #narrowAt = 0
   #wideAt = 0
   #depth = 0
 
-  constructor(bytes: Buffer, frozen: boolean) {
+  begin(bytes: Buffer, frozen: boolean, start: number): void {
     this.#bytes = bytes
     this.#frozen = frozen
+    this.#at = start
+    this.#narrowAt = 0
+    this.#wideAt = 0
+    this.#depth = 0
+    if (this.#shapes.length > 0) this.#shapes = []
     const narrowBytes = this.#readLength()
     const wideBytes = this.#readLength() * 2
     this.#narrow = this.#readText('latin1', narrowBytes)
     this.#wide = this.#readText('utf16le', wideBytes)
+  }
+
+  end(): void {
+    this.#bytes = NO_BYTES
+    this.#narrow = ''
+    this.#wide = ''
   }
 
   /** The next value. Reading past the end yields `undefined` bytes, which no token is. */
@@ -232,3 +251,6 @@ class ValueReader implements ValueSource {
     return start
   }
 }
+
+/** One for all: reading calls nobody else's code, so it is never asked for a second value in the middle of a first. */
+const reader = new ValueReader()

@@ -1,7 +1,16 @@
 import type { Clock } from '../clock.js'
 import { ClosedError } from '../errors.js'
 import type { Events } from '../events.js'
-import { entriesOf, generationKey, partsOf, tagPart, tagPrefix, type Area } from '../keys/key-schema.js'
+import {
+  AD_HOC,
+  collectionPrefix,
+  entriesOf,
+  generationKey,
+  partsOf,
+  tagPart,
+  tagPrefix,
+  type Area
+} from '../keys/key-schema.js'
 import { parseId } from '../keys/parse-id.js'
 import type { CacheId, IdPart, TenantId } from '../ports.js'
 import type { EntryStore } from '../tiers/entry-store.js'
@@ -95,7 +104,8 @@ export class Clearing {
   async invalidateWhere(area: Area, predicate: (id: CacheId) => boolean, soft: boolean): Promise<number> {
     this.#assertOpen()
     const { store, events, forgetAll } = this.#parts
-    const { patterns, isIn } = entriesOf(area)
+    const { isIn } = entriesOf(area)
+    const patterns = [patternOf(area)]
     const isPicked = (key: string): boolean => isIn(key) && isOfArea(key, area) && picks(predicate, key)
     let dropped = 0
     forgetAll(isPicked)
@@ -104,7 +114,7 @@ export class Clearing {
         const keys = page.filter(isPicked)
         if (keys.length === 0) continue
         const count = await (soft ? store.soften(keys) : store.drop(keys))
-        events.emit('invalidated', { keys, dropped: count })
+        events.emit('invalidated', { keys, dropped: count, soft })
         dropped += count
       }
     } finally {
@@ -130,6 +140,11 @@ export class Clearing {
   #assertOpen(): void {
     if (this.#closed) throw new ClosedError()
   }
+}
+
+/** Of one collection and tenant, or of no tenant: one prefix. */
+function patternOf({ namespace, collection = AD_HOC, tenant }: Area): string {
+  return `${collectionPrefix(namespace, collection, tenant)}*`
 }
 
 /** Not of a tenant, when the area has none. */

@@ -19,6 +19,8 @@ function entry(fields: Partial<ValueEntry> = {}): ValueEntry {
     notFound: false,
     flags: 0,
     payload: Buffer.alloc(0),
+    bytes: Buffer.alloc(0),
+    payloadAt: 0,
     hardHigh: 0,
     hardLow: 0,
     soft: 0,
@@ -94,13 +96,24 @@ describe('what to do with anything else', () => {
     expect(decideOn({ state: 'failed', kind: 'uncacheable', token, report })).toMatchObject({
       act: 'load-alone'
     })
-    expect(decideOn({ state: 'unreadable', reason: '', token: undefined, foreign: true })).toMatchObject({
+    expect(
+      decideOn({
+        state: 'unreadable',
+        reason: '',
+        token: undefined,
+        foreign: true,
+        leaseUntilMs: 0,
+        backingOff: false
+      })
+    ).toMatchObject({
       act: 'load-alone'
     })
   })
 
   it('damage: replace exactly that', () => {
-    expect(decideOn({ state: 'unreadable', reason: '', token, foreign: false })).toEqual({
+    expect(
+      decideOn({ state: 'unreadable', reason: '', token, foreign: false, leaseUntilMs: 0, backingOff: false })
+    ).toEqual({
       act: 'load',
       seen: token
     })

@@ -23,6 +23,8 @@ const LOAD_FOREIGN: Decision = { act: 'load-alone', reason: 'foreign' }
 
 /** An entry stored this far in the future tells of a clock that was set back: its age is unknown. */
 const CLOCK_TOLERANCE_MS = 5_000
+/** The longest `failedTtl`, spread by a fifth. */
+const LONGEST_PAUSE_MS = 72_000
 
 /**
  * @param nowMs on the clock of the store
@@ -38,10 +40,25 @@ export function decide(entry: Entry, nowMs: number, policy: EntryPolicy, draw: n
     case 'failed':
       return entry.kind === 'uncacheable' ? LOAD_UNCACHEABLE : FAIL
     case 'outdated':
-      return { act: 'load', seen: entry.token }
+      return hasJustFailed(entry, nowMs) ? FAIL : { act: 'load', seen: entry.token }
     case 'unreadable':
-      return entry.foreign ? LOAD_FOREIGN : { act: 'load', seen: entry.token }
+      if (entry.foreign) return LOAD_FOREIGN
+      return hasJustFailed(entry, nowMs) ? FAIL : { act: 'load', seen: entry.token }
   }
+}
+
+/** Whether the decision would be to serve a value and do nothing else; false when it may be another. */
+export function isPlainlyFresh(
+  entry: ValueEntry,
+  nowMs: number,
+  { earlyRefresh }: EntryPolicy,
+  clock: { random(): number }
+): boolean {
+  const freshFor = freshForMs(entry, nowMs)
+  if (freshFor <= 0 || isFromTheFuture(entry, nowMs)) return false
+  // Without a draw where even an unlikely one would not refresh it: the logarithm of 2^-53 is -36.7.
+  const isFarFromDue = freshFor > 37 * entry.loadMs * earlyRefresh
+  return isFarFromDue || !isEarlyRefreshDue(entry, freshFor, earlyRefresh, clock.random())
 }
 
 function decideOnValue(entry: ValueEntry, nowMs: number, policy: EntryPolicy, draw: number): Decision {
@@ -62,6 +79,14 @@ function decideOnValue(entry: ValueEntry, nowMs: number, policy: EntryPolicy, dr
 /** Whether a value may be served `windowMs` after it went stale. */
 export function isWithinStale(entry: ValueEntry, nowMs: number, windowMs: number): boolean {
   return ageMs(entry, nowMs) < entry.freshMs + windowMs
+}
+
+/** The last load under a lease on an entry that cannot be used failed. A pause that is longer than any is damage. */
+function hasJustFailed(
+  { backingOff, leaseUntilMs }: Pick<ValueEntry, 'backingOff' | 'leaseUntilMs'>,
+  nowMs: number
+): boolean {
+  return backingOff && leaseUntilMs > nowMs && leaseUntilMs - nowMs <= LONGEST_PAUSE_MS
 }
 
 /** Somebody refreshes the entry, or nobody should for now. */

@@ -37,6 +37,10 @@ export class Failures {
     this.#byKey.delete(key)
   }
 
+  forgetAll(isIn: (key: string) => boolean): void {
+    for (const key of [...this.#byKey.keys()]) if (isIn(key)) this.#byKey.delete(key)
+  }
+
   /** What to throw when the store says that the last load failed: the loader's own error, if that was here. */
   errorFor(key: string, entry: Entry): unknown {
     const own = this.#byKey.get(key)

@@ -6,7 +6,7 @@ import type { Events } from '../events.js'
 import type { Awaitable } from '../ports.js'
 import type { EntryStore } from '../tiers/entry-store.js'
 import type { FetchedEntry } from '../tiers/fetched-entry.js'
-import { decide, isWithinStale } from './decide.js'
+import { decide, isPlainlyFresh, isWithinStale } from './decide.js'
 import type { Failures } from './failures.js'
 import type { Lookup, ReadRequest } from '../tiers/request.js'
 
@@ -77,6 +77,19 @@ export class Judge {
       case 'fail':
         return { act: 'fail', error: this.#failures.errorFor(fetched.key, entry) }
     }
+  }
+
+  /**
+   * The value of the commonest case alone, a fresh one that nothing has to be done about; undefined for all others, which
+   * `judge` is for. Of the many of one read each is spared the objects that say so.
+   */
+  freshValue(fetched: FetchedEntry, request: ReadRequest, nowMs: number): unknown {
+    const { entry } = fetched
+    const { policy, schema } = request.source
+    if (entry.state !== 'value' || schema !== undefined || request.memory !== undefined) return undefined
+    if (!isPlainlyFresh(entry, nowMs, policy, this.#clock)) return undefined
+    const value = this.#open(fetched, entry, request)
+    return value instanceof Promise || value === UNUSABLE ? undefined : value
   }
 
   /** An old value, for when the source has failed; undefined when it cannot be read after all. */

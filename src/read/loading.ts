@@ -6,7 +6,7 @@ import type { FailedEntry, Token } from '../entry.js'
 import type { Events, LoadReason, RejectionReason } from '../events.js'
 import type { Wake } from '../redis/key-listeners.js'
 import type { EntryStore, LeaseAnswer, LeaseRequest } from '../tiers/entry-store.js'
-import type { FillGate } from '../tiers/fill-gate.js'
+import { ADMIT_ALL, type FillGate } from '../tiers/fill-gate.js'
 import type { Capture } from '../tiers/generation.js'
 import type { FetchedEntry } from '../tiers/fetched-entry.js'
 import { reportOf, type Failures } from './failures.js'
@@ -40,6 +40,8 @@ export interface LoadPlan {
   /** Do not ask the store for a lease: it is away, or the value does not fit. */
   readonly alone?: boolean
   readonly place?: BatchPlace | undefined
+  /** What is loaded takes the place of a value that is there. */
+  readonly replaces?: boolean
 }
 
 export interface LoadingParts {
@@ -143,7 +145,8 @@ export class Loading {
         if ('seenStands' in answer && !answer.seenStands) fallback = undefined
         if (answer.kind === 'granted') {
           wait.over('takeover')
-          return await this.#loadUnderLease(flight, request, { ...plan, fallback }, token)
+          const replaces = answer.seenStands
+          return await this.#loadUnderLease(flight, request, { ...plan, fallback, replaces }, token)
         }
         if (answer.kind === 'foreign')
           return await this.#loadAlone(flight, request, { ...plan, reason: 'uncacheable' })
@@ -250,7 +253,7 @@ export class Loading {
       const { value, durationMs } = await this.#runLoader(request, plan)
       const packed = await this.#pack(request, value, durationMs, capture)
       stopRenewing()
-      return await this.#store(flight, request, token, packed)
+      return await this.#store(flight, request, plan, token, packed)
     } catch (error) {
       return await this.#loadFailed(flight, request, plan, token, error)
     } finally {
@@ -258,12 +261,20 @@ export class Loading {
     }
   }
 
-  async #store(flight: Flight, request: ReadRequest, token: Token, packed: Packed): Promise<Landing> {
-    const { store, failures, gate } = this.#parts
+  async #store(
+    flight: Flight,
+    request: ReadRequest,
+    { replaces }: LoadPlan,
+    token: Token,
+    packed: Packed
+  ): Promise<Landing> {
+    const { store, failures } = this.#parts
     const { key } = request
     if (packed.frame === undefined || packed.stamp === undefined) {
       return this.#leaveUnstored(flight, request, token, packed)
     }
+    // What takes the place of a value needs no more room than was granted to that one.
+    const gate = replaces === true ? ADMIT_ALL : this.#parts.gate
     if (!gate.reserve(request, packed.frame.length)) {
       return this.#leaveUnstored(flight, request, token, { ...packed, isOverBudget: true })
     }
@@ -307,6 +318,8 @@ export class Loading {
       await this.#settleLease(key, token, 'uncacheable', reportOf(packed.tooLarge), UNCACHEABLE_LIFE_MS)
     } else if (packed.isOverBudget) {
       this.#reportRejected(request, 'over-budget')
+      // A refresh that was asked for has found that there is something newer: what is cached must not go on being served.
+      if (flight.forced) await this.#parts.store.drop([key]).catch(unknown)
       await this.#settleLease(key, token, 'uncacheable', OVER_BUDGET, UNCACHEABLE_LIFE_MS)
     } else {
       if (packed.isSuperseded) this.#reportRejected(request, 'superseded')

@@ -85,8 +85,8 @@ export class Reader {
     }
   }
 
-  /** One look for all, one `loadMany` for what is missing; in the order of the requests. */
-  async readMany(requests: readonly ReadRequest[]): Promise<Lookup[]> {
+  /** The values: one look for all, one `loadMany` for what is missing; in the order of the requests. */
+  async readMany(requests: readonly ReadRequest[]): Promise<readonly unknown[]> {
     this.#assertOpen()
     this.#underWay++
     try {
@@ -96,8 +96,8 @@ export class Reader {
     }
   }
 
-  async #readMany(requests: readonly ReadRequest[]): Promise<Lookup[]> {
-    const { judge, loading, store, isInvalidationPending } = this.#parts
+  async #readMany(requests: readonly ReadRequest[]): Promise<readonly unknown[]> {
+    const { events, judge, loading, store, isInvalidationPending } = this.#parts
     const many = new ManyReads(requests.length)
     const toAsk: number[] = []
     for (let index = 0; index < requests.length; index++) {
@@ -111,14 +111,22 @@ export class Reader {
     const isWhole = toAsk.length === requests.length
     const found = await this.#lookMany(isWhole ? requests : toAsk.map((index) => requests[index]!))
     const nowMs = store.nowMs()
+    const hearsHits = events.has('hit')
     const missing: Missing[] = []
     for (let at = 0; at < toAsk.length; at++) {
       const index = toAsk[at]!
       const request = requests[index]!
+      const fresh =
+        found === undefined || hearsHits ? undefined : judge.freshValue(found[at]!, request, nowMs)
+      if (fresh !== undefined) {
+        request.source.stats.hits++
+        many.values[index] = fresh
+        continue
+      }
       const judged = found && judge.judge(found[at]!, request, nowMs)
       const verdict = judged instanceof Promise ? await judged : judged
       if (verdict?.act === 'serve')
-        many.lookups[index] = this.#served(verdict.lookup, verdict.refresh, request)
+        many.values[index] = this.#served(verdict.lookup, verdict.refresh, request).value
       else if (verdict?.act === 'fail') many.expect(index, Promise.reject(verdict.error as Error))
       else missing.push({ index, request, verdict })
     }
@@ -185,6 +193,7 @@ export class Reader {
   /** The same for every key that `isIn` names. */
   forgetAll(isIn: (key: string) => boolean): void {
     this.#parts.loading.detachAll(isIn)
+    this.#parts.failures.forgetAll(isIn)
   }
 
   /** The load to wait for: one that others of this process wait for already, or a new one. */
@@ -305,22 +314,22 @@ function planFor(verdict: LoadingVerdict): LoadPlan {
 
 /** The answers of one `readMany`, of which some are there at once. */
 class ManyReads {
-  readonly lookups: (Lookup | undefined)[]
+  readonly values: unknown[]
   readonly #expected: Promise<void>[] = []
 
   constructor(count: number) {
-    this.lookups = Array.from({ length: count })
+    this.values = Array.from({ length: count })
   }
 
   expect(index: number, landed: Promise<Lookup>): void {
-    const expected = landed.then((lookup) => void (this.lookups[index] = lookup))
+    const expected = landed.then((lookup) => void (this.values[index] = lookup.value))
     // A rejection is thrown by `all`; until that is called it must not count as unhandled.
     expected.catch(() => undefined)
     this.#expected.push(expected)
   }
 
-  async all(): Promise<Lookup[]> {
+  async all(): Promise<readonly unknown[]> {
     if (this.#expected.length > 0) await Promise.all(this.#expected)
-    return this.lookups as Lookup[]
+    return this.values
   }
 }

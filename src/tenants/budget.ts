@@ -48,7 +48,9 @@ export class TenantBudget implements FillGate {
     if (tenant === undefined) return true
     const account = this.#accountOf(tenant)
     const bytes = bytesOf(key, valueBytes)
-    if (account.knownBytes + account.unsharedBytes + bytes > this.#policy.maxBytesOf(tenant)) return false
+    const isWithin = account.knownBytes + account.unsharedBytes + bytes <= this.#policy.maxBytesOf(tenant)
+    // Not `>`: what a function answers that is no number admits nothing.
+    if (!isWithin) return false
     account.unsharedBytes += bytes
     return true
   }

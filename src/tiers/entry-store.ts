@@ -78,7 +78,7 @@ export interface LeaseRequest extends Question {
 /** How what could not be told is told. */
 export interface Delivery {
   drop(keys: readonly string[]): Promise<unknown>
-  move(counterKey: string): Promise<unknown>
+  move(counterKey: string, keptMs: number): Promise<unknown>
 }
 
 export interface Publication {

@@ -1,6 +1,6 @@
 import { isShareable, type PayloadCodec } from '../codec/codec.js'
 import { isSameFill, parseFrame, parseRevalidated, VALUE_HEADER_BYTES } from '../codec/frame.js'
-import type { Entry, ValueEntry } from '../entry.js'
+import type { Entry, OutdatedEntry, ValueEntry } from '../entry.js'
 import type { Standing } from './generation.js'
 
 /**
@@ -33,10 +33,7 @@ export class FetchedEntry {
     const { entry } = this
     if (entry.state !== 'value' || standing.is === 'current') return this
     const judged = new FetchedEntry(this.key, this.#bytes)
-    judged.#entry =
-      standing.is === 'outdated'
-        ? { state: 'outdated', token: entry.token }
-        : freshUntil(entry, standing.sinceMs)
+    judged.#entry = standing.is === 'outdated' ? outdated(entry) : freshUntil(entry, standing.sinceMs)
     return judged
   }
 
@@ -50,9 +47,9 @@ export class FetchedEntry {
    */
   decode(entry: ValueEntry, codec: PayloadCodec, isolate: boolean): unknown {
     if (entry.notFound) return undefined
-    if (isolate) return codec.decode(entry.flags, entry.payload, true)
+    if (isolate) return codec.decode(entry.flags, entry.bytes, true, entry.payloadAt)
     if (this.#shared !== undefined) return this.#shared.value
-    const value = codec.decode(entry.flags, entry.payload)
+    const value = codec.decode(entry.flags, entry.bytes, false, entry.payloadAt)
     if (isShareable(entry.flags)) this.#shared = { value }
     return value
   }
@@ -69,6 +66,10 @@ export class FetchedEntry {
     now.#shared = this.#shared
     return now
   }
+}
+
+function outdated({ token, leaseUntilMs, backingOff }: ValueEntry): OutdatedEntry {
+  return { state: 'outdated', token, leaseUntilMs, backingOff }
 }
 
 /** The same value with an earlier end of its freshness. */

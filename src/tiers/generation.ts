@@ -30,8 +30,12 @@ export class Cell {
   #undelivered = false
   #text: string | null = null
 
-  constructor(key: string) {
+  /** For how long the store keeps the counter after it was moved; 0 for ever. */
+  readonly keptMs: number
+
+  constructor(key: string, keptMs = 0) {
     this.key = key
+    this.keptMs = keptMs
   }
 
   /** It was cleared while the store could not be told: nothing under it is to be believed. */

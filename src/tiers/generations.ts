@@ -68,13 +68,17 @@ export class Generations {
   }
 
   /** The one copy of a counter in this process. */
-  cell(key: string): Cell {
+  cell(key: string, keptMs = 0): Cell {
     const known = this.#cells.get(key)?.deref()
     if (known !== undefined) return known
-    const cell = new Cell(key)
+    const cell = new Cell(key, keptMs)
     this.#cells.set(key, new WeakRef(cell))
     this.#dropped.register(cell, key)
     return cell
+  }
+
+  tagCell(prefix: string, part: string): Cell {
+    return this.cell(tagKey(prefix, part), TAG_KEPT_MS)
   }
 
   /** What has to be asked for together with an entry, by now; without `scope` only for its tags. */
@@ -133,14 +137,14 @@ export class Generations {
     lifeMs: number
   ): Promise<Stamp | undefined> {
     if (tagParts.length === 0) return capture.print
-    const cells = tagParts.map((part) => this.cell(tagKey(scope.tagPrefix, part)))
+    const cells = tagParts.map((part) => this.tagCell(scope.tagPrefix, part))
     await this.#prepareTags(cells, capture, scope, lifeMs)
     return stampWith(capture, cells, tagParts)
   }
 
   /** Whether nothing under which `stamp` was made has moved, by counters of now. */
   async isCurrent(stamp: Stamp, scope: Scope): Promise<boolean> {
-    const tagCells = stamp.tags.map(({ tag }) => this.cell(tagKey(scope.tagPrefix, tag)))
+    const tagCells = stamp.tags.map(({ tag }) => this.tagCell(scope.tagPrefix, tag))
     await this.#refresh([...scope.cells, ...tagCells])
     return standingOf(stamp, scope, tagCells).is === 'current'
   }
@@ -212,16 +216,17 @@ export class Generations {
     )
     if (old.length > 0) await this.#ask([...old, epochCell])
     for (const cell of old) cell.epoch = epochCell.hard
-    // A tag without a counter gets that of the epoch, if no tag was moved since the load began: else it could be this one.
-    const isSameEpoch = epochCell.hard === capture.epoch
+    // A tag without a counter gets the present epoch. If a tag was moved since the load began it could be this one, and
+    // then that is above what was captured: this load stores nothing, but the next finds the counter.
     const keptMs = Math.max(TAG_KEPT_MS, 2 * lifeMs)
     const toEnsure = cells.filter((cell) =>
       cell.isKnown
         ? cell.keptUntilMs < nowMs + lifeMs + TAG_KEPT_MS / 2 || cell.guardedUntilMs > 0
-        : isSameEpoch
+        : epochCell.isKnown
     )
-    await this.#ensure(toEnsure, capture.epoch, keptMs)
-    // The epoch was lost and made anew on a clock that was set back: behind a tag nothing would ever be stored.
+    await this.#ensure(toEnsure, epochCell.hard, keptMs)
+    // Overlapping moves and dead writers leave a tag above the epoch, as does an epoch that was lost and made anew on a
+    // clock that was set back. Nothing loaded under a lower epoch would be stored.
     const highest = Math.max(...cells.map(({ hard, soft }) => Math.max(hard, soft)))
     if (highest > epochCell.hard && epochCell.isKnown) await this.#moved(epochCell.key, 'raise', highest, 0)
   }
@@ -287,7 +292,7 @@ export class Generations {
       known?.parts.length === tags.length && tags.every(({ tag }, index) => known.parts[index] === tag)
     if (isSame) return known.cells
     const parts = tags.map(({ tag }) => tag)
-    const cells = parts.map((part) => this.cell(tagKey(scope.tagPrefix, part)))
+    const cells = parts.map((part) => this.tagCell(scope.tagPrefix, part))
     this.#tagsOf.set(key, { parts, cells })
     return cells
   }

@@ -212,7 +212,7 @@ export class RedisStore implements EntryStore {
       }
       return tell({
         drop: (keys) => told(keys, unlink(client, keys)),
-        move: (key) => told([key], runner.run('move-generation', key, ['hard', '', 0]))
+        move: (key, keptMs) => told([key], runner.run('move-generation', key, ['hard', '', keptMs]))
       })
     }
   }

@@ -37,7 +37,8 @@ export class Guards {
   readonly #token: Token = newToken()
   readonly #parts: GuardParts
   #timer: NodeJS.Timeout | undefined
-  #takenAtMs = 0
+  /** When they were all in place; undefined when they are not known to have stood ever since. */
+  #standSinceMs: number | undefined
 
   constructor(keys: readonly string[], tags: readonly TagTarget[], parts: GuardParts) {
     this.keys = keys
@@ -53,7 +54,7 @@ export class Guards {
       ...this.keys.map((key) => store.guard(key, this.#token, guardMs, false))
     ])
     for (const one of taken) if (one.status === 'rejected') throw one.reason
-    this.#takenAtMs = this.#parts.clock.now()
+    this.#standSinceMs = this.#parts.clock.now()
   }
 
   startRenewing(): void {
@@ -89,8 +90,11 @@ export class Guards {
       pending.add(undelivered, moved ? [] : this.#cells(), store)
       return 'pending'
     }
-    // What the tags were on is outdated since the guards; nobody may go by an older copy of that any more.
-    if (this.#tags.length > 0) await store.generations.untilCopiesAreOver(this.#takenAtMs)
+    // What the tags were on is outdated since the guards, if they stood all the time, or else since now; nobody may go by
+    // an older copy of that any more.
+    if (this.#tags.length > 0) {
+      await store.generations.untilCopiesAreOver(this.#standSinceMs ?? this.#parts.clock.now())
+    }
     const wanted = stored.filter((_, index) => publicationOf(this.keys[index]!).frame !== undefined)
     return wanted.length > 0 && wanted.every(Boolean) ? 'published' : 'dropped'
   }
@@ -121,11 +125,11 @@ export class Guards {
   /** The counters that were to be moved, in their order. */
   #cells(): Cell[] {
     const { generations } = this.#parts.store
-    const keys = [
-      ...this.#tags.map(({ prefix }) => prefix),
-      ...this.#tags.map(({ prefix, part }) => tagKey(prefix, part))
+    const cells = [
+      ...this.#tags.map(({ prefix }) => generations.cell(prefix)),
+      ...this.#tags.map(({ prefix, part }) => generations.tagCell(prefix, part))
     ]
-    return [...new Set(keys)].map((key) => generations.cell(key))
+    return [...new Set(cells)]
   }
 
   get #hexToken(): string {
@@ -145,12 +149,14 @@ export class Guards {
   async #renew(): Promise<void> {
     const { store, guardMs } = this.#parts
     // A guard that was lost stays lost: publishing will find it gone and delete. One that got no answer is tried again.
-    await Promise.allSettled([
+    const renewed = await Promise.allSettled([
       ...this.keys.map((key) => store.guard(key, this.#token, guardMs, true)),
       ...this.#tags.map(({ prefix, part }) =>
         store.generations.guardTag(tagKey(prefix, part), undefined, this.#hexToken, guardMs)
       )
     ])
+    const stands = renewed.every((one) => one.status === 'fulfilled' && one.value)
+    if (!stands) this.#standSinceMs = undefined
   }
 }
 

@@ -67,7 +67,7 @@ export class PendingInvalidations {
       for (const [key, change] of page) if (this.#keys.get(key) === change) this.#keys.delete(key)
     }
     for (const [cell, change] of this.#cells) {
-      await delivery.move(cell.key)
+      await delivery.move(cell.key, cell.keptMs)
       if (this.#cells.get(cell) !== change) continue
       this.#cells.delete(cell)
       cell.undelivered = false
@@ -87,7 +87,7 @@ export class PendingInvalidations {
       this.#timer = undefined
       const delivery: Delivery = {
         drop: (keys) => store.drop(keys),
-        move: (key) => store.generations.counters.move(key, 'hard', undefined, 0)
+        move: (key, keptMs) => store.generations.counters.move(key, 'hard', undefined, keptMs)
       }
       this.deliver(delivery).catch((error: unknown) => {
         if (!(error instanceof RedisUnavailableError)) throw error

@@ -108,7 +108,7 @@ export class Writer {
     try {
       const drop = (): Promise<number> => (soft ? store.soften(keys) : store.drop(keys))
       const dropped = keys.length === 0 ? 0 : await drop()
-      events.emit('invalidated', { keys, dropped })
+      events.emit('invalidated', { keys, dropped, soft })
       return 'confirmed'
     } catch (error) {
       if (whenRedisAway === 'refuse' || !(error instanceof RedisUnavailableError)) throw error

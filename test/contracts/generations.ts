@@ -72,7 +72,7 @@ export function generationsContract(name: string, open: () => Promise<OpenedForT
       const entry = await read()
       expect(entry.state).toBe('value')
       if (entry.state !== 'value') return
-      expect(entry.storedAtMs + entry.freshMs).toBeLessThanOrEqual(movedAtMs + 1)
+      expect(entry.storedAtMs + entry.freshMs).toBeLessThanOrEqual(movedAtMs + 1_000)
       await fill(await stampOf())
       expect(await read()).toMatchObject({ freshMs: 30_000 })
     })
@@ -143,7 +143,7 @@ export function generationsContract(name: string, open: () => Promise<OpenedForT
       const entry = await read()
       expect(entry).toMatchObject({ state: 'value', leaseUntilMs: 0 })
       if (entry.state === 'value') {
-        expect(entry.storedAtMs + entry.freshMs).toBeLessThanOrEqual(store.nowMs() + 1)
+        expect(entry.storedAtMs + entry.freshMs).toBeLessThanOrEqual(store.nowMs() + 1_000)
       }
       expect(await store.fill(KEY, loader, Buffer.from('x'), LIFE_MS)).toBe(false)
     })

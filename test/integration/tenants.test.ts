@@ -60,6 +60,8 @@ describe.each([
     expect(new Set(rejected.map((line) => line.split(':')[2]))).toEqual(new Set(['noisy']))
     expect(rejected[0]).toMatch(/^over-budget /)
     expect(await pages.tenant('quiet').peek(1)).toBe(PAGE)
+    // What is there already is refreshed all the same.
+    expect(await pages.tenant('noisy').refresh(0)).toBe(PAGE)
     expect(await pages.tenant('noisy').set(500, PAGE)).toBe(false)
     expect(await pages.tenant('quiet').set(500, PAGE)).toBe(true)
     expect(await pages.set(500, PAGE)).toBe(true)
