@@ -8,7 +8,16 @@ import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { note } from './support/versus.js'
 
-const QUESTIONS = ['hit-path', 'memory-hit', 'memory-news', 'stampede', 'dead-leader', 'write', 'clear', 'codec']
+const QUESTIONS = [
+  'hit-path',
+  'memory-hit',
+  'memory-news',
+  'stampede',
+  'dead-leader',
+  'write',
+  'clear',
+  'codec'
+]
 
 const args = process.argv.slice(2)
 const firstOption = args.findIndex((arg) => arg.startsWith('--'))

@@ -52,6 +52,11 @@ export class Cell {
     return this.hard !== 0
   }
 
+  /** The store says that it changed, or may have. Nothing is kept under what was known of it. */
+  happened(): void {
+    this.version++
+  }
+
   /** Whatever is known is too old to be believed. */
   forget(): void {
     this.version++

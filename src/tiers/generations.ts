@@ -107,7 +107,7 @@ export class Generations {
 
   /** The store says that something happened to what stands under `key`: a counter, perhaps. */
   changed(key: string): void {
-    this.#cells.get(key)?.deref()?.forget()
+    this.#cells.get(key)?.deref()?.happened()
   }
 
   /** The same, asked for now. */

@@ -204,7 +204,7 @@ describe('where client tracking is refused', () => {
       const other = source(direct, values)
       await inChannelMode(cache)
       await inMemory(rows, [1])
-      await break_()
+      await Promise.resolve(break_())
       values[1] = 2
       await other.invalidate(1)
       await until('the old value is gone', async () => (await rows.get(1)) === 2, TWO_HEARTBEATS_MS)
