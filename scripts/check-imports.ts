@@ -32,8 +32,9 @@ const VOCABULARY: readonly string[] = LAYERS.at(-1) ?? []
 /** Units that may import less than the table gives them, and the units they may import. */
 const NARROWER: Readonly<Record<string, readonly string[]>> = {
   integrations: ['index'],
-  admin: ['index', 'redis', 'keys'],
-  cli: ['admin', 'index'],
+  // An operator looks at what is stored from outside: entries are parsed, never written, and nothing is loaded.
+  admin: ['index', 'redis', 'keys', 'codec', 'entry', 'durations', 'errors'],
+  cli: ['admin', 'index', 'durations', 'errors'],
   dashboard: ['admin', 'index'],
   telemetry: VOCABULARY
 }
