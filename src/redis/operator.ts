@@ -27,7 +27,10 @@ export interface RedisNode {
   /** Replies as bytes. */
   callBuffer(command: string, ...args: readonly Argument[]): Promise<unknown>
   /** Several commands in one round trip; a command that failed gives its error in its place. */
-  pipeline(commands: readonly (readonly [string, ...Argument[]])[]): Promise<unknown[]>
+  pipeline(
+    commands: readonly (readonly [string, ...Argument[]])[],
+    replies?: 'text' | 'bytes'
+  ): Promise<unknown[]>
 }
 
 export interface OperatorAddress {
@@ -171,10 +174,11 @@ function nodeOver(client: Redis): RedisNode {
     name: nameOf(client),
     call: (command, ...args) => client.call(command, ...args),
     callBuffer: (command, ...args) => client.callBuffer(command, ...args),
-    pipeline: async (commands) => {
+    pipeline: async (commands, form = 'text') => {
       if (commands.length === 0) return []
+      const call = form === 'text' ? 'call' : 'callBuffer'
       const replies = await client
-        .pipeline(commands.map(([command, ...args]) => ['call', command, ...args]))
+        .pipeline(commands.map(([command, ...args]) => [call, command, ...args]))
         .exec()
       return (replies ?? []).map(([error, reply]) => error ?? reply)
     }

@@ -6,7 +6,7 @@ export interface Check {
   readonly id: string
   readonly title: string
   /** Undefined when the question does not arise: replicas of a replica, slots of what is no Cluster. */
-  judge(facts: Facts): Verdict | undefined
+  readonly judge: (facts: Facts) => Verdict | undefined
 }
 
 /** A check of facts that the server may refuse to tell: then that is the finding. */
