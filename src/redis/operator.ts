@@ -141,6 +141,8 @@ async function connectedCluster(
   const { host, port, username, password, tls } = first.options
   const cluster = new Cluster([{ host: host ?? '127.0.0.1', port: port ?? 6379 }], {
     lazyConnect: true,
+    // A Cluster with a lost slot is what a doctor wants to see.
+    enableReadyCheck: false,
     clusterRetryStrategy: () => null,
     slotsRefreshTimeout: options.connectTimeout ?? 3_000,
     redisOptions: {

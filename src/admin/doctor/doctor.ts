@@ -7,8 +7,8 @@ import { PERSISTENCE_CHECKS } from './checks/persistence.js'
 import { REPLICATION_CHECKS } from './checks/replication.js'
 import { SECURITY_CHECKS } from './checks/security.js'
 import { SERVER_CHECKS } from './checks/server.js'
-import type { Finding, Severity } from './finding.js'
-import { gatherFacts, type GatherOptions } from './gather.js'
+import { fail, shell, type Finding, type Severity } from './finding.js'
+import { attempt, gatherFacts, type GatherOptions } from './gather.js'
 
 /** Every question, in the order in which the answers are read. */
 export const CHECKS: readonly Check[] = [
@@ -31,9 +31,28 @@ export interface Report {
 export async function examine(operator: Operator, options: GatherOptions = {}): Promise<Report> {
   const nodes: { node: string; findings: Finding[] }[] = []
   for (const node of operator.primaries()) {
-    nodes.push({ node: node.name, findings: judgeAll(CHECKS, await gatherFacts(operator, node, options)) })
+    const silence = await attempt(() => node.call('PING'))
+    nodes.push({
+      node: node.name,
+      findings: silence.known
+        ? judgeAll(CHECKS, await gatherFacts(operator, node, options))
+        : [unreachable(node.name, silence.because)]
+    })
   }
   const counts = { pass: 0, warn: 0, fail: 0, unknown: 0 }
   for (const { findings } of nodes) for (const { severity } of findings) counts[severity]++
   return { kind: operator.kind, nodes, counts }
+}
+
+/** Of a Cluster only: who is alone and does not answer was not connected to in the first place. */
+function unreachable(node: string, because: string): Finding {
+  return {
+    id: 'reachable',
+    title: 'A node that does not answer',
+    ...fail(
+      because,
+      'Its share of the keys is loaded from the database each time, until it is back or a replica has taken over.',
+      shell(`redis-cli --cluster check ${node}`)
+    )
+  }
 }
