@@ -224,9 +224,9 @@ function isRefusal(error: unknown): boolean {
   return error instanceof Error && /NOAUTH|NOPERM|WRONGPASS/.test(error.message)
 }
 
-/** The URL as it may be printed: a name stays, a password never does. */
+/** The URL as it may be printed, also inside a message: a name stays, a password never does, whatever is in it. */
 export function redactedUrl(url: string): string {
-  return url.replace(/\/\/([^/@]*)@/, (_all, credentials: string) => `//${credentials.split(':')[0]}:***@`)
+  return url.replaceAll(/\/\/(\S*)@/g, (_all, credentials: string) => `//${credentials.split(':')[0]}:***@`)
 }
 
 // A failed connection is reported by the call that needed it.

@@ -32,10 +32,17 @@ export interface RedisCluster extends AsyncDisposable {
 export async function startRedisCluster(options: RedisClusterOptions = {}): Promise<RedisCluster> {
   const { primaries = 3, replicasEach = 1, nodeTimeoutMs = 1_000, args = [] } = options
   const clusterArgs = [
-    ...['--cluster-enabled', 'yes', '--cluster-node-timeout', String(nodeTimeoutMs)],
-    ...['--cluster-announce-ip', '127.0.0.1', '--repl-diskless-sync-delay', '0'],
+    '--cluster-enabled',
+    'yes',
+    '--cluster-node-timeout',
+    String(nodeTimeoutMs),
+    '--cluster-announce-ip',
+    '127.0.0.1',
+    '--repl-diskless-sync-delay',
+    '0',
     // A replica that has been away for a moment may still take over: tests kill nodes one after the other.
-    ...['--cluster-replica-validity-factor', '0'],
+    '--cluster-replica-validity-factor',
+    '0',
     ...args
   ]
   const count = primaries * (1 + replicasEach)

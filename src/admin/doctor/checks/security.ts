@@ -4,7 +4,7 @@ import { code, command, conf, fail, pass, warn } from '../finding.js'
 
 /** All that Corral's own connections send; a test runs the engine as this user. */
 export const LEAST_RIGHTS =
-  '~<namespace>:* resetchannels &__redis__:invalidate -@all +@read -keys -@dangerous +set +del +unlink +pexpire +eval +evalsha +time +ping +client|id +client|tracking +subscribe +info +cluster|slots +select +quit'
+  'resetchannels ~<namespace>:* &<namespace>:* &__redis__:invalidate +@all -@admin -@dangerous -function +info'
 
 const password = check(
   'password',
