@@ -5,6 +5,8 @@ import { isGuard, readGuard } from '../codec/guard-frame.js'
 import type { Entry, Token } from '../entry.js'
 import { partsOfKey, type KeyParts } from '../keys/key-parts.js'
 import type { Operator, RedisNode } from '../redis/operator.js'
+import type { Standing } from '../tiers/generation.js'
+import { standingNow } from './standing.js'
 
 /** Everything there is to tell of one key. Times in milliseconds. */
 export interface KeyStory {
@@ -13,9 +15,19 @@ export interface KeyStory {
   readonly node: string
   /**
    * `absent`; `foreign`: no string of Corral's; `unreadable`: damaged; `loading`: held by who loads; `writing`: guarded by writers;
-   * `failed`: the last load failed; `fresh`, `stale`: a value within and past its ttl.
+   * `failed`: the last load failed; `fresh`, `stale`: a value within and past its ttl; `cleared`: a value that was declared wrong
+   * since, with its collection, its tenant, or by a tag.
    */
-  readonly state: 'absent' | 'foreign' | 'unreadable' | 'loading' | 'writing' | 'failed' | 'fresh' | 'stale'
+  readonly state:
+    | 'absent'
+    | 'foreign'
+    | 'unreadable'
+    | 'loading'
+    | 'writing'
+    | 'failed'
+    | 'fresh'
+    | 'stale'
+    | 'cleared'
   readonly detail: string
   /** Until Redis removes the key; undefined when it never does, or is not there. */
   readonly expiresInMs: number | undefined
@@ -42,6 +54,8 @@ export interface ValueStory {
   readonly loadMs: number
   readonly notFound: boolean
   readonly backingOff: boolean
+  /** As they stand in keys. */
+  readonly tags: readonly string[]
   readonly payloadBytes: number
   /** Instead of the value: two entries with one digest hold the same. */
   readonly digest: string
@@ -78,7 +92,11 @@ export async function inspectKey(operator: Operator, key: string, showValue = fa
   if (bytes === null) return { ...base, state: 'absent', detail: 'it went just now', bytes: 0 }
   const [seconds, micros] = time as [string, string]
   const nowMs = Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000)
-  return { ...base, bytes: bytes.length, ...(await storyOf(key, bytes, nowMs, base.expiresInMs, showValue)) }
+  const entry = parseFrame(key, bytes)
+  const standing =
+    entry.state === 'value' && base.parts ? await standingNow(operator, base.parts, entry) : undefined
+  const story = await storyOf(entry, bytes, nowMs, base.expiresInMs, showValue)
+  return { ...base, bytes: bytes.length, ...(standing === undefined ? story : withStanding(story, standing)) }
 }
 
 async function bytesOf(node: RedisNode, key: string): Promise<Buffer | null> {
@@ -87,14 +105,26 @@ async function bytesOf(node: RedisNode, key: string): Promise<Buffer | null> {
 
 type Told = Pick<KeyStory, 'state' | 'detail' | 'value' | 'holders'>
 
+/** What a clear has done to a value does not show in its bytes. */
+function withStanding(story: Told, standing: Standing): Told {
+  const add = (detail: string): string => [story.detail, detail].filter((text) => text !== '').join('; ')
+  switch (standing.is) {
+    case 'current':
+      return story
+    case 'outdated':
+      return { ...story, state: 'cleared', detail: add('cleared since it was loaded: the next reader loads') }
+    case 'stale':
+      return { ...story, state: 'stale', detail: add('made stale since it was loaded') }
+  }
+}
+
 async function storyOf(
-  key: string,
+  entry: Entry,
   bytes: Buffer,
   nowMs: number,
   expiresInMs: number | undefined,
   showValue: boolean
 ): Promise<Told> {
-  const entry = parseFrame(key, bytes)
   const nothing = { value: undefined, holders: [] }
   switch (entry.state) {
     case 'value':
@@ -117,6 +147,7 @@ async function storyOf(
         detail: `${entry.foreign ? 'of another version of Corral' : 'read as a miss, and replaced'}: ${entry.reason}`
       }
     case 'absent':
+    case 'outdated': // A reader's word for a value; the bytes alone never say so.
       return { ...nothing, state: 'absent', detail: 'nothing is cached' }
   }
 }
@@ -137,6 +168,7 @@ async function valueStory(
     loadMs: entry.loadMs,
     notFound: entry.notFound,
     backingOff: entry.backingOff,
+    tags: entry.tags.map(({ tag }) => tag),
     payloadBytes: entry.payload.length,
     digest: createHash('sha256').update(entry.payload).digest('hex').slice(0, 16),
     ...(showValue && !entry.notFound ? { shown: await decoded(entry.flags, entry.payload) } : {})

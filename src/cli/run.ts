@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { redactedUrl } from '../admin/connect.js'
 import { addBench } from './commands/bench.js'
+import { addClear } from './commands/clear.js'
 import { addCompletion } from './commands/completion.js'
 import { addDoctor } from './commands/doctor.js'
 import { addInspect } from './commands/inspect.js'
@@ -14,7 +15,17 @@ import { painter } from './print.js'
 import type { Terminal } from './terminal.js'
 
 /** Every command, in the order in which help lists them. Each adds itself: its flags, and what it does. */
-const COMMANDS = [addDoctor, addStats, addTop, addInspect, addKeys, addInvalidate, addBench, addCompletion]
+const COMMANDS = [
+  addDoctor,
+  addStats,
+  addTop,
+  addInspect,
+  addKeys,
+  addInvalidate,
+  addClear,
+  addBench,
+  addCompletion
+]
 
 /** Runs one command line, without the name of the program. Gives the exit code, and never rejects. */
 export async function run(args: readonly string[], terminal: Terminal): Promise<number> {

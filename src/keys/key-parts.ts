@@ -1,4 +1,4 @@
-import { AD_HOC } from './key-schema.js'
+import { partsOf } from './key-schema.js'
 
 /** What a key of Corral's says; the reverse of `key-schema.ts`, for those who look at a Redis from outside. */
 export interface KeyParts {
@@ -13,15 +13,10 @@ export interface KeyParts {
 
 /** Undefined for a key that no collection has: another program's, or one of Corral's own that holds no entry. */
 export function partsOfKey(key: string): KeyParts | undefined {
-  const [namespace, ...rest] = key.split(':')
-  if (namespace === undefined || namespace === '' || isInternal(rest[0])) return undefined
-  if (rest[0] === 'tenant' && rest.length === 4) {
-    const [, tenant, collection, id] = rest as [string, string, string, string]
-    return isInternal(collection) ? undefined : { namespace, tenant, collection, id }
-  }
-  if (rest.length !== 2) return undefined
-  const [collection, id] = rest as [string, string]
-  return { namespace, tenant: undefined, collection, id }
+  const parts = partsOf(key)
+  const namespace = key.slice(0, key.indexOf(':'))
+  if (parts === undefined || namespace === '' || isInternal(parts.collection)) return undefined
+  return { namespace, ...parts }
 }
 
 /** Counters, streams and the like: no collection's name begins so. */
@@ -42,11 +37,6 @@ export function scopePrefix(scope: {
   const { namespace, tenant, collection } = scope
   const start = tenant === undefined ? `${namespace}:` : `${namespace}:tenant:${tenant}:`
   return collection === undefined ? start : `${start}${collection}:`
-}
-
-/** How a collection is called when people read it. */
-export function collectionLabel(collection: string): string {
-  return collection === AD_HOC ? '~ (without a collection)' : collection
 }
 
 /** A text in a MATCH pattern that stands for itself. */

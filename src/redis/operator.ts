@@ -45,6 +45,8 @@ export interface OperatorAddress {
 export interface Operator {
   readonly kind: 'single' | 'sentinel' | 'cluster'
   readonly address: OperatorAddress
+  /** The connection itself, for a cache that works over it; who takes it does not close it. */
+  readonly driver: Redis | Cluster
   /** Every server that holds keys of its own: the one there is, or the primaries of a Cluster. */
   primaries(): readonly RedisNode[]
   /** The server that has this key. */
@@ -71,6 +73,7 @@ export async function openOperator(target: OperatorTarget): Promise<Operator> {
     return {
       kind: isCluster ? 'cluster' : target.sentinels === undefined ? 'single' : 'sentinel',
       address: addressOf(first, options),
+      driver: cluster ?? first,
       primaries: () => cluster?.nodes('master').map(nodeOver) ?? [alone],
       nodeOf: async (key) => (cluster === undefined ? alone : nodeOfSlot(cluster, key)),
       servesStrangers: () => servesStrangers(first),
