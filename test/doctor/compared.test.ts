@@ -2,6 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import { afterAll, expect, it } from 'vitest'
+import { CHECKS } from '../../src/admin/doctor/doctor.js'
 import type { Finding } from '../../src/admin/doctor/finding.js'
 import { installShipped, PASSWORDS, startShipped } from '../deploy/shipped.js'
 import { startRedisServer, type RedisServer } from '../support/redis-server.js'
@@ -104,4 +105,10 @@ it('what the doctor says of a stock Debian redis.conf, of ours and of a mis-set 
   expect([countOf(ours, 'fail'), countOf(ours, 'warn'), countOf(ours, 'unknown')]).toEqual([0, 1, 0])
   expect(countOf(debian, 'fail')).toBe(1)
   expect(countOf(bad, 'fail')).toBe(6)
+})
+
+it('every finding has a runbook, and every runbook a finding', async () => {
+  const page = await readFile(new URL('../../docs/operating/doctor.md', import.meta.url), 'utf8')
+  const sections = [...page.matchAll(/^## (.*)$/gm)].map(([, id]) => id!)
+  expect(sections.sort()).toEqual([...CHECKS.map(({ id }) => id), 'reachable'].sort())
 })
