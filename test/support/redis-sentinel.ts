@@ -77,7 +77,10 @@ export async function startSentinelTrio(options: SentinelOptions = {}): Promise<
     await until(
       'every Sentinel knows the replicas and the other Sentinels',
       async () => {
-        const all = await Promise.all(sentinels.map(({ port }) => askSentinel(port, ['master', MASTER])))
+        // One that does not listen yet has no answer yet.
+        const all = await Promise.all(
+          sentinels.map(({ port }) => askSentinel(port, ['master', MASTER]).catch(() => []))
+        )
         return all.every((reply) => {
           const fields = (reply as string[]).join(' ')
           return (
