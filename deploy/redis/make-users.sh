@@ -6,6 +6,7 @@
 #   OPERATOR_PASSWORD     people: corral doctor, stats, inspect, invalidate
 #   METRICS_PASSWORD      a metrics exporter
 #   REPLICATION_PASSWORD  replicas and Sentinels
+#   ADMIN_PASSWORD        whoever sets up a Cluster (redis-cli --cluster create) or mends one; may do everything
 #   CACHE_NAMESPACES      namespaces that the services may use, with spaces between; default 'shop'
 #
 # users.acl holds digests only. A variable that is not set leaves its user out.
@@ -35,6 +36,9 @@ for name in ${CACHE_NAMESPACES:-shop}; do namespaces="$namespaces ~$name:* &$nam
     hash=$(digest "$REPLICATION_PASSWORD")
     echo "user replication on #$hash resetchannels -@all +psync +replconf +ping"
     echo "user sentinel on #$hash resetchannels &* -@all +multi +exec +slaveof +replicaof +ping +info +role +publish +subscribe +client|setname +client|kill +script|kill +config|rewrite"
+  fi
+  if [ -n "${ADMIN_PASSWORD:-}" ]; then
+    echo "user admin on #$(digest "$ADMIN_PASSWORD") ~* &* +@all"
   fi
 } > "$folder/users.acl"
 

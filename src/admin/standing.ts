@@ -27,7 +27,6 @@ export async function standingNow(
 async function readCounter(operator: Operator, key: string): Promise<Cell> {
   const node = await operator.nodeOf(key)
   const cell = new Cell(key)
-  const text = await node.call('GET', key)
-  cell.apply(text === null ? null : String(text), 0)
+  cell.apply((await node.call('GET', key)) as string | null, 0)
   return cell
 }

@@ -16,7 +16,8 @@ export const PASSWORDS = {
   cache: 'cache password',
   operator: 'operator password',
   metrics: 'metrics password',
-  replication: 'replication password'
+  replication: 'replication password',
+  admin: 'admin password'
 } as const
 
 /** What deploy/redis holds, installed as an operator would: users made, certificates in place; /etc/redis is `folder`. */
@@ -45,6 +46,7 @@ export async function installShipped(): Promise<Shipped> {
       OPERATOR_PASSWORD: PASSWORDS.operator,
       METRICS_PASSWORD: PASSWORDS.metrics,
       REPLICATION_PASSWORD: PASSWORDS.replication,
+      ADMIN_PASSWORD: PASSWORDS.admin,
       CACHE_NAMESPACES: 'shop store'
     }
   })

@@ -3,14 +3,19 @@ import { createCache, type Cache, type RedisInput } from '../../src/index.js'
 import { until } from '../support/until.js'
 
 export interface EngineOptions {
+  /** One that nothing was stored in before. Default 'shop'. */
+  readonly namespace?: string
   /** Whether the server tells waiters of changes; on a Cluster they look by timer. */
   readonly hasPushes: boolean
 }
 
 /** Everything the engine does, by two caches that are a fleet: leases, waits, many keys, guards, tags, clearing. */
-export async function provesEngine(open: () => RedisInput, { hasPushes }: EngineOptions): Promise<void> {
+export async function provesEngine(
+  open: () => RedisInput,
+  { hasPushes, namespace = 'shop' }: EngineOptions
+): Promise<void> {
   const [first, second] = [0, 1].map(() =>
-    createCache({ redis: open(), namespace: 'shop', commandTimeout: '1s' })
+    createCache({ redis: open(), namespace, commandTimeout: '1s' })
   ) as [Cache, Cache]
   const failures: unknown[] = []
   for (const cache of [first, second])

@@ -71,7 +71,7 @@ const minReplicas = check(
   'min-replicas',
   'A primary that is cut off stops',
   ({ info, config }) => both(info, config),
-  ([info, config]) => {
+  ([info, config], { cluster }) => {
     const count = numberIn(info, 'connected_slaves')
     const wanted = Number(config.get('min-replicas-to-write') ?? 0)
     if (info.get('role') === 'slave') return undefined
@@ -86,6 +86,11 @@ const minReplicas = check(
       )
     }
     if (count === 0) return undefined
+    if (cluster.known && cluster.value !== undefined) {
+      return pass(
+        'a primary of a Cluster that has lost sight of the majority stops after cluster-node-timeout'
+      )
+    }
     return warn(
       `min-replicas-to-write is 0, with ${plural(count, 'replica')}`,
       'A primary that the network cuts off goes on acknowledging invalidations and writes to the clients on its side; after the failover they never happened.',
