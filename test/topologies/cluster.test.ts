@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createCache } from '../../src/index.js'
 import { startRedisCluster, type RedisCluster } from '../support/redis-cluster.js'
 import { until } from '../support/until.js'
-import { provesEngine } from './engine.js'
+import { provesEngine, provesMemory } from './engine.js'
 import { summaryOf, Traffic } from './traffic.js'
 
 let servers: RedisCluster
@@ -38,6 +38,8 @@ const REPLICATION_BOUND_MS = 200
 
 describe('on a Cluster', () => {
   it('the engine does all that it does with one server', () => provesEngine(connect, { hasPushes: false }))
+
+  it('what is kept in memory is told of changes, by the channel', () => provesMemory(connect, 'channel'))
 
   it('clearing a tenant removes all of it, from every node, and nothing else', async () => {
     const cluster = connect()

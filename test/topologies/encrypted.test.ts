@@ -17,7 +17,7 @@ import { freePort } from '../support/free-port.js'
 import { spawnGuarded, type GuardedProcess } from '../support/guarded-process.js'
 import { createTemporaryFolder } from '../support/temporary-folder.js'
 import { until } from '../support/until.js'
-import { provesEngine } from './engine.js'
+import { provesEngine, provesMemory } from './engine.js'
 
 const run = promisify(execFile)
 
@@ -95,6 +95,7 @@ describe('with TLS and users, as shipped,', () => {
         client.disconnect()
       }
       await provesEngine(connect, { hasPushes: false })
+      await provesMemory(connect, 'channel')
       const operator = await openOperator({
         url: `rediss://127.0.0.1:${nodes[0]!.port}`,
         username: 'operator',
@@ -155,6 +156,7 @@ describe('with TLS and users, as shipped,', () => {
         password: PASSWORDS.cache
       }
       await provesEngine(() => connection, { hasPushes: true })
+      await provesMemory(() => connection, 'tracking')
       await primary.crash()
       await until(
         'another is the primary',

@@ -66,3 +66,45 @@ export async function provesEngine(
     await Promise.all([first.close(), second.close()])
   }
 }
+
+/** What a process keeps in memory goes when another changes it, by tracking or by the channel. */
+export async function provesMemory(
+  open: () => RedisInput,
+  mode: 'tracking' | 'channel',
+  namespace = 'shop'
+): Promise<void> {
+  const [first, second] = [0, 1].map(() =>
+    createCache({ redis: open(), namespace, commandTimeout: '1s', memory: { maxBytes: 8 * 1024 * 1024 } })
+  ) as [Cache, Cache]
+  try {
+    const source = new Map<number, number>()
+    const options = {
+      ttl: '1h',
+      load: async (id: number) => ({ id, version: source.get(id) ?? 1 }),
+      write: async (id: number, row: { id: number; version: number }) => {
+        source.set(id, row.version)
+        return row
+      }
+    } as const
+    const [here, there] = [first.collection('kept', options), second.collection('kept', options)]
+    const isKept = async (collection: typeof here, id: number): Promise<boolean> =>
+      (await collection.lookup(id)).source === 'memory'
+    for (let version = 2; version < 22; version++) {
+      const id = version % 4
+      await until(
+        'both keep it in memory',
+        async () => (await isKept(here, id)) && (await isKept(there, id)),
+        20_000
+      )
+      expect([first, second].map((cache) => cache.health().memory.mode)).toEqual([mode, mode])
+      await (version % 2 === 0 ? here : there).put(id, { id, version })
+      await until(
+        'the other hears of it',
+        async () => (await (version % 2 === 0 ? there : here).get(id))?.version === version,
+        1_000
+      )
+    }
+  } finally {
+    await Promise.all([first.close(), second.close()])
+  }
+}

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createCache } from '../../src/index.js'
 import { startSentinelTrio, type SentinelTrio } from '../support/redis-sentinel.js'
 import { until } from '../support/until.js'
-import { provesEngine } from './engine.js'
+import { provesEngine, provesMemory } from './engine.js'
 import { summaryOf, Traffic } from './traffic.js'
 
 let trio: SentinelTrio
@@ -17,8 +17,44 @@ const connection = () => ({ sentinels: [...trio.sentinels], name: trio.masterNam
 /** Asynchronous replication may lose what was acknowledged in the last moment before a primary died. */
 const REPLICATION_BOUND_MS = 200
 
+/** Two heartbeats: how long a value may be served from memory when nothing can be heard of its changes. */
+const MEMORY_BOUND_MS = 2_200
+
 describe('behind Sentinels', () => {
   it('the engine does all that it does with one server', () => provesEngine(connection, { hasPushes: true }))
+
+  it('what is kept in memory is told of changes', () => provesMemory(connection, 'tracking'))
+
+  it('a failover empties the tiers in memory, and nobody is served what was replaced longer ago than they may keep it', async () => {
+    const caches = [0, 1, 2].map(() =>
+      createCache({ redis: connection(), namespace: 'memory', memory: { maxBytes: 8 * 1024 * 1024 } })
+    )
+    const traffic = new Traffic(caches, { settleMs: MEMORY_BOUND_MS })
+    traffic.start(1_000, 50)
+    await until('memory serves', () => caches.every((cache) => cache.health().memory.mode === 'tracking'))
+    const old = await trio.primary()
+    const startedAt = performance.now()
+    await trio.failOver()
+    await until('another is the primary', async () => (await trio.primary()) !== old, 30_000)
+    await sleep(1_000)
+    await until(
+      'memory serves again',
+      () => caches.every((cache) => cache.health().memory.mode === 'tracking'),
+      30_000
+    )
+    await sleep(2_500)
+    const report = await traffic.stop()
+    console.log(
+      summaryOf(
+        `Sentinel, ordered failover with memory, ${(performance.now() - startedAt).toFixed(0)} ms`,
+        report
+      )
+    )
+    expect(report.errors).toEqual([])
+    expect(report.violations).toEqual([])
+    expect(report.sources['memory'] ?? 0).toBeGreaterThan(500)
+    await Promise.all(caches.map((cache) => cache.close()))
+  }, 90_000)
 
   it('a primary that is killed costs no read: nobody gets an error, nothing older than the replication bound allows', async () => {
     const caches = [0, 1, 2].map(() =>

@@ -38,7 +38,8 @@ const IDS = 60
 export class Traffic {
   readonly #collections: Collection<number, Row, 'optional'>[]
   readonly #source = new Map<number, number>()
-  readonly #completed = new Map<number, { version: number; atMs: number }>()
+  readonly #completed = new Map<number, { version: number; atMs: number }[]>()
+  readonly #settleMs: number
   readonly #writing = new Set<number>()
   readonly #running = new Set<Promise<void>>()
   readonly #errors: unknown[] = []
@@ -53,9 +54,11 @@ export class Traffic {
   #stopped = false
   #loop: Promise<void> | undefined
 
-  constructor(caches: readonly Cache[], name = 'rows') {
+  /** @param settleMs how old a value may be served after the write that replaced it: 0 without a tier in memory */
+  constructor(caches: readonly Cache[], { settleMs = 0 }: { readonly settleMs?: number } = {}) {
+    this.#settleMs = settleMs
     this.#collections = caches.map((cache) =>
-      cache.collection(name, {
+      cache.collection('rows', {
         ttl: '1h',
         load: async (id: number) => {
           await sleep(1)
@@ -126,7 +129,7 @@ export class Traffic {
 
   async #readOne(): Promise<void> {
     const id = randomId()
-    const floor = this.#completed.get(id)
+    const floor = this.#floorOf(id)
     this.#reads++
     const startedAt = performance.now()
     try {
@@ -142,7 +145,7 @@ export class Traffic {
 
   async #readMany(): Promise<void> {
     const ids = Array.from({ length: 10 }, randomId)
-    const floors = new Map(ids.map((id) => [id, this.#completed.get(id)]))
+    const floors = new Map(ids.map((id) => [id, this.#floorOf(id)]))
     this.#reads++
     try {
       const rows = await this.#anyCollection().getMany(ids)
@@ -159,7 +162,9 @@ export class Traffic {
     this.#writing.add(id)
     try {
       const { value } = await this.#anyCollection().put(id, this.#row(id))
-      this.#completed.set(id, { version: value.version, atMs: performance.now() })
+      const over = this.#completed.get(id) ?? []
+      over.push({ version: value.version, atMs: performance.now() })
+      this.#completed.set(id, over)
       this.#writes++
     } catch (error) {
       // Refused before the source was changed: the caller was told, and nothing is wrong.
@@ -168,6 +173,12 @@ export class Traffic {
     } finally {
       this.#writing.delete(id)
     }
+  }
+
+  /** The last write that was over long enough ago for every read from now on to know of it. */
+  #floorOf(id: number): { version: number; atMs: number } | undefined {
+    const latest = performance.now() - this.#settleMs
+    return this.#completed.get(id)?.findLast(({ atMs }) => atMs <= latest)
   }
 
   #judge(
