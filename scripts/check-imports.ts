@@ -32,8 +32,10 @@ const VOCABULARY: readonly string[] = LAYERS.at(-1) ?? []
 /** Units that may import less than the table gives them, and the units they may import. */
 const NARROWER: Readonly<Record<string, readonly string[]>> = {
   integrations: ['index'],
-  admin: ['index', 'redis', 'keys'],
-  cli: ['admin', 'index'],
+  // An operator looks at what is stored from outside: entries and generations are read, never written, and nothing is
+  // loaded. What changes something goes by way of `index`, as in any program, or is a deletion.
+  admin: ['index', 'redis', 'tiers', 'keys', 'codec', 'entry', 'ports', 'durations', 'errors'],
+  cli: ['admin', 'index', 'durations', 'errors'],
   dashboard: ['admin', 'index'],
   telemetry: VOCABULARY
 }

@@ -5,6 +5,8 @@ import { type GuardedProcess, spawnGuarded } from './guarded-process.js'
 import { createTemporaryFolder } from './temporary-folder.js'
 
 export interface RedisServerOptions {
+  /** A redis.conf. What it says of saving holds; port, address and folder are the test's own. */
+  readonly config?: string
   /** More arguments for redis-server; a later one wins over the defaults. Example: `['--appendonly', 'yes']`. */
   readonly args?: readonly string[]
   /** A fixed port; a free one when left out. */
@@ -43,8 +45,7 @@ export async function startRedisServer(options: RedisServerOptions = {}): Promis
   const program = options.program ?? 'redis-server'
   const folder = await createTemporaryFolder('redis')
 
-  const launch = (port: number): Promise<GuardedProcess> =>
-    launchRedis(program, port, folder.path, options.args ?? [])
+  const launch = (port: number): Promise<GuardedProcess> => launchRedis(program, port, folder.path, options)
 
   let port: number
   let server: GuardedProcess
@@ -112,11 +113,12 @@ async function launchRedis(
   program: string,
   port: number,
   folder: string,
-  args: readonly string[]
+  { config, args = [] }: RedisServerOptions
 ): Promise<GuardedProcess> {
   const server = await spawnGuarded(
     program,
     [
+      ...(config === undefined ? [] : [config]),
       '--port',
       String(port),
       '--bind',
@@ -128,10 +130,7 @@ async function launchRedis(
       '--logfile',
       '',
       // Nothing is kept unless the caller asks for it.
-      '--save',
-      '',
-      '--appendonly',
-      'no',
+      ...(config === undefined ? ['--save', '', '--appendonly', 'no'] : []),
       ...args
     ],
     // Nothing in it is worth an orderly end, and a frozen one knows only SIGKILL.

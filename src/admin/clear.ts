@@ -1,0 +1,59 @@
+import { createCache, type Cache } from '../index.js'
+import { AD_HOC } from '../keys/key-schema.js'
+import { parseId } from '../keys/parse-id.js'
+import type { TenantId } from '../ports.js'
+import type { Operator } from '../redis/operator.js'
+import { dropScope } from './drop.js'
+import type { Progress, Scope } from './survey.js'
+
+export interface ClearRequest {
+  readonly scope: Scope
+  /** Values become stale instead of worthless. */
+  readonly soft: boolean
+  /** Entries that there are, by a count before: for the progress. */
+  readonly expected: number
+  readonly timeoutMs: number
+  readonly progress?: Progress
+}
+
+/** Why a scope cannot be cleared as a whole. */
+export class CannotClear extends Error {}
+
+/**
+ * Clears a scope as the library does it: from one moment on nobody is served what was loaded before, in any process;
+ * then what has become worthless is removed, page by page. Gives how many entries were removed.
+ */
+export async function clearScope(operator: Operator, request: ClearRequest): Promise<number> {
+  const { scope, soft, expected, timeoutMs, progress } = request
+  // What has no collection has no counter of its own that the library would move: its entries go one by one.
+  if (scope.collection === AD_HOC) return dropScope(operator, scope, progress)
+  const cache = createCache({ redis: operator.driver, namespace: scope.namespace, commandTimeout: timeoutMs })
+  try {
+    cache.on('cleaning', ({ removed }) => progress?.(removed, expected))
+    const cleaning = await clearableOf(cache, scope).clear({ soft })
+    const { outcome, removed, error } = await cleaning.finished
+    if (outcome === 'failed') throw error
+    return removed
+  } finally {
+    await cache.close()
+  }
+}
+
+type Clearable = Pick<Cache, 'clear'>
+
+function clearableOf(cache: Cache, { tenant: part, collection: name }: Scope): Clearable {
+  const tenant = part === undefined ? undefined : tenantOf(part)
+  if (name === undefined) return tenant === undefined ? cache : cache.tenant(tenant)
+  const collection = cache.collection(name, { ttl: 1, load: (_id: number): undefined => undefined })
+  return tenant === undefined ? collection : collection.tenant(tenant)
+}
+
+function tenantOf(part: string): TenantId {
+  const tenant = parseId(part)
+  if (tenant === undefined) {
+    throw new CannotClear(
+      `The tenant ${part} is too long to stand in its keys; clear it from a program, by cache.tenant(…).clear().`
+    )
+  }
+  return tenant as TenantId
+}

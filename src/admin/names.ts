@@ -1,0 +1,2 @@
+/** What those above may know of how keys are written. */
+export { idPart } from '../keys/key-schema.js'

@@ -1,0 +1,48 @@
+import { idPart } from '../admin/names.js'
+import { UsageError } from './exit.js'
+import type { Scope } from '../admin/survey.js'
+import { requiredNamespace, type Settings } from './config.js'
+
+export interface ScopeFlags {
+  readonly tenant?: string
+  readonly collection?: string
+}
+
+/** Letters, digits and marks that parts of keys are written with. */
+const PART = /^[A-Za-z0-9_.@/+~%'(),=#-]+$/
+const COLLECTION = /^([A-Za-z0-9_.-]{1,64}|~)$/
+
+/** The key as it stands in Redis. */
+export function fullKey(key: string, namespace: string | undefined): string {
+  if (namespace === undefined || key.startsWith(`${namespace}:`)) return key
+  return `${namespace}:${key}`
+}
+
+export function scopeOf(flags: ScopeFlags, settings: Settings): Scope {
+  const namespace = requiredNamespace(settings)
+  const { tenant, collection } = flags
+  if (collection !== undefined && (!COLLECTION.test(collection) || collection === 'tenant')) {
+    throw new UsageError(
+      `--collection is "${collection}"; needed: the name of a collection, or ~ for what has none.`
+    )
+  }
+  return { namespace, collection, tenant: tenant === undefined ? undefined : tenantAsInKey(tenant) }
+}
+
+/** Taken as it stands in keys, where the number 7 is 7 and the text is '7'; anything else is a text to be escaped. */
+function tenantAsInKey(tenant: string): string {
+  if (tenant === '') throw new UsageError('--tenant is empty.')
+  return PART.test(tenant) ? tenant : idPart(tenant)
+}
+
+/** In words, for questions and reports. */
+export function scopeText({ namespace, tenant, collection }: Scope): string {
+  const what = collection === undefined ? 'everything' : `the collection ${collection}`
+  const whose =
+    tenant === undefined
+      ? collection === undefined
+        ? ''
+        : ', of every tenant and of none'
+      : ` of tenant ${tenant}`
+  return `${what}${whose} in ${namespace}`
+}

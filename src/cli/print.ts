@@ -1,0 +1,79 @@
+import { styleText } from 'node:util'
+import type { Terminal } from './terminal.js'
+
+type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan' | 'magenta'
+
+export type Paint = (style: Style, text: string) => string
+
+/** Colour for people only: not into files and pipes, and not for who set NO_COLOR. https://no-color.org */
+export function painter(terminal: Terminal, isTerminal = terminal.outIsTerminal): Paint {
+  const { NO_COLOR, FORCE_COLOR, TERM } = terminal.env
+  const isForced = FORCE_COLOR !== undefined && FORCE_COLOR !== '0' && FORCE_COLOR !== ''
+  const isOn = (NO_COLOR === undefined || NO_COLOR === '') && (isForced || (isTerminal && TERM !== 'dumb'))
+  // Whether to paint is decided here, on the streams that were passed in, and not by what Node's own are.
+  return isOn ? (style, text) => styleText(style, text, { validateStream: false }) : (_style, text) => text
+}
+
+export interface Column {
+  readonly title: string
+  readonly right?: boolean
+}
+
+/** Rows under each other; the last column is left as long as it is. */
+export function table(
+  columns: readonly Column[],
+  rows: readonly (readonly string[])[],
+  paint: Paint
+): string {
+  const widths = columns.map(({ title }, index) =>
+    Math.max(title.length, ...rows.map((row) => widthOf(row[index] ?? '')))
+  )
+  const line = (cells: readonly string[]): string =>
+    columns
+      .map(({ right }, index) => {
+        const cell = cells[index] ?? ''
+        const gap = ' '.repeat(Math.max(0, widths[index]! - widthOf(cell)))
+        if (right === true) return gap + cell
+        return index === columns.length - 1 ? cell : cell + gap
+      })
+      .join('  ')
+      .trimEnd()
+  return [paint('dim', line(columns.map(({ title }) => title))), ...rows.map(line), ''].join('\n')
+}
+
+// eslint-disable-next-line no-control-regex -- the escapes are what is looked for
+const ESCAPES = /\u001B\[[0-9;]*m/g
+
+function widthOf(text: string): number {
+  return text.replaceAll(ESCAPES, '').length
+}
+
+/** Names and what they are, one a line. */
+export function facts(rows: readonly (readonly [string, string])[], paint: Paint): string {
+  const width = Math.max(...rows.map(([name]) => name.length))
+  return rows.map(([name, value]) => `${paint('dim', name.padEnd(width))}  ${value}\n`).join('')
+}
+
+/** Text in lines of at most `columns`, each behind `indent`. */
+export function wrapped(text: string, indent: string, columns: number): string {
+  const width = Math.max(30, columns - indent.length)
+  const lines: string[] = ['']
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1)!
+    if (line !== '' && line.length + 1 + word.length > width) lines.push(word)
+    else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`
+  }
+  return lines.map((line) => `${indent}${line}\n`).join('')
+}
+
+export function json(value: unknown): string {
+  return `${JSON.stringify(value, (_name, field: unknown) => jsonField(field), 2)}\n`
+}
+
+/** What JSON has no form for, told as what it is. */
+function jsonField(field: unknown): unknown {
+  if (typeof field === 'bigint') return `${field}n`
+  if (field instanceof Map) return { '#': 'Map', entries: [...(field as Map<unknown, unknown>)] }
+  if (field instanceof Set) return { '#': 'Set', values: [...(field as Set<unknown>)] }
+  return field
+}

@@ -1,0 +1,50 @@
+import { createInterface } from 'node:readline/promises'
+
+/** What a command may know of the world around it, so that a test can be that world. */
+export interface Terminal {
+  readonly out: (text: string) => void
+  readonly err: (text: string) => void
+  /** Whether a person sees what goes to `out`, and to `err`. */
+  readonly outIsTerminal: boolean
+  readonly errIsTerminal: boolean
+  readonly canAsk: boolean
+  readonly columns: number
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly folder: string
+  /** Fires on Ctrl-C. */
+  readonly interrupted: AbortSignal
+  ask(question: string): Promise<string>
+}
+
+export function processTerminal(): Terminal {
+  const interruption = new AbortController()
+  process.once('SIGINT', () => {
+    interruption.abort()
+    // A second one ends whatever does not listen.
+    process.once('SIGINT', () => process.exit(130))
+  })
+  // `corral keys | head` closes the pipe early, which is no fault of anybody's.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0)
+    throw error
+  })
+  return {
+    out: (text) => process.stdout.write(text),
+    err: (text) => process.stderr.write(text),
+    outIsTerminal: process.stdout.isTTY === true,
+    errIsTerminal: process.stderr.isTTY === true,
+    canAsk: process.stdin.isTTY === true && process.stderr.isTTY === true,
+    columns: process.stdout.columns ?? 100,
+    env: process.env,
+    folder: process.cwd(),
+    interrupted: interruption.signal,
+    ask: async (question) => {
+      const prompt = createInterface({ input: process.stdin, output: process.stderr })
+      try {
+        return await prompt.question(question, { signal: interruption.signal })
+      } finally {
+        prompt.close()
+      }
+    }
+  }
+}

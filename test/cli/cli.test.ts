@@ -1,0 +1,496 @@
+import { execFile, execFileSync } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Cluster, Redis } from 'ioredis'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { createCache, type Cache } from '../../src/index.js'
+import { startRedisCluster } from '../support/redis-cluster.js'
+import { startRedisServer, type RedisServer } from '../support/redis-server.js'
+import { corral, type Outcome, type World } from './command-line.js'
+
+let server: RedisServer
+let redis: Redis
+let cache: Cache
+
+beforeAll(async () => {
+  server = await startRedisServer({ args: ['--maxmemory', '100mb'] })
+  redis = new Redis(server.url)
+  cache = createCache({ redis: server.url, namespace: 'shop' })
+})
+afterAll(async () => {
+  await cache.close()
+  redis.disconnect()
+  await server.stop()
+})
+beforeEach(async () => {
+  await redis.flushall()
+})
+
+const here = (world: World = {}): World => ({
+  ...world,
+  env: { REDIS_URL: server.url, CORRAL_NAMESPACE: 'shop', ...world.env }
+})
+const shop = (...args: string[]): Promise<Outcome> => corral(args, here())
+const parsed = async (...args: string[]): Promise<unknown> => JSON.parse((await shop(...args, '--json')).out)
+
+let lastCollection = 0
+/** A collection that has not been used before, with these ids cached, of the tenant or of none. */
+async function filled(ids: readonly number[], tenant?: string): Promise<string> {
+  const name = `c${++lastCollection}`
+  const collection = cache.collection(name, {
+    ttl: '1h',
+    load: async (id: number) => ({ id, secret: 'do not tell' })
+  })
+  await (tenant === undefined ? collection : collection.tenant(tenant)).getMany(ids)
+  return name
+}
+
+describe('inspect', () => {
+  it('tells a value’s state, age, life and size, and keeps the value to itself', async () => {
+    const name = await filled([7])
+    const { code, out } = await shop('inspect', `${name}:7`)
+    expect(code).toBe(0)
+    expect(out).toMatch(/state +fresh/)
+    expect(out).toContain(`shop:${name}:7`)
+    expect(out).not.toContain('do not tell')
+    const story = await parsed('inspect', `shop:${name}:7`)
+    expect(JSON.stringify(story)).not.toContain('do not tell')
+    expect(story).toMatchObject({
+      state: 'fresh',
+      parts: { namespace: 'shop', collection: name, id: '7' },
+      holders: [],
+      value: { notFound: false, backingOff: false }
+    })
+  })
+
+  it('shows the value when asked', async () => {
+    const name = await filled([7])
+    expect((await shop('inspect', `${name}:7`, '--show-value')).out).toContain('do not tell')
+    expect(await parsed('inspect', `${name}:7`, '--show-value')).toMatchObject({
+      value: { shown: { id: 7, secret: 'do not tell' } }
+    })
+  })
+
+  it('tells who loads, who refreshes and who writes', async () => {
+    const gate = newGate()
+    const loading = cache.collection('loading', {
+      ttl: '1h',
+      load: async () => {
+        await gate.promise
+        return 1
+      },
+      write: async (_id: number, value: number) => {
+        await gate.promise
+        return value
+      }
+    })
+    const reading = loading.get(1)
+    const writing = loading.put(2, 5)
+    await expect
+      .poll(() => parsed('inspect', 'loading:1'))
+      .toMatchObject({
+        state: 'loading',
+        holders: [{ purpose: 'load', token: expect.stringMatching(/^[0-9a-f]{8}$/) as string }]
+      })
+    await expect
+      .poll(() => parsed('inspect', 'loading:2'))
+      .toMatchObject({ state: 'writing', holders: [{ purpose: 'write' }] })
+    gate.resolve()
+    await Promise.all([reading, writing])
+  })
+
+  it('tells failures, not-founds, stale values, damage, other programs’ keys and nothing', async () => {
+    const odd = cache.collection('odd', {
+      ttl: 40,
+      stale: '1h',
+      jitter: 0,
+      failedTtl: '10s',
+      load: async (id: number) => {
+        if (id === 1) throw Object.assign(new TypeError('no such table'), { code: '42P01' })
+        return id === 2 ? undefined : { id }
+      }
+    })
+    await expect(odd.get(1)).rejects.toThrow('no such table')
+    await odd.getMany([2, 3])
+    expect(await parsed('inspect', 'odd:1')).toMatchObject({
+      state: 'failed',
+      detail: expect.stringContaining('TypeError (42P01): no such table') as string
+    })
+    expect(await parsed('inspect', 'odd:2')).toMatchObject({ value: { notFound: true } })
+    await expect.poll(() => parsed('inspect', 'odd:3')).toMatchObject({ state: 'stale' })
+    const bytes = (await redis.getBuffer('shop:odd:3'))!
+    bytes[bytes.length - 1]! ^= 1
+    await redis.set('shop:odd:4', bytes, 'PX', 60_000)
+    expect(await parsed('inspect', 'odd:4')).toMatchObject({
+      state: 'unreadable',
+      detail: expect.stringContaining('checksum') as string
+    })
+    await redis.set('shop:odd:5', 'text')
+    expect(await parsed('inspect', 'odd:5')).toMatchObject({ state: 'unreadable' })
+    await redis.lpush('shop:odd:6', 'x')
+    expect(await parsed('inspect', 'odd:6')).toMatchObject({ state: 'foreign' })
+    expect(await parsed('inspect', 'odd:7')).toMatchObject({ state: 'absent' })
+  })
+})
+
+describe('keys', () => {
+  it('lists those of a collection and of a tenant, and of no other', async () => {
+    const name = await filled([1, 2])
+    await filled([1])
+    const tenants = cache.collection('tenants', { ttl: '1h', load: async (id: number) => id })
+    for (const tenant of ['1', 1, 10, 'a:*']) await tenants.tenant(tenant).get(5)
+    expect((await shop('keys', '--collection', name)).out.split('\n').sort()).toEqual([
+      '',
+      `shop:${name}:1`,
+      `shop:${name}:2`
+    ])
+    expect((await shop('keys', '--tenant', '1')).out).toBe('shop:tenant:1:tenants:5\n')
+    expect((await shop('keys', '--tenant', "'1'")).out).toBe("shop:tenant:'1':tenants:5\n")
+    expect((await shop('keys', '--tenant', 'a:*')).out).toBe('shop:tenant:a%3A%2A:tenants:5\n')
+    expect((await shop('keys', '--tenant', '*')).out).toBe('')
+  })
+
+  it('counts instead, and stops where it is told to', async () => {
+    const name = await filled([1, 2, 3])
+    expect(await parsed('keys', '--count', '--collection', name)).toMatchObject({
+      keys: 3,
+      groups: [{ collection: name, keys: 3 }]
+    })
+    const { out, err, code } = await shop('keys', '--limit', '2')
+    expect(out.trim().split('\n')).toHaveLength(2)
+    expect([code, err]).toEqual([0, expect.stringContaining('more than 2')])
+    expect(await parsed('keys', '--limit', '2')).toMatchObject({ isCut: true })
+  })
+
+  it('finds them all among very many that are somebody else’s, with SCAN alone', async () => {
+    await redis.eval("for i = 1, 30000 do redis.call('SET', 'other:' .. i, 'x') end", 0)
+    const name = await filled([1, 2, 3])
+    await redis.config('RESETSTAT')
+    expect((await shop('keys', '--collection', name)).out.trim().split('\n')).toHaveLength(3)
+    const commands = await redis.info('commandstats')
+    expect(commands).not.toContain('cmdstat_keys')
+    expect(Number(/cmdstat_scan:calls=(\d+)/.exec(commands)![1])).toBeGreaterThanOrEqual(30)
+  })
+})
+
+describe('invalidate', () => {
+  it('drops after a yes, and only says how many with --dry-run', async () => {
+    const name = await filled([1, 2])
+    const keys = [`${name}:1`, `${name}:2`, `${name}:3`]
+    expect(await parsed('invalidate', ...keys, '--dry-run')).toEqual({
+      keys: 3,
+      existing: 2,
+      dropped: 0,
+      dryRun: true
+    })
+    const declined = await corral(['invalidate', ...keys], here({ answer: 'n' }))
+    expect([declined.code, declined.err]).toEqual([1, expect.stringContaining('Drop 2 entries?')])
+    expect(await redis.exists(`shop:${name}:1`)).toBe(1)
+    expect(await corral(['invalidate', ...keys], here({ answer: 'yes' }))).toMatchObject({
+      code: 0,
+      out: '2 entries dropped.\n'
+    })
+    expect(await redis.exists(`shop:${name}:1`)).toBe(0)
+  })
+
+  it('does nothing when nobody is there to ask', async () => {
+    const name = await filled([1])
+    expect(await shop('invalidate', `${name}:1`)).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('--yes') as string
+    })
+    expect(await redis.exists(`shop:${name}:1`)).toBe(1)
+    expect(await shop('invalidate', `${name}:1`, '--yes')).toMatchObject({ code: 0 })
+    expect(await redis.exists(`shop:${name}:1`)).toBe(0)
+  })
+})
+
+describe('clear', () => {
+  it('clears a tenant and nothing else: nobody is served what was loaded before, and it is removed', async () => {
+    const things = cache.collection('clearable', { ttl: '1h', load: async (id: number) => ({ id }) })
+    await things.getMany([1, 2])
+    for (const tenant of [1, '1', 10]) await things.tenant(tenant).getMany([1, 2])
+    expect(await parsed('clear', '--tenant', '1', '--dry-run')).toMatchObject({
+      entries: 2,
+      removed: 0,
+      dryRun: true
+    })
+    expect((await things.tenant(1).lookup(1)).source).toBe('redis')
+    expect(await shop('clear', '--tenant', '1')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('everything of tenant 1 in shop: 2 entries?') as string
+    })
+    expect(await corral(['clear', '--tenant', '1'], here({ answer: 'y' }))).toMatchObject({
+      code: 0,
+      out: 'Cleared; 2 entries removed.\n'
+    })
+    expect((await things.tenant(1).lookup(1)).source).toBe('loader')
+    expect((await things.lookup(1)).source).toBe('redis')
+    for (const other of ['1', 10]) expect((await things.tenant(other).lookup(2)).source).toBe('redis')
+  })
+
+  it('clears a collection of every tenant, the namespace, and what has no collection', async () => {
+    const name = await filled([1, 2])
+    const other = await filled([1])
+    await cache.getOrLoad('home', () => 'x', { ttl: '1h' })
+    expect(await parsed('clear', '--collection', name, '--yes')).toMatchObject({ entries: 2, removed: 2 })
+    expect(await parsed('keys', '--count', '--collection', other)).toMatchObject({ keys: 1 })
+    expect(await parsed('clear', '--collection', '~', '--yes')).toMatchObject({ entries: 1, removed: 1 })
+    expect(await parsed('clear', '--all', '--yes')).toMatchObject({ removed: 1 })
+    expect(await parsed('keys')).toMatchObject({
+      keys: expect.not.arrayContaining([`shop:${other}:1`]) as string[]
+    })
+    for (const args of [
+      [],
+      ['--all', '--tenant', '1'],
+      ['--collection', 'a:b'],
+      ['--collection', '~', '--soft']
+    ]) {
+      expect((await shop('clear', ...args, '--yes')).code, args.join(' ')).toBe(2)
+    }
+  })
+
+  it('leaves stale values to be served with --soft, and inspect tells what was cleared', async () => {
+    const soft = cache.collection('softened', {
+      ttl: '1h',
+      stale: '1h',
+      load: async (id: number) => ({ id })
+    })
+    await soft.get(1)
+    expect(await shop('clear', '--collection', 'softened', '--soft', '--yes')).toMatchObject({ code: 0 })
+    expect(await parsed('inspect', 'softened:1')).toMatchObject({
+      state: 'stale',
+      detail: expect.stringContaining('made stale') as string
+    })
+    expect((await soft.lookup(1)).source).toBe('stale')
+    const hard = cache.collection('hardened', {
+      ttl: '1h',
+      tags: () => ['red'],
+      load: async (id: number) => ({ id })
+    })
+    await hard.getMany([1, 2])
+    expect(await parsed('inspect', 'hardened:1')).toMatchObject({ state: 'fresh', value: { tags: ['red'] } })
+    await cache.invalidateTags(['red'])
+    expect(await parsed('inspect', 'hardened:1')).toMatchObject({ state: 'cleared' })
+  })
+})
+
+describe('stats, top and bench', () => {
+  it('stats tells the server’s numbers, and what each collection holds', async () => {
+    const name = await filled([1, 2])
+    await filled([1], 'acme')
+    await redis.xadd('shop:#behind:x', '*', 'a', '1')
+    const { servers, survey } = (await parsed('stats', '--keys')) as {
+      servers: object[]
+      survey: { internalKeys: number; groups: object[] }
+    }
+    expect(servers).toMatchObject([{ maxBytes: 100 * 1024 ** 2 }])
+    expect(survey.internalKeys).toBeGreaterThan(1)
+    expect(survey.groups).toContainEqual(expect.objectContaining({ collection: name, keys: 2 }))
+    expect(survey.groups).toContainEqual(expect.objectContaining({ tenant: 'acme', keys: 1 }))
+    expect((await shop('stats')).out).toMatch(/memory +.* of 100 MB/)
+  })
+
+  it('top tells rates, once or until it is interrupted', async () => {
+    const once = (await parsed('top', '--once', '--interval', '100ms')) as { rates: { commands: number } }[]
+    expect(once[0]!.rates.commands).toBeGreaterThan(0)
+    const interruption = new AbortController()
+    const live = corral(
+      ['top', '--interval', '50ms'],
+      here({ isTerminal: true, interrupted: interruption.signal })
+    )
+    setTimeout(() => interruption.abort(), 400)
+    const { code, out } = await live
+    expect(code).toBe(0)
+    expect(out.split('\u001B[H\u001B[J').length).toBeGreaterThan(2)
+  })
+
+  it('bench measures each way of reading, and leaves nothing behind', async () => {
+    const results = (await parsed(
+      'bench',
+      '--duration',
+      '30ms',
+      '--sizes',
+      '100,10kb',
+      '--concurrency',
+      '5'
+    )) as { callsPerSecond: number; valueBytes: number; latencyMs: { p50: number; p99: number } }[]
+    expect(results).toHaveLength(9)
+    expect(
+      results.every(({ callsPerSecond, latencyMs }) => callsPerSecond > 0 && latencyMs.p50 <= latencyMs.p99)
+    ).toBe(true)
+    expect(results.at(-1)).toMatchObject({ valueBytes: 10_240 })
+    expect(await redis.dbsize()).toBe(0)
+  })
+})
+
+describe('doctor', () => {
+  it('has an exit code by what it finds, and JSON that programs can count on', async () => {
+    const report = await parsed('doctor', '--memory-limit', '1gb')
+    expect(report).toMatchObject({ kind: 'single', counts: { fail: 0 } })
+    expect(Object.keys((report as { nodes: { findings: object[] }[] }).nodes[0]!.findings[0]!)).toEqual([
+      'id',
+      'title',
+      'severity',
+      'what',
+      'why',
+      'fix'
+    ])
+    expect((await shop('doctor', '--memory-limit', '1gb')).code).toBe(0)
+    expect((await shop('doctor', '--memory-limit', '1gb', '--fail-on', 'warn')).code).toBe(1)
+    expect((await shop('doctor', '--memory-limit', '110mb')).code).toBe(1)
+    expect((await shop('doctor', '--memory-limit', 'much')).code).toBe(2)
+  })
+
+  it('is coloured for people, unless NO_COLOR is set, and never in a pipe', async () => {
+    const args = ['doctor', '--memory-limit', '1gb']
+    expect((await corral(args, here({ isTerminal: true }))).out).toContain('\u001B[')
+    expect((await corral(args, here({ isTerminal: true, env: { NO_COLOR: '1' } }))).out).not.toContain(
+      '\u001B['
+    )
+    expect((await corral(args, here())).out).not.toContain('\u001B[')
+  })
+})
+
+describe('settings', () => {
+  it('come from flags, then the environment, then the file', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'corral-cli-'))
+    try {
+      const name = await filled([1])
+      const config = JSON.stringify({ redis: server.url, namespace: 'elsewhere' })
+      await writeFile(join(folder, 'corral.config.json'), config)
+      const args = ['keys', '--collection', name]
+      expect((await corral(args, { folder })).out).toBe('')
+      expect((await corral(args, { folder, env: { CORRAL_NAMESPACE: 'shop' } })).out).toBe(`shop:${name}:1\n`)
+      expect(
+        (await corral([...args, '--namespace', 'none'], { folder, env: { CORRAL_NAMESPACE: 'shop' } })).out
+      ).toBe('')
+      await writeFile(join(folder, 'other.json'), JSON.stringify({ redis: server.url, namspace: 'shop' }))
+      expect(await corral([...args, '--config', 'other.json'], { folder })).toMatchObject({
+        code: 2,
+        err: expect.stringContaining('"namspace"') as string
+      })
+      expect(await corral([...args, '--config', 'missing.json'], { folder })).toMatchObject({ code: 2 })
+    } finally {
+      await rm(folder, { recursive: true })
+    }
+  })
+
+  it('that are wrong or missing are told apart from what Redis does', async () => {
+    expect(await corral(['keys', '--redis', server.url])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('--namespace') as string
+    })
+    expect((await corral(['keys', '--redis', 'hunter2'])).err).not.toContain('hunter2')
+    expect((await corral(['keys', '--redis', 'hunter2'])).code).toBe(2)
+    expect((await corral(['nonsense'])).code).toBe(2)
+    expect((await corral(['keys', '--nonsense'])).code).toBe(2)
+    expect((await corral(['--help'])).code).toBe(0)
+    expect(await corral(['--version'])).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^\d+\.\d+\.\d+/) as string
+    })
+  })
+
+  it('never put a password on the screen, also when Redis cannot be reached or refuses it', async () => {
+    for (const url of [
+      'redis://user:hunter2@127.0.0.1:1',
+      `redis://user:hunter2@127.0.0.1:${server.port}`,
+      'redis://user:hun@ter2@127.0.0.1:1'
+    ]) {
+      const { code, out, err } = await corral(['stats', '--redis', url])
+      expect(code).toBe(1)
+      expect(err).not.toBe('')
+      expect(out + err).not.toMatch(/ter2/)
+    }
+  })
+})
+
+describe('completion', () => {
+  const scripts = async (): Promise<Record<string, string>> =>
+    Object.fromEntries(
+      await Promise.all(
+        ['bash', 'zsh', 'fish'].map(
+          async (shell) => [shell, (await corral(['completion', shell])).out] as const
+        )
+      )
+    )
+
+  it('names every command and flag, for three shells', async () => {
+    for (const script of Object.values(await scripts())) {
+      for (const word of ['doctor', 'inspect', 'memory-limit', 'show-value', 'dry-run'])
+        expect(script).toContain(word)
+    }
+    expect((await corral(['completion', 'tcsh'])).code).toBe(2)
+  })
+
+  it('completes in a real bash', async () => {
+    const { bash } = await scripts()
+    const complete = (...words: string[]): string[] =>
+      execFileSync(
+        'bash',
+        [
+          '-c',
+          `${bash}\nCOMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _corral; printf '%s\\n' "\${COMPREPLY[@]}"`,
+          'bash',
+          ...words
+        ],
+        { encoding: 'utf8' }
+      )
+        .trim()
+        .split('\n')
+    expect(complete('corral', 'do')).toEqual(['doctor'])
+    expect(complete('corral', 'inspect', '--show')).toEqual(['--show-value'])
+    expect(complete('corral', 'completion', 'z')).toEqual(['zsh'])
+  })
+})
+
+it('runs as a program of its own', async () => {
+  const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+  const result = await new Promise<{ code: unknown; stdout: string }>((resolve) => {
+    execFile(
+      process.execPath,
+      ['--import', 'tsx', main, 'doctor', '--json', '--memory-limit', '101mb'],
+      { env: { ...process.env, REDIS_URL: server.url } },
+      (error, stdout) => resolve({ code: error?.code ?? 0, stdout })
+    )
+  })
+  expect(result.code).toBe(1)
+  expect(JSON.parse(result.stdout)).toMatchObject({ counts: { fail: 1 } })
+})
+
+it('looks at every node of a Cluster, given any one of them', async () => {
+  await using cluster = await startRedisCluster({ replicasEach: 0 })
+  const url = cluster.nodes[1]!.url
+  const whole = new Cluster([{ host: '127.0.0.1', port: cluster.nodes[0]!.port }])
+  for (let id = 0; id < 100; id++) await whole.set(`shop:things:${id}`, 'x', 'EX', 60)
+  whole.disconnect()
+  const world = { env: { REDIS_URL: url, CORRAL_NAMESPACE: 'shop' } }
+  const count = async (): Promise<unknown> =>
+    JSON.parse((await corral(['keys', '--count', '--json'], world)).out)
+  expect(await count()).toMatchObject({ keys: 100 })
+  const keys = Array.from({ length: 40 }, (_, id) => `things:${id}`)
+  expect(await corral(['invalidate', ...keys, '--yes'], world)).toMatchObject({
+    code: 0,
+    out: '40 entries dropped.\n'
+  })
+  expect(await count()).toMatchObject({ keys: 60 })
+  expect(JSON.parse((await corral(['stats', '--json'], world)).out)).toMatchObject({ servers: [{}, {}, {}] })
+  expect(JSON.parse((await corral(['inspect', 'things:99', '--json'], world)).out)).toMatchObject({
+    state: 'unreadable'
+  })
+  expect((await corral(['bench', '--duration', '20ms', '--sizes', '100'], world)).code).toBe(0)
+  expect(await count()).toMatchObject({ keys: 60 })
+  // Keys by hand are no entries, and only entries are cleared.
+  expect(await corral(['clear', '--all', '--yes'], world)).toMatchObject({ code: 0 })
+})
+
+function newGate(): { promise: Promise<void>; resolve: () => void } {
+  let resolve: () => void = () => undefined
+  const promise = new Promise<void>((done) => {
+    resolve = done
+  })
+  return { promise, resolve }
+}

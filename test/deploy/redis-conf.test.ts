@@ -1,0 +1,156 @@
+import { Redis } from 'ioredis'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openOperator } from '../../src/admin/connect.js'
+import { examine } from '../../src/admin/doctor/doctor.js'
+import { createCache } from '../../src/index.js'
+import { until } from '../support/until.js'
+import { installShipped, PASSWORDS, startShipped, type Shipped, type ShippedServer } from './shipped.js'
+
+let shipped: Shipped
+beforeAll(async () => {
+  shipped = await installShipped()
+})
+afterAll(() => shipped.remove())
+
+/** What the engine does, from a first load to a write, as the user that services have. */
+async function provesEngine(
+  redis: Parameters<typeof createCache>[0]['redis'],
+  hasPushes = true
+): Promise<void> {
+  const cache = createCache({ redis, namespace: 'shop', commandTimeout: '1s' })
+  const failures: unknown[] = []
+  cache.on('redisFailed', ({ error }) => failures.push(error))
+  cache.on('redisConnectionFailed', ({ error }) => failures.push(error))
+  try {
+    let loads = 0
+    const products = cache.collection('products', {
+      ttl: '1h',
+      load: async (id: number) => ({ id, load: ++loads }),
+      write: async (_id, row) => row
+    })
+    const values = await Promise.all(Array.from({ length: 20 }, () => products.get(1)))
+    expect(new Set(values.map((value) => value?.load)).size).toBe(1)
+    expect((await products.getMany([1, 2, 3])).size).toBe(3)
+    expect((await products.put(2, { id: 2, load: -1 })).cache).toBe('published')
+    expect((await products.lookup(2)).source).toBe('redis')
+    await products.invalidate(1)
+    expect((await products.lookup(1)).source).toBe('loader')
+    expect((await products.tenant('acme').lookup(1)).source).toBe('loader')
+    if (hasPushes) await until('changes are announced', () => cache.stats().redis.pushes)
+    expect(failures).toEqual([])
+  } finally {
+    await cache.close()
+  }
+}
+
+describe('the shipped redis.conf', () => {
+  let server: ShippedServer
+  beforeAll(async () => {
+    server = await startShipped(shipped, 'redis.conf')
+  })
+  afterAll(() => server.stop())
+
+  it('boots, and is what it says', async () => {
+    const redis = server.connect()
+    expect(await redis.config('GET', 'maxmemory-policy')).toEqual(['maxmemory-policy', 'volatile-lfu'])
+    expect(await redis.config('GET', 'appendonly')).toEqual(['appendonly', 'yes'])
+    redis.disconnect()
+  })
+
+  it('runs the engine as the user "cache", who cannot leave its namespaces or harm the server', async () => {
+    await provesEngine(server.options('cache'))
+    const redis = server.connect('cache')
+    const operator = server.connect()
+    for (const command of [
+      'FLUSHALL',
+      'SHUTDOWN',
+      'DEBUG SLEEP 0',
+      'CONFIG GET a',
+      'ACL LIST',
+      'KEYS *',
+      'MONITOR'
+    ]) {
+      const reply = await operator.call('ACL', 'DRYRUN', 'cache', ...command.split(' '))
+      expect(reply, command).toMatch(/no permissions/)
+    }
+    operator.disconnect()
+    await expect(redis.get('other:products:1')).rejects.toThrow('NOPERM')
+    await expect(redis.set('other:products:1', 'x')).rejects.toThrow('NOPERM')
+    redis.disconnect()
+  })
+
+  it('lets nobody in without a name and a password', async () => {
+    const stranger = new Redis({
+      port: server.port,
+      host: '127.0.0.1',
+      enableReadyCheck: false,
+      retryStrategy: () => null
+    })
+    stranger.on('error', () => undefined)
+    await expect(stranger.ping()).rejects.toThrow('NOAUTH')
+    stranger.disconnect()
+  })
+
+  it('satisfies the doctor, who comes as "operator"; but for a replica and the machine’s own memory', async () => {
+    const operator = await openOperator({
+      url: `redis://127.0.0.1:${server.port}`,
+      username: 'operator',
+      password: PASSWORDS.operator,
+      timeoutMs: 5_000
+    })
+    const report = await examine(operator, { namespace: 'shop', memoryLimitBytes: 1024 ** 3 })
+    operator.close()
+    // How far away it is, and how busy this machine, says nothing of the file.
+    const open = report.nodes[0]!.findings.filter(
+      ({ id, severity }) => severity !== 'pass' && id !== 'latency'
+    )
+    expect(open.map(({ id, severity, what }) => [id, severity, what])).toEqual([['replicas', 'warn', 'none']])
+  })
+})
+
+describe('standalone.conf', () => {
+  it('boots with TLS alone, and runs the engine', async () => {
+    const server = await startShipped(shipped, 'standalone.conf')
+    try {
+      await provesEngine(server.options('cache'))
+      const plain = new Redis({
+        port: server.port,
+        host: '127.0.0.1',
+        retryStrategy: () => null,
+        enableReadyCheck: false
+      })
+      plain.on('error', () => undefined)
+      await expect(plain.ping()).rejects.toThrow()
+      plain.disconnect()
+    } finally {
+      await server.stop()
+    }
+  })
+})
+
+describe('replica-set.conf', () => {
+  it('boots a primary and two replicas; writes need a replica in step', async () => {
+    const primary = await startShipped(shipped, 'replica-set.conf')
+    const args = ['--replicaof', '127.0.0.1', String(primary.port)]
+    const replicas = await Promise.all([
+      startShipped(shipped, 'replica-set.conf', { args }),
+      startShipped(shipped, 'replica-set.conf', { args })
+    ])
+    try {
+      const redis = primary.connect()
+      await until('two replicas are in step', async () =>
+        (await redis.info('replication')).includes('min_slaves_good_slaves:2')
+      )
+      await provesEngine(primary.options('cache'))
+      const replica = replicas[0].connect()
+      await until(
+        'the replica has what was cached',
+        async () => (await replica.exists('shop:products:1')) === 1
+      )
+      replica.disconnect()
+      redis.disconnect()
+    } finally {
+      await Promise.all([primary, ...replicas].map((server) => server.stop()))
+    }
+  })
+})

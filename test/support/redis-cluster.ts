@@ -1,0 +1,128 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { Redis } from 'ioredis'
+import { startRedisServer, type RedisServer } from './redis-server.js'
+import { until } from './until.js'
+
+const run = promisify(execFile)
+
+export interface RedisClusterOptions {
+  /** With a replica each. Default 3. */
+  readonly primaries?: number
+  /** Default 1. */
+  readonly replicasEach?: number
+  /** How long a silent node is waited for. Default 1,000 ms. */
+  readonly nodeTimeoutMs?: number
+  /** More arguments for every redis-server. */
+  readonly args?: readonly string[]
+}
+
+/** A private Redis Cluster of real processes on 127.0.0.1. */
+export interface RedisCluster extends AsyncDisposable {
+  readonly nodes: readonly RedisServer[]
+  /** The servers that are primaries now. */
+  primaries(): Promise<RedisServer[]>
+  /** Runs `redis-cli --cluster …` against the first node that runs. */
+  cli(...args: string[]): Promise<string>
+  /** Waits until every node that runs sees all slots served, and `replicasEach` replicas in step where `withReplicas`. */
+  settled(withReplicas?: boolean): Promise<void>
+  stop(): Promise<void>
+}
+
+export async function startRedisCluster(options: RedisClusterOptions = {}): Promise<RedisCluster> {
+  const { primaries = 3, replicasEach = 1, nodeTimeoutMs = 1_000, args = [] } = options
+  const clusterArgs = [
+    '--cluster-enabled',
+    'yes',
+    '--cluster-node-timeout',
+    String(nodeTimeoutMs),
+    '--cluster-announce-ip',
+    '127.0.0.1',
+    '--repl-diskless-sync-delay',
+    '0',
+    // A replica that has been away for a moment may still take over: tests kill nodes one after the other.
+    '--cluster-replica-validity-factor',
+    '0',
+    ...args
+  ]
+  const count = primaries * (1 + replicasEach)
+  const nodes = await Promise.all(
+    Array.from({ length: count }, () => startRedisServer({ args: clusterArgs }))
+  )
+  const stop = async (): Promise<void> => {
+    await Promise.all(nodes.map((node) => node.stop()))
+  }
+  const running = (): RedisServer[] => nodes.filter((node) => node.running)
+  const cluster: RedisCluster = {
+    nodes,
+    primaries: async () => {
+      const roles = await Promise.all(
+        running().map(async (node) => ({ node, info: await ask(node, 'INFO', 'replication') }))
+      )
+      return roles.filter(({ info }) => info.includes('role:master')).map(({ node }) => node)
+    },
+    cli: async (...rest) => {
+      const [command = '', ...more] = rest
+      const { stdout } = await run('redis-cli', [
+        '--cluster',
+        command,
+        `127.0.0.1:${running()[0]!.port}`,
+        ...more
+      ])
+      return stdout
+    },
+    settled: async (withReplicas = false) => {
+      await until(
+        'every node of the Cluster sees all slots served',
+        async () => {
+          const states = await Promise.all(running().map((node) => ask(node, 'CLUSTER', 'INFO')))
+          if (
+            !states.every(
+              (info) => info.includes('cluster_state:ok') && info.includes('cluster_slots_ok:16384')
+            )
+          )
+            return false
+          if (!withReplicas) return true
+          const roles = await Promise.all(running().map((node) => ask(node, 'INFO', 'replication')))
+          return roles.every((info) => info.includes('role:master') || info.includes('master_link_status:up'))
+        },
+        30_000
+      )
+    },
+    stop,
+    [Symbol.asyncDispose]: stop
+  }
+  try {
+    const addresses = nodes.map(({ port }) => `127.0.0.1:${port}`)
+    await run('redis-cli', [
+      '--cluster',
+      'create',
+      ...addresses,
+      '--cluster-replicas',
+      String(replicasEach),
+      '--cluster-yes'
+    ])
+    await cluster.settled(true)
+    return cluster
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+async function ask(node: RedisServer, command: string, ...args: string[]): Promise<string> {
+  const client = new Redis({
+    port: node.port,
+    host: node.host,
+    lazyConnect: true,
+    maxRetriesPerRequest: 0,
+    retryStrategy: () => null
+  })
+  client.on('error', () => undefined)
+  try {
+    await client.connect()
+    return String(await client.call(command, ...args))
+  } finally {
+    client.disconnect()
+  }
+}

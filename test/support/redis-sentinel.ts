@@ -1,0 +1,129 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import { freePort } from './free-port.js'
+import { spawnGuarded, type GuardedProcess } from './guarded-process.js'
+import { startRedisServer, type RedisServer } from './redis-server.js'
+import { createTemporaryFolder } from './temporary-folder.js'
+import { until } from './until.js'
+
+/** A primary, its replicas, and Sentinels that watch over them: real processes on 127.0.0.1. */
+export interface SentinelTrio extends AsyncDisposable {
+  readonly servers: readonly RedisServer[]
+  readonly sentinels: readonly { readonly host: string; readonly port: number }[]
+  readonly masterName: string
+  /** The one that the first Sentinel calls the primary now. */
+  primary(): Promise<RedisServer>
+  /** Has the Sentinels fail over, with nobody dead. */
+  failOver(): Promise<void>
+  stop(): Promise<void>
+}
+
+export interface SentinelOptions {
+  /** Default 2. */
+  readonly replicas?: number
+  /** More arguments for every redis-server. */
+  readonly args?: readonly string[]
+  /** How long a silent primary is waited for. Default 1,000 ms. */
+  readonly downAfterMs?: number
+}
+
+const SENTINELS = 3
+const MASTER = 'mymaster'
+
+export async function startSentinelTrio(options: SentinelOptions = {}): Promise<SentinelTrio> {
+  const { replicas = 2, downAfterMs = 1_000, args = [] } = options
+  const serverArgs = ['--repl-diskless-sync-delay', '0', ...args]
+  const primary = await startRedisServer({ args: serverArgs })
+  const others = await Promise.all(
+    Array.from({ length: replicas }, () =>
+      startRedisServer({ args: [...serverArgs, '--replicaof', primary.host, String(primary.port)] })
+    )
+  )
+  const servers = [primary, ...others]
+  const folder = await createTemporaryFolder('sentinel')
+  const sentinels: { host: string; port: number; process: GuardedProcess }[] = []
+  for (let index = 0; index < SENTINELS; index++) {
+    const port = await freePort()
+    const file = join(folder.path, `sentinel-${index}.conf`)
+    await writeFile(file, sentinelConf(port, folder.path, primary.port, downAfterMs))
+    const process = await spawnGuarded('redis-server', [file, '--sentinel'], {
+      endSignal: 'KILL',
+      cwd: folder.path
+    })
+    sentinels.push({ host: '127.0.0.1', port, process })
+  }
+  const stop = async (): Promise<void> => {
+    for (const { process } of sentinels) await process.end()
+    await Promise.all(servers.map((server) => server.stop()))
+    await folder.remove()
+  }
+  const ask = (...command: string[]): Promise<unknown> => askSentinel(sentinels[0]!.port, command)
+  const trio: SentinelTrio = {
+    servers,
+    sentinels: sentinels.map(({ host, port }) => ({ host, port })),
+    masterName: MASTER,
+    primary: async () => {
+      const [, port] = (await ask('get-master-addr-by-name', MASTER)) as [string, string]
+      return servers.find((server) => server.port === Number(port))!
+    },
+    failOver: async () => {
+      await ask('failover', MASTER)
+    },
+    stop,
+    [Symbol.asyncDispose]: stop
+  }
+  try {
+    await until(
+      'every Sentinel knows the replicas and the other Sentinels',
+      async () => {
+        // One that does not listen yet has no answer yet.
+        const all = await Promise.all(
+          sentinels.map(({ port }) => askSentinel(port, ['master', MASTER]).catch(() => []))
+        )
+        return all.every((reply) => {
+          const fields = (reply as string[]).join(' ')
+          return (
+            fields.includes(`num-slaves ${replicas}`) &&
+            fields.includes(`num-other-sentinels ${SENTINELS - 1}`)
+          )
+        })
+      },
+      30_000
+    )
+    return trio
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+function sentinelConf(port: number, folder: string, primaryPort: number, downAfterMs: number): string {
+  return [
+    `port ${port}`,
+    'bind 127.0.0.1',
+    `dir ${folder}`,
+    `sentinel monitor ${MASTER} 127.0.0.1 ${primaryPort} 2`,
+    `sentinel down-after-milliseconds ${MASTER} ${downAfterMs}`,
+    `sentinel failover-timeout ${MASTER} 5000`,
+    `sentinel parallel-syncs ${MASTER} 1`,
+    ''
+  ].join('\n')
+}
+
+async function askSentinel(port: number, command: readonly string[]): Promise<unknown> {
+  const client = new Redis({
+    port,
+    host: '127.0.0.1',
+    lazyConnect: true,
+    enableReadyCheck: false,
+    retryStrategy: () => null
+  })
+  client.on('error', () => undefined)
+  try {
+    await client.connect()
+    return await client.call('SENTINEL', ...command)
+  } finally {
+    client.disconnect()
+  }
+}

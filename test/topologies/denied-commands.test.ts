@@ -1,0 +1,147 @@
+import { Redis } from 'ioredis'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createCache, type CacheStats } from '../../src/index.js'
+import { startRedisServer, type RedisServer } from '../support/redis-server.js'
+import { until } from '../support/until.js'
+
+/*
+ * Users that may not send what some services do not know stand in for those services: the reply is an error in both cases.
+ */
+let server: RedisServer
+let admin: Redis
+let users = 0
+
+beforeAll(async () => {
+  server = await startRedisServer()
+  admin = new Redis(server.url)
+})
+afterAll(async () => {
+  admin.disconnect()
+  await server.stop()
+})
+
+interface Seen {
+  readonly wrong: number
+  readonly loads: number
+  readonly sources: readonly string[]
+  readonly redis: CacheStats['redis']
+}
+
+/** What two caches that are a fleet make of a server that denies these. */
+async function withDenied(...denied: string[]): Promise<Seen> {
+  const name = `user${++users}`
+  await admin.acl(
+    'SETUSER',
+    name,
+    'on',
+    '>pw',
+    '~*',
+    '&*',
+    '+@all',
+    ...denied.map((command) => `-${command}`)
+  )
+  const open = () =>
+    createCache({
+      redis: `redis://${name}:pw@127.0.0.1:${server.port}`,
+      namespace: name,
+      commandTimeout: '500ms'
+    })
+  const [first, second] = [open(), open()]
+  for (const cache of [first, second]) cache.on('redisConnectionFailed', () => undefined)
+  try {
+    let loads = 0
+    const options = {
+      ttl: '1h',
+      load: async (id: number) => {
+        loads++
+        await new Promise((resolve) => setTimeout(resolve, 30))
+        return { id }
+      }
+    } as const
+    const [here, there] = [first.collection('rows', options), second.collection('rows', options)]
+    let wrong = 0
+    const check = (id: number, row: { id: number } | undefined): void => {
+      if (row?.id !== id) wrong++
+    }
+    const all = await Promise.all([
+      ...Array.from({ length: 20 }, () => here.get(1)),
+      ...Array.from({ length: 20 }, () => there.get(1))
+    ])
+    for (const row of all) check(1, row)
+    const loadsOfOne = loads
+    for (const [id, row] of await here.getMany([2, 3, 4])) check(id, row)
+    const sources = [(await there.lookup(1)).source, (await there.lookup(2)).source]
+    return { wrong, loads: loadsOfOne, sources, redis: first.stats().redis }
+  } finally {
+    await Promise.all([first.close(), second.close()])
+  }
+}
+
+describe('a server that denies', () => {
+  it('nothing: the measure of the others', async () => {
+    expect(await withDenied()).toMatchObject({ wrong: 0, loads: 1, sources: ['redis', 'redis'] })
+  })
+
+  it('CLIENT TRACKING: one load all the same, found by looking instead of being told', async () => {
+    const seen = await withDenied('client|tracking')
+    expect(seen).toMatchObject({
+      wrong: 0,
+      loads: 1,
+      sources: ['redis', 'redis'],
+      redis: { state: 'ready', pushes: false }
+    })
+  })
+
+  it('CLIENT, SUBSCRIBE, INFO, CONFIG, CLUSTER, ACL, SLOWLOG, MEMORY, COMMAND, KEYS and all that is dangerous: the same', async () => {
+    const seen = await withDenied(
+      'client',
+      'subscribe',
+      'cluster',
+      'slowlog',
+      'memory',
+      'command',
+      '@admin',
+      '@dangerous'
+    )
+    expect(seen).toMatchObject({
+      wrong: 0,
+      loads: 1,
+      sources: ['redis', 'redis'],
+      redis: { state: 'ready', pushes: false }
+    })
+  })
+
+  it('SCAN: reads, writes and clearing work; only the cleaning after it fails, and says so', async () => {
+    await admin.acl('SETUSER', 'noscan', 'on', '>pw', '~*', '&*', '+@all', '-scan')
+    const cache = createCache({ redis: `redis://noscan:pw@127.0.0.1:${server.port}`, namespace: 'noscan' })
+    const rows = cache.collection('rows', { ttl: '1h', load: async (id: number) => ({ id }) })
+    await rows.get(1)
+    const { finished } = await rows.clear()
+    expect((await rows.lookup(1)).source).toBe('loader')
+    expect(await finished).toMatchObject({ outcome: 'failed' })
+    await cache.close()
+  })
+
+  it('scripts: nothing is stored, and every value is right', async () => {
+    const seen = await withDenied('eval', 'evalsha')
+    expect(seen).toMatchObject({ wrong: 0, sources: ['loader', 'loader'] })
+    // One for each process, and not one for each caller.
+    expect(seen.loads).toBeLessThanOrEqual(2)
+  })
+
+  it('everything, because the password was changed: values are right, and it is back when the user is', async () => {
+    await admin.acl('SETUSER', 'rotated', 'on', '>old', '~*', '&*', '+@all')
+    const cache = createCache({ redis: `redis://rotated:old@127.0.0.1:${server.port}`, namespace: 'rotated' })
+    const failures: string[] = []
+    cache.on('redisConnectionFailed', ({ error }) => failures.push(String(error)))
+    const rows = cache.collection('rows', { ttl: '1h', load: async (id: number) => ({ id }) })
+    await rows.get(1)
+    await admin.acl('SETUSER', 'rotated', 'resetpass', '>new')
+    await admin.client('KILL', 'USER', 'rotated')
+    await until('it is told why', () => failures.some((failure) => failure.includes('WRONGPASS')))
+    expect((await rows.lookup(1)).source).toBe('loader')
+    await admin.acl('SETUSER', 'rotated', 'resetpass', '>old')
+    await until('Redis is back', async () => (await rows.lookup(1)).source === 'redis')
+    await cache.close()
+  })
+})

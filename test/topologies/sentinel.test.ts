@@ -1,0 +1,105 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createCache } from '../../src/index.js'
+import { startSentinelTrio, type SentinelTrio } from '../support/redis-sentinel.js'
+import { until } from '../support/until.js'
+import { provesEngine, provesMemory } from './engine.js'
+import { summaryOf, Traffic } from './traffic.js'
+
+let trio: SentinelTrio
+beforeAll(async () => {
+  trio = await startSentinelTrio()
+})
+afterAll(() => trio.stop())
+
+const connection = () => ({ sentinels: [...trio.sentinels], name: trio.masterName })
+
+/** Asynchronous replication may lose what was acknowledged in the last moment before a primary died. */
+const REPLICATION_BOUND_MS = 200
+
+/** Two heartbeats: how long a value may be served from memory when nothing can be heard of its changes. */
+const MEMORY_BOUND_MS = 2_200
+
+describe('behind Sentinels', () => {
+  it('the engine does all that it does with one server', () => provesEngine(connection, { hasPushes: true }))
+
+  it('what is kept in memory is told of changes', () => provesMemory(connection, 'tracking'))
+
+  it('a failover empties the tiers in memory, and nobody is served what was replaced longer ago than they may keep it', async () => {
+    const caches = [0, 1, 2].map(() =>
+      createCache({ redis: connection(), namespace: 'memory', memory: { maxBytes: 8 * 1024 * 1024 } })
+    )
+    const traffic = new Traffic(caches, { settleMs: MEMORY_BOUND_MS })
+    traffic.start(1_000, 50)
+    await until('memory serves', () => caches.every((cache) => cache.health().memory.mode === 'tracking'))
+    const old = await trio.primary()
+    const startedAt = performance.now()
+    await trio.failOver()
+    await until('another is the primary', async () => (await trio.primary()) !== old, 30_000)
+    await sleep(1_000)
+    await until(
+      'memory serves again',
+      () => caches.every((cache) => cache.health().memory.mode === 'tracking'),
+      30_000
+    )
+    await sleep(2_500)
+    const report = await traffic.stop()
+    console.log(
+      summaryOf(
+        `Sentinel, ordered failover with memory, ${(performance.now() - startedAt).toFixed(0)} ms`,
+        report
+      )
+    )
+    expect(report.errors).toEqual([])
+    expect(report.violations).toEqual([])
+    expect(report.sources['memory'] ?? 0).toBeGreaterThan(500)
+    await Promise.all(caches.map((cache) => cache.close()))
+  }, 90_000)
+
+  it('a primary that is killed costs no read: nobody gets an error, nothing older than the replication bound allows', async () => {
+    const caches = [0, 1, 2].map(() =>
+      createCache({ redis: connection(), namespace: 'failover', commandTimeout: '200ms' })
+    )
+    const traffic = new Traffic(caches)
+    traffic.start(1_000, 50)
+    await until('it is warm', () => caches.every((cache) => cache.stats().total.hits > 100))
+    traffic.forget()
+    const old = await trio.primary()
+    const killedAt = performance.now()
+    await old.kill()
+    await until('another is the primary', async () => (await trio.primary()) !== old, 30_000)
+    await until(
+      'every process has Redis back',
+      () => caches.every((cache) => cache.stats().redis.state === 'ready'),
+      30_000
+    )
+    const hits = caches.map((cache) => cache.stats().total.hits)
+    await until(
+      'every process has hits again',
+      () => caches.every((cache, index) => cache.stats().total.hits > hits[index]! + 50),
+      30_000
+    )
+    await until(
+      'changes are announced again',
+      () => caches.every((cache) => cache.stats().redis.pushes),
+      30_000
+    )
+    // Long enough for a value to be read that should not be there.
+    await sleep(1_000)
+    const report = await traffic.stop()
+    console.log(
+      summaryOf(
+        `Sentinel, primary killed, back after ${(performance.now() - killedAt).toFixed(0)} ms`,
+        report
+      )
+    )
+    expect(report.errors).toEqual([])
+    expect(
+      report.violations.filter(
+        ({ completedAtMs }) => Math.abs(completedAtMs - killedAt) > REPLICATION_BOUND_MS
+      )
+    ).toEqual([])
+    await Promise.all(caches.map((cache) => cache.close()))
+    await old.restart()
+  })
+})
