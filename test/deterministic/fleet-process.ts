@@ -1,0 +1,191 @@
+import type { Token } from '../../src/entry.js'
+import { Events, type LoadReason } from '../../src/events.js'
+import { resolveEntryPolicy, type EntryOptions } from '../../src/options.js'
+import { ConcurrencyLimit } from '../../src/policy/concurrency-limit.js'
+import { Failures } from '../../src/read/failures.js'
+import { Judge } from '../../src/read/judge.js'
+import { LoadRunner } from '../../src/read/load-runner.js'
+import { Loading } from '../../src/read/loading.js'
+import { Reader } from '../../src/read/reader.js'
+import { newCollectionStats } from '../../src/stats.js'
+import type { EntryStore } from '../../src/tiers/entry-store.js'
+import type { Lookup, ReadRequest } from '../../src/tiers/request.js'
+import { PendingInvalidations } from '../../src/write/pending-invalidations.js'
+import { Writer, type Changed } from '../../src/write/writer.js'
+import type { Ledger, Row } from './ledger.js'
+import { plainCodec, type ModelRedis } from './model-redis.js'
+import { ProcessStore, type Wire } from './process-store.js'
+import { LOAD_TIMEOUT_MS, WRITE_TIMEOUT_MS, type Source } from './source.js'
+import { Process, type World } from './world.js'
+
+export const LEASE_MS = 1_000
+export const GUARD_MS = 1_000
+export const WAIT_TIMEOUT_MS = 1_500
+
+export interface ProcessOptions {
+  readonly entries: Pick<EntryOptions, 'ttl' | 'stale' | 'staleIfError' | 'failedTtl' | 'earlyRefresh'>
+  /** Whether rows tell their version to the cache. */
+  readonly versioned: boolean
+  readonly whenRedisAway: 'refuse' | 'remember'
+}
+
+/** One process of the modelled fleet: the engine as `createCache` joins it, on the modelled Redis and source. */
+export class FleetProcess extends Process {
+  readonly store: ProcessStore
+  readonly onDeath: (() => void)[] = []
+  wasStopped = false
+  readonly #reader: Reader
+  /** Each change has one of its own, so that its guard is known by its token. */
+  readonly #writerOf: (onGuard: (token: Token) => void) => Writer
+  readonly #request: (key: string) => ReadRequest
+  readonly #loads: LoadRunner
+  readonly #world: World
+  readonly #source: Source
+  readonly #options: ProcessOptions
+  /** Leases that were granted and whose load has not begun, by key. */
+  readonly #grants = new Map<string, number>()
+
+  constructor(
+    label: string,
+    parts: { world: World; redis: ModelRedis; source: Source; ledger: Ledger },
+    wire: Omit<Wire, 'onGrant'>,
+    options: ProcessOptions
+  ) {
+    super(label)
+    const { world, redis, source } = parts
+    const { clock } = world
+    this.#world = world
+    this.#source = source
+    this.#options = options
+    this.store = new ProcessStore(world, redis, this, {
+      ...wire,
+      onGrant: (key) => void this.#grants.set(key, (this.#grants.get(key) ?? 0) + 1)
+    })
+    const { store } = this
+    const events = new Events()
+    const failures = new Failures(clock)
+    const judge = new Judge(store, plainCodec, events, clock, failures)
+    const loads = (this.#loads = new LoadRunner(new ConcurrencyLimit(50, 50), events, clock))
+    const loading = new Loading({
+      store,
+      codec: plainCodec,
+      events,
+      clock,
+      loads,
+      failures,
+      judge,
+      leaseMs: LEASE_MS
+    })
+    const pending = new PendingInvalidations(100)
+    store.beforeUse((drop) => pending.deliver(drop))
+    const isInvalidationPending = (key: string): boolean => pending.has(key)
+    this.#reader = new Reader({ store, events, failures, judge, loading, loads, isInvalidationPending })
+    const forget = (keys: readonly string[]): void => this.#reader.forget(keys)
+    const shared = { codec: plainCodec, events, clock, pending, guardMs: GUARD_MS, forget }
+    this.#writerOf = (onGuard) => new Writer({ ...shared, store: noting(store, onGuard) })
+    // In the same turn as the loader's own run, and before it.
+    const reasons = new Map<string, LoadReason>()
+    events.on('load', ({ key, reason }) => void reasons.set(key, reason))
+    this.#request = requestsOf(options, async (keys) => {
+      // A `loadMany` says "miss" for all that it was asked for, by flights with a lease and by flights without Redis.
+      const isUnheard = (key: string): boolean => {
+        const hasLease = this.#takeGrant(key)
+        return reasons.get(key) === 'redis-away' || (reasons.get(key) === 'miss' && !hasLease)
+      }
+      return source.load(this, keys, isUnheard)
+    })
+  }
+
+  read(key: string): Promise<Lookup> {
+    return this.#reader.read(this.#request(key))
+  }
+  readMany(keys: readonly string[]): Promise<Lookup[]> {
+    return this.#reader.readMany(keys.map(this.#request))
+  }
+  refresh(key: string): Promise<Lookup> {
+    return this.#reader.refresh(this.#request(key))
+  }
+  peek(key: string): Promise<Lookup | undefined> {
+    return this.#reader.peek(this.#request(key))
+  }
+  invalidate(key: string): Promise<'confirmed' | 'pending'> {
+    return this.#writerOf(() => undefined).invalidate([this.#request(key)], this.#options.whenRedisAway)
+  }
+
+  write(
+    keys: readonly string[],
+    onCommit: (key: string, version: number) => void
+  ): Promise<Changed<ReadonlyMap<string, number>>> {
+    let guard: string | undefined
+    const writer = this.#writerOf((token) => (guard = this.#world.nameOf(token)))
+    return writer.change({
+      requests: keys.map(this.#request),
+      work: () => this.#source.write(this, keys, this.#options.versioned, () => guard, onCommit),
+      timeoutMs: WRITE_TIMEOUT_MS,
+      whenRedisAway: this.#options.whenRedisAway
+    })
+  }
+
+  override stop(): void {
+    this.wasStopped = true
+    super.stop()
+  }
+
+  die(): void {
+    this.isDead = true
+    this.store.cut()
+    for (const tell of this.onDeath) tell()
+    this.#world.note(`${this.name}: dies`)
+  }
+
+  /** The run is over: a load that never ends would go on costing every later run, by its asynchronous context. */
+  abandon(): void {
+    this.isDead = true
+    this.#loads.abortAll()
+  }
+
+  #takeGrant(key: string): boolean {
+    const grants = this.#grants.get(key) ?? 0
+    if (grants > 0) this.#grants.set(key, grants - 1)
+    return grants > 0
+  }
+}
+
+function requestsOf(
+  { entries }: ProcessOptions,
+  load: (keys: readonly string[]) => Promise<Row[]>
+): (key: string) => ReadRequest {
+  const policy = resolveEntryPolicy({
+    jitter: 0,
+    ...entries,
+    loadTimeout: LOAD_TIMEOUT_MS,
+    waitTimeout: WAIT_TIMEOUT_MS
+  })
+  const source: ReadRequest['source'] = {
+    name: 'rows',
+    policy,
+    stats: newCollectionStats(),
+    schema: undefined,
+    writing: { writeTimeoutMs: WRITE_TIMEOUT_MS, whenRedisAway: 'refuse' },
+    write: undefined,
+    remove: undefined,
+    version: undefined,
+    load: async (id) => (await load([id as string]))[0],
+    loadMany: (ids) => load(ids as readonly string[])
+  }
+  return (key) => ({ source, key, id: key, tenant: undefined })
+}
+
+/** The store, with the token of every guard that is asked of it noted. */
+function noting(store: ProcessStore, onGuard: (token: Token) => void): EntryStore {
+  return new Proxy<EntryStore>(store, {
+    get(target, member) {
+      const value: unknown = Reflect.get(target, member, target)
+      if (typeof value !== 'function') return value
+      return (...args: unknown[]): unknown => {
+        if (member === 'guard') onGuard(args[1] as Token)
+        return Reflect.apply(value, target, args)
+      }
+    }
+  })
+}
