@@ -36,11 +36,12 @@ export class FleetProcess extends Process {
   wasStopped = false
   readonly #reader: Reader
   /** Each change has one of its own, so that its guard is known by its token. */
-  readonly #writerOf: (onGuard: (token: Token) => void) => Writer
+  readonly #writerOf: (onGuard: (key: string, token: Token) => void) => Writer
   readonly #request: (key: string) => ReadRequest
   readonly #loads: LoadRunner
   readonly #world: World
   readonly #source: Source
+  readonly #ledger: Ledger
   readonly #options: ProcessOptions
   /** Leases that were granted and whose load has not begun, by key. */
   readonly #grants = new Map<string, number>()
@@ -52,7 +53,8 @@ export class FleetProcess extends Process {
     options: ProcessOptions
   ) {
     super(label)
-    const { world, redis, source } = parts
+    const { world, redis, source, ledger } = parts
+    this.#ledger = ledger
     const { clock } = world
     this.#world = world
     this.#source = source
@@ -117,7 +119,10 @@ export class FleetProcess extends Process {
     onCommit: (key: string, version: number) => void
   ): Promise<Changed<ReadonlyMap<string, number>>> {
     let guard: string | undefined
-    const writer = this.#writerOf((token) => (guard = this.#world.nameOf(token)))
+    const writer = this.#writerOf((key, token) => {
+      guard = this.#world.nameOf(token)
+      this.#ledger.guardSent(key, guard)
+    })
     return writer.change({
       requests: keys.map(this.#request),
       work: () => this.#source.write(this, keys, this.#options.versioned, () => guard, onCommit),
@@ -177,13 +182,13 @@ function requestsOf(
 }
 
 /** The store, with the token of every guard that is asked of it noted. */
-function noting(store: ProcessStore, onGuard: (token: Token) => void): EntryStore {
+function noting(store: ProcessStore, onGuard: (key: string, token: Token) => void): EntryStore {
   return new Proxy<EntryStore>(store, {
     get(target, member) {
       const value: unknown = Reflect.get(target, member, target)
       if (typeof value !== 'function') return value
       return (...args: unknown[]): unknown => {
-        if (member === 'guard') onGuard(args[1] as Token)
+        if (member === 'guard') onGuard(args[0] as string, args[1] as Token)
         return Reflect.apply(value, target, args)
       }
     }

@@ -56,6 +56,7 @@ const SLACK_MS = 2
  */
 export class Ledger {
   readonly #world: World
+  readonly #isCalm: boolean
   /** Committed version of each row. */
   readonly #committed = new Map<string, number>()
   readonly #floors = new Map<string, number>()
@@ -64,12 +65,15 @@ export class Ledger {
   readonly #guards = new Map<string, Map<string, Guard>>()
   readonly #failedUntil = new Map<string, number>()
   readonly #loads = new Map<string, Load>()
+  readonly #sentGuards = new Set<string>()
   readonly #unguarded = new Map<string, Unguarded[]>()
   /** Versions that were committed past the cache, and whose invalidation is not confirmed. */
   readonly #untold = new Map<string, Untold[]>()
 
-  constructor(world: World) {
+  /** @param isCalm nothing breaks, and time passes only while nobody has anything to do: then leases and guards are kept */
+  constructor(world: World, isCalm: boolean) {
     this.#world = world
+    this.#isCalm = isCalm
   }
 
   // -- the source ---------------------------------------------------------------------------------------------------
@@ -97,10 +101,18 @@ export class Ledger {
     this.#untold.set(key, left)
   }
 
+  /** A guard that was asked for, whether or not Redis has run it. Who changed nothing before has not asked. */
+  guardSent(key: string, token: string): void {
+    this.#sentGuards.add(`${key} ${token}`)
+  }
+
   /** A commit of a write-through: is its guard still there? */
   committedByWriter(key: string, token: string | undefined, process: Unguarded['process']): void {
     const guard = this.#guards.get(key)?.get(token ?? '')
     if (guard !== undefined && guard.untilMs > this.#world.time.nowMs) return
+    if (this.#isCalm && guard !== undefined)
+      this.#world.violated('W1', `a commit of ${key} whose guard ran out, and nothing was amiss`)
+    if (!this.#sentGuards.has(`${key} ${token}`)) return
     const others = this.#unguarded.get(key) ?? []
     this.#unguarded.set(key, [...others, { process, token }])
   }
@@ -116,6 +128,8 @@ export class Ledger {
         'I4',
         `a second lease on ${key} while ${lease.token} has ${lease.untilMs - now} ms left`
       )
+    if (this.#isCalm && !force && lease !== undefined && lease.token !== token && !isHeld)
+      this.#world.violated('I4', `the lease of ${lease.token} on ${key} ran out, and nothing was amiss`)
     if (!force && (this.#failedUntil.get(key) ?? 0) > now + SLACK_MS)
       this.#world.violated('I6', `a lease on ${key} while its failed load is remembered`)
     for (const guard of this.#guards.get(key)?.values() ?? []) {

@@ -24,6 +24,10 @@ export async function play(plan: Plan, scheduler: Scheduler): Promise<World> {
   return game.world
 }
 
+function isCalm({ pace, faults, callFaults }: Plan): boolean {
+  return pace === 0 && callFaults.length === 0 && faults.every((fault) => fault.do === 'pause')
+}
+
 class Game {
   readonly world: World
   readonly #plan: Plan
@@ -37,7 +41,7 @@ class Game {
   constructor(plan: Plan, scheduler: Scheduler) {
     this.#plan = plan
     this.world = new World(scheduler, plan.seed)
-    this.#ledger = new Ledger(this.world)
+    this.#ledger = new Ledger(this.world, isCalm(plan))
     this.#redis = new ModelRedis(this.world, this.#ledger, KEYS)
     this.#source = new Source(this.world, this.#ledger, plan.loads, plan.writes)
     const parts = { world: this.world, redis: this.#redis, source: this.#source, ledger: this.#ledger }
