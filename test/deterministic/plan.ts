@@ -28,6 +28,7 @@ export interface Plan {
   readonly pace: number
   readonly pushes: 'told' | 'silent' | 'none'
   readonly skewMs: readonly number[]
+  readonly slowness: number
   readonly options: ProcessOptions
   readonly callers: readonly Caller[]
   readonly faults: readonly Fault[]
@@ -60,15 +61,14 @@ const reading = (): fc.Arbitrary<Operation> =>
     { arbitrary: pause, weight: 1 }
   )
 
+const changing: fc.Arbitrary<Operation> = fc.record({
+  do: fc.constantFrom('change' as const, 'change' as const, 'invalidate' as const),
+  key
+})
+
 const readerOperation: fc.Arbitrary<Operation> = fc.oneof(
   { arbitrary: reading(), weight: 3 },
-  {
-    arbitrary: fc.record({
-      do: fc.constantFrom('change' as const, 'change' as const, 'invalidate' as const),
-      key
-    }),
-    weight: 1
-  }
+  { arbitrary: changing, weight: 1 }
 )
 
 const writerOperation: fc.Arbitrary<Operation> = fc.oneof(
@@ -89,39 +89,127 @@ const fault: fc.Arbitrary<Fault> = fc.oneof(
   { arbitrary: pause, weight: 2 }
 )
 
-const callFault = fc.record({
-  call: fc.nat(40),
-  fault: fc.constantFrom<CallFault>('reply-lost', 'gives-up')
-})
+const callFaults = fc.array(
+  fc.record({
+    call: fc.nat(40),
+    fault: fc.constantFrom<CallFault>('gives-up', 'reply-lost', 'refused')
+  }),
+  { maxLength: 3 }
+)
 
-function planOf(operation: fc.Arbitrary<Operation>): fc.Arbitrary<Plan> {
-  return fc.record({
+const loads = fc.array(fc.constantFrom<LoadMode>('ok', 'ok', 'ok', 'slow', 'fails', 'hangs'), {
+  maxLength: 4
+})
+const writes = fc.array(
+  fc.constantFrom<WriteMode>('ok', 'ok', 'ok', 'slow', 'slow-answer', 'fails', 'reply-lost', 'late'),
+  { maxLength: 4 }
+)
+
+function callers(operations: fc.Arbitrary<readonly Operation[]>): fc.Arbitrary<readonly Caller[]> {
+  return fc.array(fc.record({ process, operations }), { minLength: 2, maxLength: 5 })
+}
+
+type Parts = { [Name in keyof Plan]: fc.Arbitrary<Plan[Name]> }
+
+function planOf(parts: Pick<Parts, 'callers'> & Partial<Parts>): fc.Arbitrary<Plan> {
+  return fc.record<Plan>({
     seed: fc.nat(),
-    pace: fc.constantFrom(0, 0.02, 0.1, 0.3),
+    pace: fc.constantFrom(0, 0, 0.02, 0.1, 0.3),
     pushes: fc.constantFrom('told' as const, 'told' as const, 'silent' as const, 'none' as const),
     skewMs: fc.array(fc.integer({ min: -30, max: 30 }), { minLength: PROCESSES, maxLength: PROCESSES }),
-    options: fc.record({
-      entries,
-      versioned: fc.boolean(),
-      whenRedisAway: fc.constantFrom('refuse' as const, 'remember' as const)
-    }),
-    callers: fc.array(
-      fc.record({ process, operations: fc.array(operation, { minLength: 1, maxLength: 4 }) }),
-      {
-        minLength: 2,
-        maxLength: 5
-      }
-    ),
+    slowness: fc.constantFrom(0, 0, 0.2, 0.4),
+    options: options(entries, fc.boolean()),
     faults: fc.oneof(fc.constant<Fault[]>([]), fc.array(fault, { maxLength: 4 })),
-    callFaults: fc.oneof(fc.constant([]), fc.array(callFault, { maxLength: 3 })),
-    loads: fc.array(fc.constantFrom<LoadMode>('ok', 'ok', 'ok', 'slow', 'fails', 'hangs'), { maxLength: 4 }),
-    writes: fc.array(fc.constantFrom<WriteMode>('ok', 'ok', 'ok', 'slow', 'fails', 'reply-lost', 'late'), {
-      maxLength: 4
-    })
+    callFaults: fc.oneof(fc.constant([]), callFaults),
+    loads,
+    writes,
+    ...parts
   })
 }
 
+function options(
+  chosen: fc.Arbitrary<ProcessOptions['entries']>,
+  versioned: fc.Arbitrary<boolean>
+): fc.Arbitrary<ProcessOptions> {
+  return fc.record({
+    entries: chosen,
+    versioned,
+    whenRedisAway: fc.constantFrom('refuse' as const, 'remember' as const)
+  })
+}
+
+const some = (operation: fc.Arbitrary<Operation>): fc.Arbitrary<readonly Operation[]> =>
+  fc.array(operation, { minLength: 1, maxLength: 4 })
+
+/** A value that has gone stale, and a source that fails: what was there may be fallen back on, unless it was declared wrong. */
+const failingSource = planOf({
+  options: options(
+    fc.constant({ ttl: 300, staleIfError: '5s', failedTtl: 0, earlyRefresh: 0 }),
+    fc.boolean()
+  ),
+  pace: fc.constantFrom(0, 0, 0.05),
+  slowness: fc.constantFrom(0.2, 0.4),
+  loads: fc
+    .array(fc.constantFrom<LoadMode>('fails', 'fails-late', 'fails-late', 'ok'), { maxLength: 4 })
+    .map((later) => ['ok', ...later]),
+  callers: fc
+    .tuple(
+      process,
+      callers(some(fc.oneof({ arbitrary: reading(), weight: 2 }, { arbitrary: changing, weight: 1 })))
+    )
+    .map(([first, later]) => [
+      { process: first, operations: [{ do: 'get', key: 'a' }] },
+      ...later.map((caller) => ({
+        ...caller,
+        operations: [{ do: 'pause' as const, ms: 500 }, ...caller.operations]
+      }))
+    ])
+})
+
+const aRead: Operation = { do: 'get', key: 'a' }
+const aWrite: Operation = { do: 'put', key: 'a' }
+
+/** Two writers of one row that may be cached, of whom one dies while its statement is under way. */
+const dyingWriters = planOf({
+  options: options(fc.constant({ ttl: '1h' }), fc.constantFrom(true, true, false)),
+  pace: fc.constant(0),
+  writes: fc.array(fc.constantFrom<WriteMode>('ok', 'slow', 'slow-answer', 'slow-answer'), {
+    minLength: 2,
+    maxLength: 2
+  }),
+  faults: fc.constant([{ do: 'die', process: 0 }]),
+  callers: fc.constantFrom([aWrite], [aRead, aWrite]).map((operations) => [
+    { process: 0, operations },
+    { process: 1, operations: [aWrite] }
+  ])
+})
+
+/** Writers of one row who go on although Redis has not answered, and whose commands it runs late. */
+const impatientWriters = planOf({
+  options: options(fc.constant({ ttl: '1h' }), fc.constant(false)).map((chosen) => ({
+    ...chosen,
+    whenRedisAway: 'remember'
+  })),
+  pace: fc.constantFrom(0, 0.05),
+  slowness: fc.constantFrom(0.2, 0.4),
+  callFaults: fc.array(fc.record({ call: fc.nat(8), fault: fc.constant<CallFault>('gives-up') }), {
+    minLength: 1,
+    maxLength: 3
+  }),
+  callers: fc.array(fc.record({ process, operations: fc.constantFrom([aWrite], [aRead, aWrite], [aRead]) }), {
+    minLength: 2,
+    maxLength: 4
+  })
+})
+
 /** Reads, refreshes, invalidations, and changes of the source past the cache. */
-export const readPlans: fc.Arbitrary<Plan> = planOf(readerOperation)
+export const readPlans: fc.Arbitrary<Plan> = fc.oneof(
+  { arbitrary: planOf({ callers: callers(some(readerOperation)) }), weight: 4 },
+  { arbitrary: failingSource, weight: 1 }
+)
 /** Writes through the cache, with reads among them. */
-export const writePlans: fc.Arbitrary<Plan> = planOf(writerOperation)
+export const writePlans: fc.Arbitrary<Plan> = fc.oneof(
+  { arbitrary: planOf({ callers: callers(some(writerOperation)) }), weight: 5 },
+  { arbitrary: dyingWriters, weight: 2 },
+  { arbitrary: impatientWriters, weight: 1 }
+)

@@ -8,6 +8,7 @@ const plan: Plan = {
   pace: 0.1,
   pushes: 'told',
   skewMs: [10, -10, 0],
+  slowness: 0.2,
   options: { entries: { ttl: '1h' }, versioned: false, whenRedisAway: 'refuse' },
   callers: [
     {

@@ -24,8 +24,10 @@ export async function play(plan: Plan, scheduler: Scheduler): Promise<World> {
   return game.world
 }
 
-function isCalm({ pace, faults, callFaults }: Plan): boolean {
-  return pace === 0 && callFaults.length === 0 && faults.every((fault) => fault.do === 'pause')
+function isCalm({ pace, slowness, faults, callFaults }: Plan): boolean {
+  return (
+    pace === 0 && slowness === 0 && callFaults.length === 0 && faults.every((fault) => fault.do === 'pause')
+  )
 }
 
 class Game {
@@ -55,6 +57,7 @@ class Game {
           {
             pushes: plan.pushes,
             skewMs: plan.skewMs[index] ?? 0,
+            slowness: plan.slowness,
             faultOf: (call) => faults.get(call)
           },
           plan.options

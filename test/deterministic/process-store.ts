@@ -9,14 +9,22 @@ import type { Process, World } from './world.js'
 
 export const COMMAND_TIMEOUT_MS = 100
 
-/** What goes wrong with one command. */
-export type CallFault = 'reply-lost' | 'gives-up'
+/** Up to most of a deadline; whatever else can happen happens first. */
+const SLOWEST_MS = 70
+
+/**
+ * What goes wrong with one command. `gives-up`: the process does not wait for the answer, and the command runs all the same;
+ * `refused`: Redis answers with an error, as while it loads its data or has become a replica.
+ */
+export type CallFault = 'reply-lost' | 'gives-up' | 'refused'
 
 export interface Wire {
   /** Whether Redis tells waiters of changes, does not offer to, or offers to and the messages are lost. */
   readonly pushes: 'told' | 'silent' | 'none'
   /** By how much this process is wrong about Redis' clock. */
   readonly skewMs: number
+  /** How likely a request, or a reply, takes its time. */
+  readonly slowness: number
   readonly faultOf: (call: number) => CallFault | undefined
   readonly onGrant: (key: string, token: Token) => void
 }
@@ -29,30 +37,39 @@ interface Call {
 class Lane {
   readonly #world: World
   readonly #label: string
-  #commands: (() => Promise<void>)[] = []
-  readonly #replies: (() => void)[] = []
+  readonly #waiting = new Set<{ isLost: boolean }>()
+  #requests: Promise<void> = Promise.resolve()
+  #replies: Promise<void> = Promise.resolve()
 
   constructor(world: World, label: string) {
     this.#world = world
     this.#label = label
   }
 
-  send(command: () => Promise<void>): void {
-    this.#commands.push(command)
-    // Not a step of the process: what is in Redis' socket is run even when its sender is dead.
-    void this.#world
-      .step(undefined, `redis runs a command of ${this.#label}`)
-      .then(() => this.#commands.shift()?.())
+  send(run: () => Promise<void>, delayMs: number): void {
+    const command = { isLost: false }
+    this.#waiting.add(command)
+    this.#requests = this.#requests.then(async () => {
+      if (delayMs > 0) await this.#world.sleep(undefined, delayMs)
+      // Not a step of the process: what is in Redis' socket is run even when its sender is dead.
+      await this.#world.step(undefined, `redis runs a command of ${this.#label}`)
+      this.#waiting.delete(command)
+      if (!command.isLost) await run()
+    })
   }
 
-  reply(to: Process, deliver: () => void): void {
-    this.#replies.push(deliver)
-    void this.#world.step(to, `${to.name} reads a reply`).then(() => this.#replies.shift()?.())
+  reply(to: Process, deliver: () => void, delayMs: number): void {
+    this.#replies = this.#replies.then(async () => {
+      if (delayMs > 0) await this.#world.sleep(undefined, delayMs)
+      await this.#world.step(to, `${to.name} reads a reply`)
+      deliver()
+    })
   }
 
   /** The connection is gone. What Redis has received already, some of it or all, it still runs. */
   cut(): void {
-    this.#commands.length = Math.floor(this.#world.random() * (this.#commands.length + 1))
+    let received = Math.floor(this.#world.random() * (this.#waiting.size + 1))
+    for (const command of this.#waiting) command.isLost = received-- <= 0
   }
 }
 
@@ -216,21 +233,28 @@ export class ProcessStore implements EntryStore {
       const timer = setTimeout(() => call.reject(new Error('no answer in time')), COMMAND_TIMEOUT_MS)
       this.#inFlight.add(call)
       const session = this.#session
-      lane.send(async () => {
-        const answer = await run()
+      const execute = async (): Promise<void> => {
+        const answer = fault === 'refused' ? undefined : await run()
         if (fault === 'reply-lost') return this.#world.note(`${this.#process.name}: that reply is lost`)
-        lane.reply(this.#process, () => {
+        const deliver = (): void => {
           if (session !== this.#session) return
+          if (fault === 'refused') return call.reject(new Error('-LOADING'))
           end()
-          resolve(answer)
-        })
-      })
+          resolve(answer as T)
+        }
+        lane.reply(this.#process, deliver, this.#delayMs())
+      }
+      lane.send(execute, this.#delayMs())
       if (fault !== 'gives-up') return
       void this.#world.step(this.#process, `${this.#process.name} gives up`).then(() => {
         if (this.#inFlight.has(call)) this.#world.note(`${this.#process.name}: gives up to ${action}`)
         call.reject(new Error('no answer in time'))
       })
     })
+  }
+
+  #delayMs(): number {
+    return this.#world.random() < this.#wire.slowness ? SLOWEST_MS * this.#world.random() : 0
   }
 
   #push(key: string): void {

@@ -3,13 +3,14 @@ import type { Ledger, Row, Untold } from './ledger.js'
 import type { Process, World } from './world.js'
 
 /** How a run of a loader goes. */
-export type LoadMode = 'ok' | 'slow' | 'fails' | 'hangs'
+export type LoadMode = 'ok' | 'slow' | 'fails' | 'fails-late' | 'hangs'
 /** How a change of the source goes; `late` commits after its deadline. */
-export type WriteMode = 'ok' | 'slow' | 'fails' | 'reply-lost' | 'late'
+export type WriteMode = 'ok' | 'slow' | 'slow-answer' | 'fails' | 'reply-lost' | 'late'
 
 export const LOAD_TIMEOUT_MS = 3_000
 export const WRITE_TIMEOUT_MS = 3_000
 const SLOW_MS = 1_500
+const LATE_MS = 100
 
 /** What the database answers when it refuses, or when its answer is lost. */
 export class SourceError extends Error {}
@@ -56,8 +57,9 @@ export class Source {
     )
     if (mode === 'hangs') return new Promise(() => undefined)
     if (mode === 'slow') await this.#world.sleep(process, SLOW_MS)
+    if (mode === 'fails-late') await this.#world.sleep(process, LATE_MS)
     await this.#world.step(process, `${by} is answered`)
-    if (mode === 'fails') throw new SourceError(`${by} failed`)
+    if (mode === 'fails' || mode === 'fails-late') throw new SourceError(`${by} failed`)
     return rows
   }
 
@@ -88,6 +90,7 @@ export class Source {
       onCommit(key, version)
       this.#world.note(`${by} commits ${key} v${version}`)
     }
+    if (mode === 'slow-answer') await this.#world.sleep(process, SLOW_MS)
     await this.#world.step(process, `${by} is answered`)
     if (mode === 'reply-lost') throw new SourceError(`${by}: the reply of COMMIT was lost`)
     const rows = new Map<string, NewRow>()
