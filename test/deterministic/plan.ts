@@ -141,6 +141,9 @@ function options(
 const some = (operation: fc.Arbitrary<Operation>): fc.Arbitrary<readonly Operation[]> =>
   fc.array(operation, { minLength: 1, maxLength: 4 })
 
+const aRead: Operation = { do: 'get', key: 'a' }
+const aWrite: Operation = { do: 'put', key: 'a' }
+
 /** A value that has gone stale, and a source that fails: what was there may be fallen back on, unless it was declared wrong. */
 const failingSource = planOf({
   options: options(
@@ -166,8 +169,30 @@ const failingSource = planOf({
     ])
 })
 
-const aRead: Operation = { do: 'get', key: 'a' }
-const aWrite: Operation = { do: 'put', key: 'a' }
+/** Readers of one process who come while it loads, and while another process declares wrong what it will bring home. */
+const latecomers = planOf({
+  pace: fc.constantFrom(0, 0, 0.02),
+  loads: fc.array(fc.constantFrom<LoadMode>('late', 'late', 'slow', 'ok'), { minLength: 1, maxLength: 3 }),
+  callFaults: fc.constant([]),
+  faults: fc.constant([]),
+  callers: fc
+    .tuple(
+      fc.array(
+        fc.constantFrom(10, 30, 60).map((ms): Operation => ({ do: 'pause', ms })),
+        {
+          minLength: 3,
+          maxLength: 3
+        }
+      ),
+      fc.constantFrom<Operation>({ do: 'get', key: 'a' }, { do: 'getMany' })
+    )
+    .map(([pauses, first]) => [
+      { process: 0, operations: [first] },
+      { process: 1, operations: [pauses[0]!, { do: 'change', key: 'a' }] },
+      { process: 0, operations: [pauses[1]!, aRead, aRead] },
+      { process: 0, operations: [pauses[1]!, pauses[2]!, aRead] }
+    ])
+})
 
 /** Two writers of one row that may be cached, of whom one dies while its statement is under way. */
 const dyingWriters = planOf({
@@ -177,7 +202,13 @@ const dyingWriters = planOf({
     minLength: 2,
     maxLength: 2
   }),
-  faults: fc.constant([{ do: 'die', process: 0 }]),
+  faults: fc.constantFrom<Fault[]>(
+    [{ do: 'die', process: 0 }],
+    [
+      { do: 'pause', ms: 10 },
+      { do: 'die', process: 0 }
+    ]
+  ),
   callers: fc.constantFrom([aWrite], [aRead, aWrite]).map((operations) => [
     { process: 0, operations },
     { process: 1, operations: [aWrite] }
@@ -204,8 +235,9 @@ const impatientWriters = planOf({
 
 /** Reads, refreshes, invalidations, and changes of the source past the cache. */
 export const readPlans: fc.Arbitrary<Plan> = fc.oneof(
-  { arbitrary: planOf({ callers: callers(some(readerOperation)) }), weight: 4 },
-  { arbitrary: failingSource, weight: 1 }
+  { arbitrary: planOf({ callers: callers(some(readerOperation)) }), weight: 5 },
+  { arbitrary: failingSource, weight: 2 },
+  { arbitrary: latecomers, weight: 1 }
 )
 /** Writes through the cache, with reads among them. */
 export const writePlans: fc.Arbitrary<Plan> = fc.oneof(

@@ -3,7 +3,7 @@ import type { Ledger, Row, Untold } from './ledger.js'
 import type { Process, World } from './world.js'
 
 /** How a run of a loader goes. */
-export type LoadMode = 'ok' | 'slow' | 'fails' | 'fails-late' | 'hangs'
+export type LoadMode = 'ok' | 'late' | 'slow' | 'fails' | 'fails-late' | 'hangs'
 /** How a change of the source goes; `late` commits after its deadline. */
 export type WriteMode = 'ok' | 'slow' | 'slow-answer' | 'fails' | 'reply-lost' | 'late'
 
@@ -57,7 +57,7 @@ export class Source {
     )
     if (mode === 'hangs') return new Promise(() => undefined)
     if (mode === 'slow') await this.#world.sleep(process, SLOW_MS)
-    if (mode === 'fails-late') await this.#world.sleep(process, LATE_MS)
+    if (mode === 'late' || mode === 'fails-late') await this.#world.sleep(process, LATE_MS)
     await this.#world.step(process, `${by} is answered`)
     if (mode === 'fails' || mode === 'fails-late') throw new SourceError(`${by} failed`)
     return rows
