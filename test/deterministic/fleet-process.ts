@@ -8,13 +8,17 @@ import { LoadRunner } from '../../src/read/load-runner.js'
 import { Loading } from '../../src/read/loading.js'
 import { Reader } from '../../src/read/reader.js'
 import { newCollectionStats } from '../../src/stats.js'
-import type { EntryStore } from '../../src/tiers/entry-store.js'
+import { Clearing } from '../../src/invalidation/clearing.js'
+import type { EntryStore, LeaseAnswer, LeaseRequest } from '../../src/tiers/entry-store.js'
+import { ADMIT_ALL } from '../../src/tiers/fill-gate.js'
+import { RedisStore } from '../../src/tiers/redis-store.js'
 import type { Lookup, ReadRequest } from '../../src/tiers/request.js'
 import { PendingInvalidations } from '../../src/write/pending-invalidations.js'
 import { Writer, type Changed } from '../../src/write/writer.js'
 import type { Ledger, Row } from './ledger.js'
 import { plainCodec, type ModelRedis } from './model-redis.js'
-import { ProcessStore, type Wire } from './process-store.js'
+import { COLLECTION, keyOf, NAMESPACE, rowOf, tagOf } from './names.js'
+import { ModelLink, type Wire } from './model-link.js'
 import { LOAD_TIMEOUT_MS, WRITE_TIMEOUT_MS, type Source } from './source.js'
 import { Process, type World } from './world.js'
 
@@ -31,13 +35,14 @@ export interface ProcessOptions {
 
 /** One process of the modelled fleet: the engine as `createCache` joins it, on the modelled Redis and source. */
 export class FleetProcess extends Process {
-  readonly store: ProcessStore
+  readonly link: ModelLink
   readonly onDeath: (() => void)[] = []
   wasStopped = false
   readonly #reader: Reader
   /** Each change has one of its own, so that its guard is known by its token. */
   readonly #writerOf: (onGuard: (key: string, token: Token) => void) => Writer
   readonly #request: (key: string) => ReadRequest
+  readonly #clearing: Clearing
   readonly #loads: LoadRunner
   readonly #world: World
   readonly #source: Source
@@ -49,7 +54,7 @@ export class FleetProcess extends Process {
   constructor(
     label: string,
     parts: { world: World; redis: ModelRedis; source: Source; ledger: Ledger },
-    wire: Omit<Wire, 'onGrant'>,
+    wire: Wire,
     options: ProcessOptions
   ) {
     super(label)
@@ -59,11 +64,11 @@ export class FleetProcess extends Process {
     this.#world = world
     this.#source = source
     this.#options = options
-    this.store = new ProcessStore(world, redis, this, {
-      ...wire,
-      onGrant: (key) => void this.#grants.set(key, (this.#grants.get(key) ?? 0) + 1)
+    this.link = new ModelLink(world, redis, this, wire)
+    const redisStore = world.as(this, () => new RedisStore(this.link.asLink, 0, clock, () => undefined))
+    const store = noting(redisStore, (key) => {
+      this.#grants.set(key, (this.#grants.get(key) ?? 0) + 1)
     })
-    const { store } = this
     const events = new Events()
     const failures = new Failures(clock)
     const judge = new Judge(store, plainCodec, events, clock, failures)
@@ -76,19 +81,24 @@ export class FleetProcess extends Process {
       loads,
       failures,
       judge,
+      gate: ADMIT_ALL,
       leaseMs: LEASE_MS
     })
     const pending = new PendingInvalidations(100)
-    store.beforeUse((drop) => pending.deliver(drop))
-    const isInvalidationPending = (key: string): boolean => pending.has(key)
+    store.beforeUse((delivery) => pending.deliver(delivery))
+    const isInvalidationPending = ({ key, scope }: ReadRequest): boolean =>
+      pending.has(key) || (pending.hasCells && scope.isUndelivered)
     this.#reader = new Reader({ store, events, failures, judge, loading, loads, isInvalidationPending })
     const forget = (keys: readonly string[]): void => this.#reader.forget(keys)
-    const shared = { codec: plainCodec, events, clock, pending, guardMs: GUARD_MS, forget }
-    this.#writerOf = (onGuard) => new Writer({ ...shared, store: noting(store, onGuard) })
+    const shared = { codec: plainCodec, events, clock, pending, gate: ADMIT_ALL, guardMs: GUARD_MS, forget }
+    this.#writerOf = (onGuard) =>
+      new Writer({ ...shared, store: noting(redisStore, () => undefined, onGuard) })
+    const forgetAll = (isIn: (key: string) => boolean): void => this.#reader.forgetAll(isIn)
+    this.#clearing = new Clearing({ store, events, clock, forgetAll })
     // In the same turn as the loader's own run, and before it.
     const reasons = new Map<string, LoadReason>()
-    events.on('load', ({ key, reason }) => void reasons.set(key, reason))
-    this.#request = requestsOf(options, async (keys) => {
+    events.on('load', ({ key, reason }) => void reasons.set(rowOf(key), reason))
+    this.#request = requestsOf(store, options, async (keys) => {
       // A `loadMany` says "miss" for all that it was asked for, by flights with a lease and by flights without Redis.
       const isUnheard = (key: string): boolean => {
         const hasLease = this.#takeGrant(key)
@@ -112,6 +122,12 @@ export class FleetProcess extends Process {
   }
   invalidate(key: string): Promise<'confirmed' | 'pending'> {
     return this.#writerOf(() => undefined).invalidate([this.#request(key)], this.#options.whenRedisAway)
+  }
+
+  /** Everything of the collection, or everything under a row's tag, is declared wrong. */
+  async clear(how: 'clear' | 'tag', row: string): Promise<void> {
+    if (how === 'tag') await this.#clearing.invalidateTags(NAMESPACE, undefined, [tagOf(row)], false)
+    else await this.#clearing.clear({ namespace: NAMESPACE, collection: COLLECTION }, { clean: false })
   }
 
   write(
@@ -138,7 +154,7 @@ export class FleetProcess extends Process {
 
   die(): void {
     this.isDead = true
-    this.store.cut()
+    this.link.break()
     for (const tell of this.onDeath) tell()
     this.#world.note(`${this.name}: dies`)
   }
@@ -157,6 +173,7 @@ export class FleetProcess extends Process {
 }
 
 function requestsOf(
+  store: EntryStore,
   { entries }: ProcessOptions,
   load: (keys: readonly string[]) => Promise<Row[]>
 ): (key: string) => ReadRequest {
@@ -167,7 +184,7 @@ function requestsOf(
     waitTimeout: WAIT_TIMEOUT_MS
   })
   const source: ReadRequest['source'] = {
-    name: 'rows',
+    name: COLLECTION,
     policy,
     stats: newCollectionStats(),
     schema: undefined,
@@ -175,22 +192,35 @@ function requestsOf(
     write: undefined,
     remove: undefined,
     version: undefined,
+    tags: (_row, id) => [tagOf(id as string)],
     load: async (id) => (await load([id as string]))[0],
     loadMany: (ids) => load(ids as readonly string[])
   }
-  return (key) => ({ source, key, id: key, tenant: undefined })
+  const scope = store.generations.scope(NAMESPACE, COLLECTION, undefined, true)
+  return (key) => ({ source, key: keyOf(key), id: key, tenant: undefined, scope })
 }
 
-/** The store, with the token of every guard that is asked of it noted. */
-function noting(store: ProcessStore, onGuard: (key: string, token: Token) => void): EntryStore {
+/** The store, with every grant of a lease and every guard that is asked of it noted, by row. */
+function noting(
+  store: EntryStore,
+  onGrant: (row: string) => void,
+  onGuard: (row: string, token: Token) => void = () => undefined
+): EntryStore {
+  const takeLease = async (request: LeaseRequest): Promise<LeaseAnswer> => {
+    const answer = await store.takeLease(request)
+    if (answer.kind === 'granted') onGrant(rowOf(request.key))
+    return answer
+  }
+  const guard: EntryStore['guard'] = (key, token, ...rest) => {
+    onGuard(rowOf(key), token)
+    return store.guard(key, token, ...rest)
+  }
   return new Proxy<EntryStore>(store, {
     get(target, member) {
+      if (member === 'takeLease') return takeLease
+      if (member === 'guard') return guard
       const value: unknown = Reflect.get(target, member, target)
-      if (typeof value !== 'function') return value
-      return (...args: unknown[]): unknown => {
-        if (member === 'guard') onGuard(args[0] as string, args[1] as Token)
-        return Reflect.apply(value, target, args)
-      }
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value
     }
   })
 }

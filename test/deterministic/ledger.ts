@@ -123,6 +123,7 @@ export class Ledger {
     const now = this.#world.time.nowMs
     const lease = this.#leases.get(key)
     const isHeld = lease !== undefined && lease.token !== token && lease.untilMs > now + SLACK_MS
+    const isHeldBySame = lease !== undefined && lease.token === token && lease.untilMs > now && !force
     if (isHeld && !force)
       this.#world.violated(
         'I4',
@@ -137,7 +138,9 @@ export class Ledger {
         this.#world.violated('W1', `a lease on ${key} under a standing guard`)
     }
     this.#failedUntil.delete(key)
-    this.#leases.set(key, { token, untilMs: now + leaseMs, isHold })
+    // Who asks again gets the lease that stands, as it stands.
+    const untilMs = isHeldBySame ? lease.untilMs : now + leaseMs
+    this.#leases.set(key, { token, untilMs, isHold })
   }
 
   renewed(key: string, token: string, leaseMs: number): void {

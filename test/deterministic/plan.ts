@@ -1,11 +1,12 @@
 import fc from 'fast-check'
 import type { ProcessOptions } from './fleet-process.js'
-import type { CallFault } from './process-store.js'
+import type { CommandFault } from './model-client.js'
 import type { LoadMode, WriteMode } from './source.js'
 
 /** What one caller does, one after the other. */
 export type Operation =
-  | { readonly do: 'get' | 'refresh' | 'peek' | 'put' | 'invalidate' | 'change'; readonly key: string }
+  | { readonly do: 'get' | 'refresh' | 'peek' | 'put' | 'invalidate'; readonly key: string }
+  | { readonly do: 'change' | 'changeAndClear' | 'changeAndClearTag'; readonly key: string }
   | { readonly do: 'getMany' | 'putBoth' }
   | { readonly do: 'pause'; readonly ms: number }
 
@@ -32,7 +33,9 @@ export interface Plan {
   readonly options: ProcessOptions
   readonly callers: readonly Caller[]
   readonly faults: readonly Fault[]
-  readonly callFaults: readonly { readonly call: number; readonly fault: CallFault }[]
+  readonly commandFaults: readonly { readonly command: number; readonly fault: CommandFault }[]
+  /** Calls of a process that it does not wait for, by number. */
+  readonly givenUp: readonly number[]
   readonly loads: readonly LoadMode[]
   readonly writes: readonly WriteMode[]
 }
@@ -62,7 +65,13 @@ const reading = (): fc.Arbitrary<Operation> =>
   )
 
 const changing: fc.Arbitrary<Operation> = fc.record({
-  do: fc.constantFrom('change' as const, 'change' as const, 'invalidate' as const),
+  do: fc.constantFrom<'change' | 'changeAndClear' | 'changeAndClearTag' | 'invalidate'>(
+    'change',
+    'change',
+    'changeAndClear',
+    'changeAndClearTag',
+    'invalidate'
+  ),
   key
 })
 
@@ -75,7 +84,7 @@ const writerOperation: fc.Arbitrary<Operation> = fc.oneof(
   { arbitrary: reading(), weight: 3 },
   { arbitrary: fc.record({ do: fc.constant('put' as const), key }), weight: 4 },
   { arbitrary: fc.constant({ do: 'putBoth' as const }), weight: 1 },
-  { arbitrary: fc.record({ do: fc.constant('invalidate' as const), key }), weight: 1 }
+  { arbitrary: changing, weight: 1 }
 )
 
 const fault: fc.Arbitrary<Fault> = fc.oneof(
@@ -89,11 +98,8 @@ const fault: fc.Arbitrary<Fault> = fc.oneof(
   { arbitrary: pause, weight: 2 }
 )
 
-const callFaults = fc.array(
-  fc.record({
-    call: fc.nat(40),
-    fault: fc.constantFrom<CallFault>('gives-up', 'reply-lost', 'refused')
-  }),
+const commandFaults = fc.array(
+  fc.record({ command: fc.nat(50), fault: fc.constantFrom<CommandFault>('reply-lost', 'refused') }),
   { maxLength: 3 }
 )
 
@@ -120,7 +126,8 @@ function planOf(parts: Pick<Parts, 'callers'> & Partial<Parts>): fc.Arbitrary<Pl
     slowness: fc.constantFrom(0, 0, 0.2, 0.4),
     options: options(entries, fc.boolean()),
     faults: fc.oneof(fc.constant<Fault[]>([]), fc.array(fault, { maxLength: 4 })),
-    callFaults: fc.oneof(fc.constant([]), callFaults),
+    commandFaults: fc.oneof(fc.constant([]), commandFaults),
+    givenUp: fc.oneof(fc.constant([]), fc.array(fc.nat(25), { maxLength: 3 })),
     loads,
     writes,
     ...parts
@@ -173,7 +180,8 @@ const failingSource = planOf({
 const latecomers = planOf({
   pace: fc.constantFrom(0, 0, 0.02),
   loads: fc.array(fc.constantFrom<LoadMode>('late', 'late', 'slow', 'ok'), { minLength: 1, maxLength: 3 }),
-  callFaults: fc.constant([]),
+  commandFaults: fc.constant([]),
+  givenUp: fc.constant([]),
   faults: fc.constant([]),
   callers: fc
     .tuple(
@@ -184,11 +192,18 @@ const latecomers = planOf({
           maxLength: 3
         }
       ),
-      fc.constantFrom<Operation>({ do: 'get', key: 'a' }, { do: 'getMany' })
+      fc.constantFrom<Operation>({ do: 'get', key: 'a' }, { do: 'getMany' }),
+      fc
+        .constantFrom<'change' | 'changeAndClear' | 'changeAndClearTag'>(
+          'change',
+          'changeAndClear',
+          'changeAndClearTag'
+        )
+        .map((how): Operation => ({ do: how, key: 'a' }))
     )
-    .map(([pauses, first]) => [
+    .map(([pauses, first, change]) => [
       { process: 0, operations: [first] },
-      { process: 1, operations: [pauses[0]!, { do: 'change', key: 'a' }] },
+      { process: 1, operations: [pauses[0]!, change] },
       { process: 0, operations: [pauses[1]!, aRead, aRead] },
       { process: 0, operations: [pauses[1]!, pauses[2]!, aRead] }
     ])
@@ -223,10 +238,7 @@ const impatientWriters = planOf({
   })),
   pace: fc.constantFrom(0, 0.05),
   slowness: fc.constantFrom(0.2, 0.4),
-  callFaults: fc.array(fc.record({ call: fc.nat(8), fault: fc.constant<CallFault>('gives-up') }), {
-    minLength: 1,
-    maxLength: 3
-  }),
+  givenUp: fc.array(fc.nat(8), { minLength: 1, maxLength: 3 }),
   callers: fc.array(fc.record({ process, operations: fc.constantFrom([aWrite], [aRead, aWrite], [aRead]) }), {
     minLength: 2,
     maxLength: 4

@@ -21,7 +21,8 @@ const plan: Plan = {
     { process: 1, operations: [{ do: 'getMany' }, { do: 'put', key: 'a' }] }
   ],
   faults: [{ do: 'disconnect', process: 1 }],
-  callFaults: [],
+  commandFaults: [],
+  givenUp: [],
   loads: ['slow'],
   writes: []
 }

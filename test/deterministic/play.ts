@@ -24,10 +24,9 @@ export async function play(plan: Plan, scheduler: Scheduler): Promise<World> {
   return game.world
 }
 
-function isCalm({ pace, slowness, faults, callFaults }: Plan): boolean {
-  return (
-    pace === 0 && slowness === 0 && callFaults.length === 0 && faults.every((fault) => fault.do === 'pause')
-  )
+function isCalm({ pace, slowness, faults, commandFaults, givenUp }: Plan): boolean {
+  const isSure = commandFaults.length === 0 && givenUp.length === 0
+  return pace === 0 && slowness === 0 && isSure && faults.every((fault) => fault.do === 'pause')
 }
 
 class Game {
@@ -47,7 +46,7 @@ class Game {
     this.#redis = new ModelRedis(this.world, this.#ledger, KEYS)
     this.#source = new Source(this.world, this.#ledger, plan.loads, plan.writes)
     const parts = { world: this.world, redis: this.#redis, source: this.#source, ledger: this.#ledger }
-    const faults = new Map(plan.callFaults.map(({ call, fault }) => [call, fault]))
+    const faults = new Map(plan.commandFaults.map(({ command, fault }) => [command, fault]))
     this.#processes = Array.from(
       { length: PROCESSES },
       (_, index) =>
@@ -57,8 +56,9 @@ class Game {
           {
             pushes: plan.pushes,
             skewMs: plan.skewMs[index] ?? 0,
-            slowness: plan.slowness,
-            faultOf: (call) => faults.get(call)
+            slownessNow: () => (this.#isMended ? 0 : plan.slowness),
+            faultOf: (command) => (this.#isMended ? undefined : faults.get(command)),
+            isGivenUp: (call) => !this.#isMended && plan.givenUp.includes(call)
           },
           plan.options
         )
@@ -128,7 +128,9 @@ class Game {
       case 'invalidate':
         return void (await this.#invalidate(process, operation.key))
       case 'change':
-        return this.#change(process, operation.key)
+      case 'changeAndClear':
+      case 'changeAndClearTag':
+        return this.#change(process, operation.key, operation.do)
       case 'pause':
         return this.world.sleep(process, operation.ms)
     }
@@ -172,15 +174,37 @@ class Game {
   }
 
   /** The source is changed past the cache, which is then told, for as long as somebody would try. */
-  async #change(process: FleetProcess, key: string): Promise<void> {
+  async #change(
+    process: FleetProcess,
+    key: string,
+    how: 'change' | 'changeAndClear' | 'changeAndClearTag'
+  ): Promise<void> {
     const change = await this.#source.change(key, process)
     for (let left = TRIES_TO_INVALIDATE; left > 0; left--) {
       await this.world.step(process, `${process.name} goes on`)
-      const outcome = await this.#invalidate(process, key)
+      const outcome =
+        how === 'change'
+          ? await this.#invalidate(process, key)
+          : await this.#clear(process, key, how === 'changeAndClear' ? 'clear' : 'tag')
       if (outcome === 'confirmed') this.#ledger.isTold(key, change)
       if (outcome !== 'failed') return
     }
     change.isGivenUp = true
+  }
+
+  async #clear(process: FleetProcess, key: string, how: 'clear' | 'tag'): Promise<'confirmed' | 'failed'> {
+    const keys = how === 'tag' ? [key] : KEYS
+    const versions = keys.map((one) => [one, this.#ledger.committed(one)] as const)
+    this.world.note(`${process.name}: clears ${how === 'tag' ? `the tag of ${key}` : 'everything'}`)
+    try {
+      await process.clear(how, key)
+      for (const [one, version] of versions) this.#ledger.isOver(one, version)
+      this.world.note(`${process.name}: cleared ${keys.join(', ')}`)
+      return 'confirmed'
+    } catch (error) {
+      this.#expected(process, how, error)
+      return 'failed'
+    }
   }
 
   async #invalidate(process: FleetProcess, key: string): Promise<'confirmed' | 'pending' | 'failed'> {
@@ -223,7 +247,7 @@ class Game {
       case 'flush':
         return this.#redis.forget()
       case 'evict':
-        return this.#redis.forget([fault.key])
+        return this.#redis.forget(fault.key)
       case 'outage':
         for (const process of this.#processes) this.#disconnect(process)
         return this.#redis.forget()
@@ -240,10 +264,10 @@ class Game {
     }
   }
 
-  #disconnect({ store }: FleetProcess): void {
-    store.disconnect()
+  #disconnect({ link }: FleetProcess): void {
+    link.disconnect()
     const awayMs = LONGEST_AWAY_MS * this.world.random()
-    void this.world.sleep(undefined, awayMs).then(() => store.connect())
+    void this.world.sleep(undefined, awayMs).then(() => link.connect())
   }
 
   /** Nothing is broken any more, and everything that was begun comes to its end. */
@@ -253,7 +277,7 @@ class Game {
     this.#source.mend()
     for (const process of this.#processes) {
       process.goOn()
-      if (!process.isDead) void process.store.connect()
+      if (!process.isDead) void process.link.connect()
     }
     await this.world.run(() => this.#running === 0, 0)
     if (this.#running > 0 && this.world.violations.length === 0)

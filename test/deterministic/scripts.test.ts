@@ -7,6 +7,7 @@ import type { Entry, Token } from '../../src/entry.js'
 import { openClient } from '../../src/redis/client.js'
 import { RedisLink } from '../../src/redis/link.js'
 import type { EntryStore, LeaseAnswer } from '../../src/tiers/entry-store.js'
+import { Scope } from '../../src/tiers/generation.js'
 import { LocalStore } from '../../src/tiers/local-store.js'
 import { RedisStore } from '../../src/tiers/redis-store.js'
 import { startRedisServer, type RedisServer } from '../support/redis-server.js'
@@ -19,6 +20,9 @@ import { startRedisServer, type RedisServer } from '../support/redis-server.js'
 const SEQUENCES = 2_000
 const AT_ONCE = 100
 const LONG_MS = 60_000
+/** Nothing that could be cleared: that is told by counters, which both stores have from the same code. */
+const SCOPE = new Scope([], undefined, '')
+const STAMP = SCOPE.print()!
 /** Over before anything else is asked: whatever is given this life is followed by a pause. */
 const SHORT_MS = 1
 const PAUSE_MS = 25
@@ -104,7 +108,7 @@ beforeAll(async () => {
     callFailed: ignore,
     connectionFailed: ignore
   })
-  stores = [new LocalStore(50_000_000, systemClock), new RedisStore(link, 0, ignore)]
+  stores = [new LocalStore(50_000_000, systemClock), new RedisStore(link, 0, systemClock, ignore)]
 })
 afterAll(async () => {
   for (const store of stores) await store.close()
@@ -133,7 +137,9 @@ async function compare(key: string, taken: readonly Step[]): Promise<void> {
       `${key}, step ${index} of ${JSON.stringify(taken.slice(0, index + 1), null, 1)}`
     expect(answers[1], story()).toEqual(answers[0])
     if (one.isShort) await sleep(PAUSE_MS)
-    const found = await Promise.all(stores.map(async (store) => facts((await store.read(key)).entry)))
+    const found = await Promise.all(
+      stores.map(async (store) => facts((await store.read({ key, scope: SCOPE })).entry))
+    )
     expect(found[1], `what stands after ${story()}`).toEqual(found[0])
   }
 }
@@ -151,7 +157,7 @@ async function take(
   const seen = which === 'none' ? undefined : which === 'current' ? current : tokens[(who + 1) % 3]
   switch (what) {
     case 'takeLease':
-      return answerFacts(await store.takeLease({ key, token, leaseMs: lifeMs, seen, force }))
+      return answerFacts(await store.takeLease({ key, scope: SCOPE, token, leaseMs: lifeMs, seen, force }))
     case 'renewLease':
       return store.renewLease(key, token, lifeMs)
     case 'fill':
@@ -185,6 +191,7 @@ async function take(
 function frameOf(key: string, index: number): Buffer {
   const payload = Buffer.from(`row ${index}`)
   return valueFrame(key, {
+    stamp: STAMP,
     token: newToken(),
     freshMs: LONG_MS,
     loadMs: 1,
@@ -195,7 +202,7 @@ function frameOf(key: string, index: number): Buffer {
 }
 
 async function tokenIn(store: EntryStore, key: string): Promise<Token | undefined> {
-  const { entry } = await store.read(key)
+  const { entry } = await store.read({ key, scope: SCOPE })
   return entry.state === 'value' || entry.state === 'failed' ? entry.token : undefined
 }
 

@@ -1,5 +1,6 @@
 import type { Committed, NewRow } from '../../src/write/writer.js'
 import type { Ledger, Row, Untold } from './ledger.js'
+import { keyOf } from './names.js'
 import type { Process, World } from './world.js'
 
 /** How a run of a loader goes. */
@@ -95,7 +96,7 @@ export class Source {
     if (mode === 'reply-lost') throw new SourceError(`${by}: the reply of COMMIT was lost`)
     const rows = new Map<string, NewRow>()
     for (const [key, version] of versions)
-      rows.set(key, { value: { version, by }, version: isVersioned ? version : undefined })
+      rows.set(keyOf(key), { value: { version, by }, version: isVersioned ? version : undefined })
     return { result: versions, rows }
   }
 
