@@ -220,13 +220,17 @@ class Story {
 }
 
 function line(
-  { process, kind, version, by, source, outcome, error, startedAt, endedAt, op }: Operation,
+  { process, kind, version, by, tell, source, outcome, error, startedAt, endedAt, op }: Operation,
   from: number
 ): string {
   const saw = version === undefined ? '' : ` v${version} (by ${by})`
-  const how = [source, outcome, error, endedAt === undefined ? 'killed in the middle' : undefined].filter(
-    Boolean
-  )
+  const how = [
+    tell,
+    source,
+    outcome,
+    error,
+    endedAt === undefined ? 'killed in the middle' : undefined
+  ].filter(Boolean)
   return `${span(startedAt, endedAt, from)}  ${process} ${kind} ${op}${saw} ${how.join(', ')}`
 }
 

@@ -32,6 +32,8 @@ export interface Operation {
   readonly aloneSince?: number
   /** `published`, `dropped`, `confirmed`: promised to all. `pending`: to this process. */
   readonly outcome?: string
+  /** How the cache was told of a change past it. */
+  readonly tell?: string
   readonly error?: string
 }
 

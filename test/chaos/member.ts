@@ -70,6 +70,8 @@ async function change(id: string, op: string): Promise<Row> {
   return rowOf(rows[0]!)
 }
 
+const tagOf = (name: string, id: number): string => `${name}-${Math.ceil(id / 2)}`
+
 function rowOf({ id, version, by }: { id: string; version: string; by: string }): Row {
   return { id, version: Number(version), by }
 }
@@ -98,7 +100,9 @@ function openCollection(
       const found = await pool.query('SELECT id, version, by FROM rows WHERE id = $1', [keyOf(id)])
       return { ...rowOf(found.rows[0] as { id: string; version: string; by: string }), load }
     },
-    write: writeThrough((id: number, row: Row) => change(keyOf(id), row.by))
+    write: writeThrough((id: number, row: Row) => change(keyOf(id), row.by)),
+    // Two rows share each.
+    tags: (_row, id) => [tagOf(name, id)]
   })
   collections.set(name, rows)
 }
@@ -124,14 +128,16 @@ async function write(name: string, id: number): Promise<void> {
   })
 }
 
-/** A change past the cache, which is told afterwards. */
-async function changePast(name: string, id: number): Promise<void> {
+/** A change past the cache, which is told afterwards: of the row, of a tag that it has, or of everything in its collection. */
+async function changePast(name: string, id: number, tell: 'row' | 'tag' | 'collection'): Promise<void> {
   await noted('change', `${name}:${id}`, async (op) => {
     const { version, by } = await change(`${name}:${id}`, op)
     for (let left = 20; ; left--) {
       try {
-        const outcome = await collections.get(name)!.invalidate(id)
-        return { version, by, outcome }
+        if (tell === 'row') return { version, by, outcome: await collections.get(name)!.invalidate(id), tell }
+        if (tell === 'tag') await cache.invalidateTags([tagOf(name, id)])
+        else await collections.get(name)!.clear({ clean: Math.random() < 0.1 })
+        return { version, by, outcome: 'confirmed', tell }
       } catch (error) {
         if (left === 0) throw error
         await sleep(100)
@@ -148,7 +154,9 @@ async function lane(): Promise<void> {
     const draw = Math.random()
     if (draw < 0.72) await read(name, id)
     else if (draw < 0.9) await write(name, id)
-    else await changePast(name, id)
+    else if (draw < 0.96) await changePast(name, id, 'row')
+    else if (draw < 0.99) await changePast(name, id, 'tag')
+    else await changePast(name, id, 'collection')
     await sleep(Math.random() * 4)
   }
 }

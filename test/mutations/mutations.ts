@@ -108,12 +108,8 @@ export const MUTATIONS: readonly Mutation[] = [
       ),
       edit(
         'src/read/loading.ts',
-        `const { value, durationMs } = await this.#runLoader(request, plan)
-      const packed = await this.#pack(request, value, durationMs)
-      stopRenewing()`,
-        `const { value, durationMs } = await this.#early.get(flight)!
-      const packed = await this.#pack(request, value, durationMs)
-      stopRenewing()`
+        'const { value, durationMs } = await this.#runLoader(request, plan)\n      const packed = await this.#pack(request, value, durationMs, capture)\n      stopRenewing()',
+        'const { value, durationMs } = await this.#early.get(flight)!\n      const packed = await this.#pack(request, value, durationMs, capture)\n      stopRenewing()'
       ),
       edit(
         'src/read/loading.ts',
@@ -188,8 +184,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       edit(
         'src/read/loading.ts',
-        'return await landingOf(packed, packed.freshMs, flight.marked)',
-        'return await landingOf(packed, packed.freshMs, Number.POSITIVE_INFINITY)'
+        'isCurrent ? flight.marked : cameBeforeLoad)',
+        'isCurrent ? Number.POSITIVE_INFINITY : cameBeforeLoad)'
       )
     ],
     tests: [READS]
@@ -219,8 +215,8 @@ export const MUTATIONS: readonly Mutation[] = [
       ),
       edit(
         'src/redis/read-batch.ts',
-        'this.#pending.set(key, { key, promise, resolve, reject })',
-        `this.#pending.set(key, { key, promise, resolve, reject })
+        'this.#pending.set(key, { question, promise, resolve, reject })',
+        `this.#pending.set(key, { question, promise, resolve, reject })
     this.#sent.set(key, promise)
     const over = (): void => void this.#sent.delete(key)
     promise.then(over, over)`
@@ -267,6 +263,68 @@ export const MUTATIONS: readonly Mutation[] = [
         'return this.#keys.size > 1e9 && this.#keys.has(key)'
       )
     ],
+    tests: [READS]
+  },
+  {
+    invariant: 'I5',
+    without: 'a value is served whatever was cleared since it was loaded',
+    edits: [
+      edit(
+        'src/tiers/generation.ts',
+        'if (print === undefined || value.hardHigh !== print.hardHigh || value.hardLow !== print.hardLow)\n    return OUTDATED\n',
+        'if (print === undefined) return OUTDATED\n'
+      )
+    ],
+    tests: [READS]
+  },
+  {
+    invariant: 'I5',
+    without: 'a value is served whatever tag of it was invalidated since it was loaded',
+    edits: [
+      edit(
+        'src/tiers/generation.ts',
+        'if (cell.hard !== hard || cell.undelivered || cell.guardedUntilMs !== 0) return OUTDATED',
+        'if (cell.undelivered || cell.guardedUntilMs !== 0) return OUTDATED'
+      )
+    ],
+    tests: [READS]
+  },
+  {
+    invariant: 'I5',
+    without: 'clearing returns while other processes still go by their copies of a counter',
+    edits: [
+      edit('src/tiers/generations.ts', 'if (this.#copyMs === 0) return\n', 'if (this.#copyMs >= 0) return\n')
+    ],
+    tests: [READS]
+  },
+  {
+    invariant: 'I5',
+    without: 'what was loaded before a clear is stored under the generation after it',
+    edits: [
+      edit(
+        'src/read/loading.ts',
+        'const packed = await this.#pack(request, value, durationMs, capture)\n      stopRenewing()',
+        'const packed = await this.#pack(request, value, durationMs, (await this.#capture(request)) ?? capture)\n      stopRenewing()'
+      )
+    ],
+    tests: [READS]
+  },
+  {
+    invariant: 'I5',
+    without: 'what was loaded before a tag was invalidated is stored under the tag after it',
+    edits: [
+      edit(
+        'src/tiers/generation.ts',
+        'const isMoved = capture.epoch === undefined || hard === 0 || Math.max(hard, soft) > capture.epoch',
+        'const isMoved = capture.epoch === undefined || hard === 0'
+      )
+    ],
+    tests: [READS]
+  },
+  {
+    invariant: 'I5',
+    without: 'a stored fill counts as current for who joined it, whatever was cleared while it was loaded',
+    edits: [edit('src/read/loading.ts', 'isCurrent ? flight.marked : cameBeforeLoad)', 'flight.marked)')],
     tests: [READS]
   },
   {
@@ -440,13 +498,22 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     invariant: 'W1',
     without: 'a guard that was not confirmed is published under',
-    edits: [edit('src/write/writer.ts', 'isGuarded ? rows : NO_ROWS', 'isGuarded ? rows : rows')],
+    edits: [
+      edit(
+        'src/write/writer.ts',
+        'RedisUnavailableError) return NOT_GUARDED',
+        `RedisUnavailableError) {
+        const stand = async ({ scope }: ReadRequest) => [scope, await generations.capture(scope)] as const
+        return new Map(await Promise.all(change.requests.map(stand)))
+      }`
+      )
+    ],
     tests: [WRITES]
   },
   {
     invariant: 'W1',
     without: 'an invalidation that Redis did not take is forgotten',
-    edits: [edit('src/write/guards.ts', 'pending.add(undelivered, store)\n', '')],
+    edits: [edit('src/write/guards.ts', 'pending.add(undelivered, moved ? [] : this.#cells(), store)\n', '')],
     tests: [WRITES]
   },
   {
