@@ -8,6 +8,8 @@ import { createTemporaryFolder } from '../support/temporary-folder.js'
 import { check, type Verdict, type Violation } from './checker.js'
 import { nowUs, readHistory, type Commit, type Fault } from './history.js'
 import { ROWS, type MemberCommands, type RedisAddress } from './member.js'
+import { startCluster } from './cluster.js'
+import { startSentinel } from './sentinel.js'
 import { startSingle } from './single.js'
 import type { RedisFault, RedisTopology, TopologyName } from './topology.js'
 
@@ -372,7 +374,8 @@ async function openTopology(name: TopologyName): Promise<RedisTopology> {
     case 'single':
       return startSingle()
     case 'sentinel':
+      return startSentinel()
     case 'cluster':
-      throw new Error(`${name} is not there yet`)
+      return startCluster()
   }
 }
