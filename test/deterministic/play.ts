@@ -3,7 +3,7 @@ import { CorralError } from '../../src/errors.js'
 import { FleetProcess } from './fleet-process.js'
 import { Ledger, type Row } from './ledger.js'
 import { ModelRedis } from './model-redis.js'
-import { KEYS, PROCESSES, type Caller, type Fault, type Operation, type Plan } from './plan.js'
+import { KEYS, type Caller, type Fault, type Operation, type Plan } from './plan.js'
 import { Source, SourceError } from './source.js'
 import { microtasksDone } from './virtual-time.js'
 import { World } from './world.js'
@@ -47,15 +47,15 @@ class Game {
     this.#source = new Source(this.world, this.#ledger, plan.loads, plan.writes)
     const parts = { world: this.world, redis: this.#redis, source: this.#source, ledger: this.#ledger }
     const faults = new Map(plan.commandFaults.map(({ command, fault }) => [command, fault]))
-    this.#processes = Array.from(
-      { length: PROCESSES },
-      (_, index) =>
+    const places = [...new Set(plan.callers.map(({ process }) => process))].sort()
+    this.#processes = places.map(
+      (place) =>
         new FleetProcess(
-          `p${index}`,
+          `p${place}`,
           parts,
           {
             pushes: plan.pushes,
-            skewMs: plan.skewMs[index] ?? 0,
+            skewMs: plan.skewMs[place] ?? 0,
             slownessNow: () => (this.#isMended ? 0 : plan.slowness),
             faultOf: (command) => (this.#isMended ? undefined : faults.get(command)),
             isGivenUp: (call) => !this.#isMended && plan.givenUp.includes(call)
@@ -63,6 +63,11 @@ class Game {
           plan.options
         )
     )
+  }
+
+  /** A fault may strike a place where nobody is. */
+  #at(place: number): FleetProcess | undefined {
+    return this.#processes.find(({ name }) => name === `p${place}`)
   }
 
   async play(): Promise<void> {
@@ -86,7 +91,7 @@ class Game {
   }
 
   #start(caller: Caller): void {
-    const process = this.#processes[caller.process]!
+    const process = this.#at(caller.process)!
     let isOver = false
     const over = (): void => {
       if (!isOver) this.#running--
@@ -253,21 +258,22 @@ class Game {
         return this.#redis.forget()
       case 'die':
         // One has to live to tell.
-        if (this.#processes.filter(({ isDead }) => !isDead).length > 1) this.#processes[fault.process]!.die()
+        if (this.#processes.filter(({ isDead }) => !isDead).length > 1) this.#at(fault.process)?.die()
         return
       case 'stop':
-        return this.#processes[fault.process]!.stop()
+        return this.#at(fault.process)?.stop()
       case 'goOn':
-        return this.#processes[fault.process]!.goOn()
+        return this.#at(fault.process)?.goOn()
       case 'disconnect':
-        return this.#disconnect(this.#processes[fault.process]!)
+        return this.#disconnect(this.#at(fault.process))
     }
   }
 
-  #disconnect({ link }: FleetProcess): void {
-    link.disconnect()
+  #disconnect(process: FleetProcess | undefined): void {
+    if (process === undefined) return
+    process.link.disconnect()
     const awayMs = LONGEST_AWAY_MS * this.world.random()
-    void this.world.sleep(undefined, awayMs).then(() => link.connect())
+    void this.world.sleep(undefined, awayMs).then(() => process.link.connect())
   }
 
   /** Nothing is broken any more, and everything that was begun comes to its end. */
@@ -291,27 +297,30 @@ class Game {
   async #converge(): Promise<void> {
     for (const process of this.#processes) {
       if (process.isDead) continue
-      for (const key of KEYS) {
-        let row: Row | undefined
-        let isDone = false
-        const reading = process.read(key).then(({ value }) => {
-          row = value as Row
-          isDone = true
-        })
-        reading.catch((error: unknown) => {
-          this.world.violated('I6', `at rest a read ended in ${String(error)}`)
-          isDone = true
-        })
-        await this.world.run(() => isDone, 0)
-        if (this.world.violations.length > 0) return
-        if (row?.version === this.#ledger.committed(key)) continue
-        if (this.#ledger.mayStayOld(key)) {
-          this.world.count('old at rest, within the stated limits')
-          continue
-        }
-        const has = `${process.name} has ${key} v${row?.version} (${row?.by})`
-        this.world.violated('convergence, W3', `${has} at rest, the source v${this.#ledger.committed(key)}`)
-      }
+      const rows = await this.#readAtRest(process)
+      if (this.world.violations.length > 0) return
+      for (const [index, key] of KEYS.entries()) this.#compare(process, key, rows[index])
     }
+  }
+
+  async #readAtRest(process: FleetProcess): Promise<readonly (Row | undefined)[]> {
+    let rows: (Row | undefined)[] | undefined
+    process.readMany(KEYS).then(
+      (lookups) => {
+        rows = lookups.map(({ value }) => value as Row | undefined)
+      },
+      (error: unknown) => this.world.violated('I6', `at rest a read ended in ${String(error)}`)
+    )
+    await this.world.run(() => rows !== undefined, 0)
+    if (rows === undefined && this.world.violations.length === 0)
+      this.world.violated('I6', `at rest a read in ${process.name} does not end`)
+    return rows ?? []
+  }
+
+  #compare(process: FleetProcess, key: string, row: Row | undefined): void {
+    if (row?.version === this.#ledger.committed(key)) return
+    if (this.#ledger.mayStayOld(key)) return this.world.count('old at rest, within the stated limits')
+    const has = `${process.name} has ${key} v${row?.version} (${row?.by})`
+    this.world.violated('convergence, W3', `${has} at rest, the source v${this.#ledger.committed(key)}`)
   }
 }
