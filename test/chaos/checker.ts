@@ -56,7 +56,12 @@ export function check(round: Round): Verdict {
       violations.push({ what: `a phantom: nobody committed this version of ${id}`, history: tell.of([read]) })
     }
   }
+  const told = new Set<string>()
   for (const found of round.atRest) {
+    // One process tells what all of them read.
+    const fact = `${found.id} ${found.version}`
+    if (told.has(fact)) continue
+    told.add(fact)
     const newest = Math.max(
       ...round.commits.filter(({ id }) => id === found.id).map(({ version }) => version)
     )
@@ -191,14 +196,19 @@ class Story {
     return this.of([...changes, ...carriers.slice(0, 3), read])
   }
 
+  /** The changes after `version`, what overlapped them, and the first reads that saw that version again. */
   since(version: number): string[] {
-    const first = this.#operations.find((one) => one.kind !== 'read' && (one.version ?? 0) > version)
-    return this.of(
-      this.#operations.filter(
-        ({ kind, endedAt }) =>
-          kind !== 'read' && (endedAt ?? Number.POSITIVE_INFINITY) >= (first?.startedAt ?? 0)
-      )
+    const isChange = ({ kind }: Operation): boolean => kind !== 'read'
+    const later = this.#operations.filter((one) => isChange(one) && (one.version ?? version + 1) > version)
+    const from = Math.min(...later.map(({ startedAt }) => startedAt))
+    const to = Math.max(...later.map(({ startedAt, endedAt }) => endedAt ?? startedAt))
+    const changes = this.#operations.filter(
+      (one) => isChange(one) && one.startedAt <= to && (one.endedAt ?? Number.POSITIVE_INFINITY) >= from
     )
+    const seenAgain = this.#operations.filter(
+      (one) => one.kind === 'read' && one.version === version && one.endedAt! >= from
+    )
+    return this.of([...changes, ...seenAgain.slice(0, 3)])
   }
 
   of(operations: readonly Operation[]): string[] {

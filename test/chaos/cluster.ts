@@ -4,7 +4,7 @@ import { promisify } from 'node:util'
 import { Redis } from 'ioredis'
 import { startRedisServer, type RedisServer } from '../support/redis-server.js'
 import { until } from '../support/until.js'
-import type { RedisFault, RedisTopology } from './topology.js'
+import type { ServerFault, RedisTopology } from './topology.js'
 
 const NODES = 6
 const PATIENCE_MS = 40_000
@@ -33,7 +33,7 @@ export async function startCluster(): Promise<RedisTopology> {
     await Promise.all(servers.map((server) => ask(server, command).catch(() => undefined)))
   }
 
-  const faults: RedisFault[] = [
+  const faults: ServerFault[] = [
     {
       what: 'a master killed, and its replica in its place',
       weight: 2,

@@ -1,7 +1,7 @@
 import { openSync, writeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Pool } from 'pg'
-import { Cluster, type RedisOptions } from 'ioredis'
+import { Cluster } from 'ioredis'
 import {
   createCache,
   writeThrough,
@@ -11,22 +11,10 @@ import {
 } from '../../src/index.js'
 import { serveCommands } from '../support/processes.js'
 import { nowUs, type Kind, type Operation, type Row } from './history.js'
+import { ROWS, type MemberCommands, type MemberOptions } from './member-options.js'
 
 /** One process of the fleet: it reads and writes rows through the cache for as long as it is let, and notes what it saw. */
 
-export type RedisAddress =
-  | { readonly kind: 'options'; readonly options: RedisOptions }
-  | { readonly kind: 'cluster'; readonly nodes: readonly { host: string; port: number }[] }
-
-export interface MemberOptions {
-  readonly redis: RedisAddress
-  readonly databaseUrl: string
-  readonly limits: { readonly commandTimeout: number; readonly lease: number; readonly writeLease: number }
-  /** The life of a steady entry. */
-  readonly ttlMs: number
-}
-
-export const ROWS = 6
 const LANES = 3
 
 let cache: Cache
@@ -161,7 +149,7 @@ async function lane(): Promise<void> {
   }
 }
 
-export const commands = {
+const commands: MemberCommands = {
   async open(options: MemberOptions): Promise<void> {
     pool = new Pool({
       connectionString: options.databaseUrl,
@@ -186,24 +174,20 @@ export const commands = {
     })
   },
 
-  /** @param file where what begins from now on is noted */
   start(file: string): void {
     history = openSync(file, 'a')
     isRunning = true
     running = Promise.all(Array.from({ length: LANES }, lane))
   },
 
-  /** Ends what it does in order; answers how many operations it began. */
   async stop(): Promise<number> {
     isRunning = false
     await running
     return operations
   },
 
-  /** What it is at, when it does not end. */
   underWay: () => underWay,
 
-  /** What a caller gets now. */
   async look(name: string, id: number): Promise<Row | undefined> {
     return collections.get(name)!.get(id)
   },
@@ -218,7 +202,5 @@ const CLUSTER_OPTIONS = {
   clusterRetryStrategy: () => 100,
   redisOptions: { connectTimeout: 1_000, maxRetriesPerRequest: 0 }
 }
-
-export type MemberCommands = typeof commands
 
 serveCommands(commands)

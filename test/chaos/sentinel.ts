@@ -7,7 +7,7 @@ import { spawnGuarded, type GuardedProcess } from '../support/guarded-process.js
 import { startRedisServer, type RedisServer } from '../support/redis-server.js'
 import { createTemporaryFolder } from '../support/temporary-folder.js'
 import { until } from '../support/until.js'
-import type { RedisFault, RedisTopology } from './topology.js'
+import type { ServerFault, RedisTopology } from './topology.js'
 
 const NAME = 'chaos'
 const SENTINELS = 3
@@ -41,7 +41,7 @@ export async function startSentinel(): Promise<RedisTopology> {
     return (
       /role:master/.test(facts) &&
       (facts.match(/state=online/g) ?? []).length === REPLICAS &&
-      /^OK 3/.test(asked)
+      asked.startsWith('OK 3')
     )
   }
   await until('Sentinels and replicas have found each other', isWhole, PATIENCE_MS)
@@ -58,7 +58,7 @@ export async function startSentinel(): Promise<RedisTopology> {
     await until('the replicas are back', isWhole, PATIENCE_MS)
   }
 
-  const faults: RedisFault[] = [
+  const faults: ServerFault[] = [
     {
       what: 'the master killed, and a replica in its place',
       weight: 2,

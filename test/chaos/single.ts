@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { startRedisServer } from '../support/redis-server.js'
 import { startFaultyProxy, type FaultyProxy } from './faulty-proxy.js'
-import type { RedisFault, RedisTopology } from './topology.js'
+import type { ServerFault, RedisTopology } from './topology.js'
 
 /** One Redis, and a proxy before it for each process. */
 export async function startSingle(): Promise<RedisTopology> {
@@ -17,7 +17,7 @@ export async function startSingle(): Promise<RedisTopology> {
     weight: number,
     strike: (proxy: FaultyProxy) => void,
     longestMs: number
-  ): RedisFault => ({
+  ): ServerFault => ({
     what,
     weight,
     mayLoseGuards: true,
@@ -29,7 +29,7 @@ export async function startSingle(): Promise<RedisTopology> {
     }
   })
 
-  const faults: RedisFault[] = [
+  const faults: ServerFault[] = [
     {
       what: 'FLUSHALL',
       weight: 3,

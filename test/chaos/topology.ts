@@ -1,7 +1,7 @@
-import type { RedisAddress } from './member.js'
+import type { RedisAddress } from './member-options.js'
 
-/** Something that goes wrong with Redis or on the way to it, and is over when `strike` resolves. */
-export interface RedisFault {
+/** Something that goes wrong with a server or on the way to it, and is over when `strike` resolves. */
+export interface ServerFault {
   readonly what: string
   /** How often it comes, beside the others. */
   readonly weight: number
@@ -13,7 +13,7 @@ export interface RedisFault {
 
 /** The Redis that a fleet works with. */
 export interface RedisTopology {
-  readonly faults: readonly RedisFault[]
+  readonly faults: readonly ServerFault[]
   /** The way there for one process. */
   addressFor(place: number): Promise<RedisAddress>
   /** Everything cached is dropped. */
