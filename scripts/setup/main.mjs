@@ -21,6 +21,14 @@ const COMMANDS = {
     prepare: [installPackages, installRedis, buildWhenOutdated],
     execute: (args) => runTypeScript('benchmarks/main.ts', args)
   },
+  chaos: {
+    prepare: [installPackages, installRedis],
+    execute: (args) => runTypeScript('test/chaos/main.ts', args)
+  },
+  mutate: {
+    prepare: [installPackages, installRedis],
+    execute: (args) => runTypeScript('test/mutations/main.ts', args)
+  },
   test: {
     // Its first step is the build.
     prepare: [installPackages, installRedis],

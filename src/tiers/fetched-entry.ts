@@ -37,6 +37,11 @@ export class FetchedEntry {
     return judged
   }
 
+  /** As they stand in the store; null for nothing. */
+  get bytes(): Buffer | null {
+    return this.#bytes
+  }
+
   get storedBytes(): number {
     return this.#bytes?.length ?? 0
   }

@@ -40,7 +40,11 @@ export class Generations {
     if (this.#cells.get(key)?.deref() === undefined) this.#cells.delete(key)
   })
   /** The tags of entries read lately, so that their counters are asked for together with the entry. */
-  readonly #tagsOf = new LRUCache<string, KnownTags>({ max: MOST_TAGGED_KEYS })
+  readonly #tagsOf = new LRUCache<string, KnownTags>({
+    // Not `max`, which takes the memory for so many at once: most caches have few.
+    maxSize: MOST_TAGGED_KEYS,
+    sizeCalculation: () => 1
+  })
 
   #question: Question | undefined
   readonly #ensuring = new Map<Cell, Promise<void>>()

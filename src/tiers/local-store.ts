@@ -114,6 +114,7 @@ export class LocalStore implements EntryStore {
     if (!force) {
       if (!seenStands) return this.#entry(key)
       const leftMs = header.leaseUntilMs - this.nowMs()
+      if (leftMs > 0 && header.leaseToken.equals(token)) return { kind: 'granted', seenStands }
       if (leftMs > 0 && header.leaseToken.equals(NO_TOKEN)) return this.#entry(key)
       if (leftMs > 0) return { kind: 'held', leftMs, by: 'loader', seenStands }
     }

@@ -76,6 +76,11 @@ export function entryStoreContract(name: string, open: () => Promise<OpenedForTe
       const token = newToken()
       expect(await take(token)).toMatchObject({ kind: 'granted' })
       expect(await take(token)).toMatchObject({ kind: 'granted' })
+
+      await store.drop([KEY])
+      const { token: seen } = await stored()
+      expect(await take(token, { seen })).toMatchObject({ kind: 'granted' })
+      expect(await take(token, { seen })).toEqual({ kind: 'granted', seenStands: true })
     })
 
     it('stores a fill under its lease, with the time of storing on its own clock', async () => {

@@ -1,0 +1,250 @@
+import type { Commit, Fault, Operation } from './history.js'
+
+/** What must not happen, and did: with as little of the history as shows it. */
+export interface Violation {
+  readonly what: string
+  readonly history: readonly string[]
+}
+
+export interface Round {
+  readonly operations: readonly Operation[]
+  /** What the rows were when the round began, and every version committed since. */
+  readonly commits: readonly Commit[]
+  readonly faults: readonly Fault[]
+  /** When a process was killed. */
+  readonly deaths: ReadonlyMap<number, number>
+  /** What each process reads once everything is at rest. */
+  readonly atRest: readonly { readonly process: number; readonly id: string; readonly version: number }[]
+  readonly limits: { readonly writeLeaseMs: number; readonly lifeMs: number }
+}
+
+export interface Verdict {
+  readonly violations: readonly Violation[]
+  /** Old values within the limits that the documentation states, by limit. */
+  readonly withinLimits: Readonly<Record<string, number>>
+  readonly reads: number
+  readonly writes: number
+  readonly failed: number
+}
+
+const PROMISED_TO_ALL: readonly (string | undefined)[] = ['published', 'dropped', 'confirmed']
+
+/**
+ * No phantom, no read older than what was over before it began, and at rest nothing but what the source has. Every
+ * version is of one operation, so what a read saw names the write that it comes from.
+ */
+export function check(round: Round): Verdict {
+  const violations: Violation[] = []
+  const withinLimits: Record<string, number> = {}
+  const isWithin = (limit: string | undefined): boolean => {
+    if (limit !== undefined) withinLimits[limit] = (withinLimits[limit] ?? 0) + 1
+    return limit !== undefined
+  }
+  const committed = new Map(round.commits.map(({ id, version, by }) => [`${id} ${version}`, by]))
+  for (const [id, operations] of byId(round.operations)) {
+    const tell = new Story(id, operations, round)
+    for (const { read, write } of staleReads(operations)) {
+      if (!isWithin(limitOfRead(read, write, round)))
+        violations.push({
+          what: `a read older than what was over before it began, of ${id}`,
+          history: tell.stale(read, write)
+        })
+    }
+    for (const read of operations) {
+      if (read.kind !== 'read' || read.version === undefined) continue
+      if (committed.get(`${id} ${read.version}`) === read.by) continue
+      violations.push({ what: `a phantom: nobody committed this version of ${id}`, history: tell.of([read]) })
+    }
+  }
+  const told = new Set<string>()
+  for (const found of round.atRest) {
+    // One process tells what all of them read.
+    const fact = `${found.id} ${found.version}`
+    if (told.has(fact)) continue
+    told.add(fact)
+    const newest = Math.max(
+      ...round.commits.filter(({ id }) => id === found.id).map(({ version }) => version)
+    )
+    if (found.version === newest || isWithin(limitAtRest(found, round))) continue
+    const operations = round.operations.filter(({ id }) => id === found.id)
+    violations.push({
+      what: `at rest process ${found.process} reads ${found.id} v${found.version}, and the source has v${newest}`,
+      history: new Story(found.id, operations, round).since(found.version)
+    })
+  }
+  return { violations: shortestFirst(violations), withinLimits, ...totals(round.operations) }
+}
+
+interface Stale {
+  readonly read: Operation
+  readonly write: Operation
+}
+
+/** Reads that saw less than a write or an invalidation that had ended before they began. */
+export function staleReads(operations: readonly Operation[]): Stale[] {
+  const changes = operations.filter(({ kind, version }) => kind !== 'read' && version !== undefined)
+  const toAll = newestFirst(changes.filter(({ outcome }) => PROMISED_TO_ALL.includes(outcome)))
+  const toOne = newestFirst(changes.filter(({ outcome }) => outcome === 'pending'))
+  const stale: Stale[] = []
+  for (const read of operations) {
+    const { version } = read
+    if (read.kind !== 'read' || version === undefined) continue
+    const isBroken = (write: Operation, sinceUs: number): boolean =>
+      write.version! > version && write.endedAt! < sinceUs
+    // Without Redis a process hears of its own changes only, so callers share a load that began before others ended.
+    const write =
+      toAll.find((one) => isBroken(one, read.aloneSince ?? read.startedAt)) ??
+      [...toAll, ...toOne].find((one) => one.process === read.process && isBroken(one, read.startedAt))
+    if (write !== undefined) stale.push({ read, write })
+  }
+  return stale
+}
+
+/** Of a replica that became the master and had not heard of the last of what the old one confirmed. */
+function limitOfRead(read: Operation, write: Operation, { faults, limits }: Round): string | undefined {
+  const lifeUs = limits.lifeMs * 1000
+  const isLost = faults.some(
+    ({ failsOver, from, to }) =>
+      failsOver === true &&
+      write.endedAt! > from - 2_000_000 &&
+      write.startedAt < to &&
+      read.startedAt < to + lifeUs
+  )
+  return isLost ? 'a failover lost what the old master had confirmed' : undefined
+}
+
+/** A guard that was lost and whose writer then died; a change past the cache whose author died, or whose Redis never answered. */
+function limitAtRest(found: { id: string; version: number }, round: Round): string | undefined {
+  const { operations, deaths, faults, limits } = round
+  const later = operations.filter(
+    ({ id, kind, op }) => id === found.id && kind !== 'read' && madeLaterThan(found.version, id, op, round)
+  )
+  if (faults.some(({ failsOver, to }) => failsOver === true && later.some(({ startedAt }) => startedAt < to)))
+    return 'a failover lost what the old master had confirmed'
+  if (later.length === 0 || later.some(({ outcome }) => PROMISED_TO_ALL.includes(outcome))) return undefined
+  const isExcused = (one: Operation): boolean => {
+    const diedAt = deaths.get(one.process)
+    if (diedAt === undefined) return one.kind === 'change' && one.error !== undefined
+    if (one.kind === 'change' || one.outcome === 'pending') return true
+    const untilUs = diedAt + limits.writeLeaseMs * 1000
+    return faults.some(({ mayLoseGuards, from, to }) => mayLoseGuards && from < untilUs && to > one.startedAt)
+  }
+  return later.some(isExcused)
+    ? 'its writer was killed after its guard, or what it remembered, was lost'
+    : undefined
+}
+
+function madeLaterThan(version: number, id: string, op: string, { commits }: Round): boolean {
+  return commits.some((commit) => commit.id === id && commit.by === op && commit.version > version)
+}
+
+function newestFirst(operations: readonly Operation[]): Operation[] {
+  return operations.filter(({ endedAt }) => endedAt !== undefined).sort((a, b) => b.version! - a.version!)
+}
+
+function byId(operations: readonly Operation[]): Map<string, Operation[]> {
+  const groups = new Map<string, Operation[]>()
+  for (const operation of operations) {
+    const group = groups.get(operation.id)
+    if (group === undefined) groups.set(operation.id, [operation])
+    else group.push(operation)
+  }
+  return groups
+}
+
+function shortestFirst(violations: readonly Violation[]): Violation[] {
+  return [...violations].sort((a, b) => a.history.length - b.history.length)
+}
+
+function totals(operations: readonly Operation[]): Pick<Verdict, 'reads' | 'writes' | 'failed'> {
+  const reads = operations.filter(({ kind }) => kind === 'read').length
+  return {
+    reads,
+    writes: operations.length - reads,
+    failed: operations.filter(({ error }) => error !== undefined).length
+  }
+}
+
+/** Tells of one row, in the order in which things ended. */
+class Story {
+  readonly #id: string
+  readonly #operations: readonly Operation[]
+  readonly #round: Round
+
+  constructor(id: string, operations: readonly Operation[], round: Round) {
+    this.#id = id
+    this.#operations = operations
+    this.#round = round
+  }
+
+  /** From the change that made what was read, over the one that it should have been, to the read: changes, the read, the faults. */
+  stale(read: Operation, write: Operation): string[] {
+    const changes = this.#operations.filter(
+      ({ kind, startedAt, endedAt }) =>
+        kind !== 'read' &&
+        startedAt <= read.endedAt! &&
+        (endedAt ?? Number.POSITIVE_INFINITY) >= write.startedAt
+    )
+    // Where the old version came from: the first that saw it again after the change was over.
+    const carriers = this.#operations.filter(
+      ({ kind, version, endedAt }) =>
+        kind === 'read' &&
+        version === read.version &&
+        endedAt! >= write.startedAt &&
+        endedAt! <= read.endedAt!
+    )
+    return this.of([...changes, ...carriers.slice(0, 3), read])
+  }
+
+  /** The changes after `version`, what overlapped them, and the first reads that saw that version again. */
+  since(version: number): string[] {
+    const isChange = ({ kind }: Operation): boolean => kind !== 'read'
+    const later = this.#operations.filter((one) => isChange(one) && (one.version ?? version + 1) > version)
+    const from = Math.min(...later.map(({ startedAt }) => startedAt))
+    const to = Math.max(...later.map(({ startedAt, endedAt }) => endedAt ?? startedAt))
+    const changes = this.#operations.filter(
+      (one) => isChange(one) && one.startedAt <= to && (one.endedAt ?? Number.POSITIVE_INFINITY) >= from
+    )
+    const seenAgain = this.#operations.filter(
+      (one) => one.kind === 'read' && one.version === version && one.endedAt! >= from
+    )
+    return this.of([...changes, ...seenAgain.slice(0, 3)])
+  }
+
+  of(operations: readonly Operation[]): string[] {
+    const unique = [...new Set(operations)]
+    const from = Math.min(...unique.map(({ startedAt }) => startedAt))
+    const to = Math.max(...unique.map(({ startedAt, endedAt }) => endedAt ?? startedAt))
+    const faults = this.#round.faults.filter((fault) => fault.to >= from && fault.from <= to)
+    const lines = [
+      ...unique.map((one) => [one.startedAt, line(one, from)] as const),
+      ...faults.map(
+        (fault) => [fault.from, `${span(fault.from, fault.to, from)}  FAULT ${fault.what}`] as const
+      )
+    ]
+    return [
+      `row ${this.#id}; milliseconds from the first of these`,
+      ...lines.sort((a, b) => a[0] - b[0]).map(([, text]) => text)
+    ]
+  }
+}
+
+function line(
+  { process, kind, version, by, tell, source, outcome, error, startedAt, endedAt, op }: Operation,
+  from: number
+): string {
+  const saw = version === undefined ? '' : ` v${version} (by ${by})`
+  const how = [
+    tell,
+    source,
+    outcome,
+    error,
+    endedAt === undefined ? 'killed in the middle' : undefined
+  ].filter(Boolean)
+  return `${span(startedAt, endedAt, from)}  ${process} ${kind} ${op}${saw} ${how.join(', ')}`
+}
+
+function span(from: number, to: number | undefined, zero: number): string {
+  const ms = (at: number): string => ((at - zero) / 1000).toFixed(1).padStart(9)
+  return `${ms(from)} … ${to === undefined ? '         ' : ms(to)}`
+}

@@ -1,0 +1,155 @@
+import { RedisUnavailableError } from '../../src/errors.js'
+import type { RedisClient } from '../../src/redis/client.js'
+import type { LinkState, RedisLink } from '../../src/redis/link.js'
+import { ModelClient, type Network } from './model-client.js'
+import type { ModelRedis } from './model-redis.js'
+import type { Process, World } from './world.js'
+
+const COMMAND_TIMEOUT_MS = 100
+
+export interface Wire extends Network {
+  /** Whether Redis tells waiters of changes, does not offer to, or offers to and the messages are lost. */
+  readonly pushes: 'told' | 'silent' | 'none'
+  /** By how much this process is wrong about Redis' clock. */
+  readonly skewMs: number
+  /** Whether the process gives up on its nth call before there is an answer: what it sent is run all the same. */
+  readonly isGivenUp: (call: number) => boolean
+}
+
+/** What `RedisLink` is to a store, on the modelled Redis: a deadline on every call, and connections that break and come back. */
+export class ModelLink {
+  readonly client: ModelClient
+  readonly timeoutMs = COMMAND_TIMEOUT_MS
+  readonly serverClock: { nowMs(): number; isDue: boolean }
+  beforeReady: ((client: RedisClient) => Promise<void>) | undefined
+  state: LinkState = 'ready'
+  readonly #world: World
+  readonly #redis: ModelRedis
+  readonly #process: Process
+  readonly #wire: Wire
+  readonly #clients: ModelClient[] = []
+  #session = 0
+  #calls = 0
+
+  constructor(world: World, redis: ModelRedis, process: Process, wire: Wire) {
+    this.#world = world
+    this.#redis = redis
+    this.#process = process
+    this.#wire = wire
+    this.serverClock = { nowMs: () => redis.nowMs() + wire.skewMs, isDue: false }
+    this.client = this.#open('')
+  }
+
+  /** For the parts that ask for the link itself: of it they use what is here. */
+  get asLink(): RedisLink {
+    return this as unknown as RedisLink
+  }
+
+  async call<T>(
+    action: string,
+    send: (client: RedisClient) => Promise<T>,
+    onSilence?: () => void
+  ): Promise<T> {
+    if (this.state !== 'ready') throw new RedisUnavailableError(action)
+    const call = `${this.#process.name} to ${action}`
+    const isGivenUp = this.#wire.isGivenUp(this.#calls++)
+    return new Promise((resolve, reject) => {
+      const end = (what: string): void => {
+        reject(new RedisUnavailableError(action, { cause: new Error(what) }))
+        onSilence?.()
+      }
+      const timer = setTimeout(() => end('no answer in time'), COMMAND_TIMEOUT_MS)
+      if (isGivenUp)
+        void this.#world.step(this.#process, `${call} gives up`).then(() => {
+          this.#world.note(`${call} gives up`)
+          end('no answer in time')
+        })
+      send(this.client).then(
+        (answer) => {
+          clearTimeout(timer)
+          resolve(answer)
+        },
+        (error: unknown) => {
+          clearTimeout(timer)
+          reject(new RedisUnavailableError(action, { cause: error }))
+        }
+      )
+    })
+  }
+
+  onReady(listener: () => void): void {
+    listener()
+  }
+
+  /** The tracked connection and its subscriber. */
+  duplicate(): RedisClient | undefined {
+    if (this.#wire.pushes === 'none') return undefined
+    const client = this.#open(`, connection ${this.#clients.length}`)
+    client.on('tracking', () => {
+      client.tracker = (key) => this.#redis.onChange(key, () => this.#push(key))
+    })
+    void this.#world.step(this.#process, `${this.#process.name} connects`).then(() => client.emit('ready'))
+    return client
+  }
+
+  disconnect(): void {
+    if (this.state === 'away') return
+    this.state = 'away'
+    this.#session++
+    this.#world.note(`${this.#process.name}: connection lost`)
+    for (const client of this.#clients) client.break()
+  }
+
+  /** What Redis must be told is told first, and again until it has been. */
+  async connect(): Promise<void> {
+    if (this.state !== 'away') return
+    this.state = 'starting'
+    const session = ++this.#session
+    for (;;) {
+      await this.#world.step(this.#process, `${this.#process.name} connects`)
+      if (session !== this.#session) return
+      this.client.restore()
+      if (await this.#isTold()) break
+      if (session !== this.#session) return
+      this.client.break()
+    }
+    if (session !== this.#session) return
+    this.state = 'ready'
+    this.#world.note(`${this.#process.name}: connected`)
+    for (const client of this.#clients) if (client !== this.client) client.restore()
+  }
+
+  /** Its process died. */
+  break(): void {
+    for (const client of this.#clients) client.break()
+  }
+
+  #isTold(): Promise<boolean> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(false), COMMAND_TIMEOUT_MS)
+      Promise.resolve(this.beforeReady?.(this.client)).then(
+        () => {
+          clearTimeout(timer)
+          resolve(true)
+        },
+        () => resolve(false)
+      )
+    })
+  }
+
+  #open(label: string): ModelClient {
+    const client = new ModelClient(this.#world, this.#redis, this.#process, this.#wire, label)
+    this.#clients.push(client)
+    return client
+  }
+
+  #push(key: string): void {
+    if (this.#wire.pushes !== 'told') return
+    const session = this.#session
+    void this.#world.step(this.#process, `${this.#process.name} is told of ${key}`).then(() => {
+      if (session !== this.#session) return
+      for (const client of this.#clients)
+        client.emit('messageBuffer', '__redis__:invalidate', [Buffer.from(key)])
+    })
+  }
+}

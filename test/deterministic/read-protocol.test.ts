@@ -1,0 +1,23 @@
+import { expect, it } from 'vitest'
+import { explore, INTERLEAVINGS } from './explore.js'
+import { readPlans } from './plan.js'
+
+it(`in ${INTERLEAVINGS} interleavings of readers, faults and invalidations, no invariant of reading is broken`, {
+  // Enough for a machine that has much else to do.
+  timeout: 60_000 + INTERLEAVINGS * 60
+}, async () => {
+  const { interleavings, counts } = await explore(readPlans, INTERLEAVINGS)
+  expect(interleavings).toBe(INTERLEAVINGS)
+  // That nothing was broken says something only where these came up often.
+  const often = [
+    'lease held by a loader',
+    'lease renewal refused',
+    'fill refused',
+    'failure marked',
+    'failure refused',
+    'read from redis',
+    'read from stale',
+    'read without Redis'
+  ]
+  for (const what of often) expect(counts[what], what).toBeGreaterThan(INTERLEAVINGS / 100)
+})

@@ -1,0 +1,68 @@
+/**
+ * Takes each guard of each invariant away, one at a time, and shows which test notices.
+ *
+ *     npm run mutate [-- part of a sentence …] [-- --write]
+ *
+ * `--write` writes the table into docs/reliability.md. Ends with 1 when a mutation passes the tests.
+ */
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { judge, root, type Verdict } from './mutant.js'
+import { MUTATIONS, type Mutation } from './mutations.js'
+import { rowOf, withTable } from './table.js'
+
+const AT_ONCE = 2
+
+const args = process.argv.slice(2)
+const parts = args.filter((arg) => !arg.startsWith('--'))
+const chosen = MUTATIONS.filter(
+  ({ without }) => parts.length === 0 || parts.some((part) => without.includes(part))
+)
+
+const rows = new Map<Mutation, string>()
+const survivors: Mutation[] = []
+let done = 0
+
+async function next(queue: Mutation[]): Promise<void> {
+  for (let mutation = queue.shift(); mutation !== undefined; mutation = queue.shift()) {
+    const verdict = await judge(mutation)
+    rows.set(mutation, rowOf(mutation, verdict))
+    if (!verdict.caught) survivors.push(mutation)
+    console.log(`[${++done}/${chosen.length}] ${mutation.invariant}  ${mutation.without}: ${saying(verdict)}`)
+  }
+}
+
+function testsOf(mutations: readonly Mutation[]): string[] {
+  return [...new Set(mutations.flatMap(({ tests }) => tests))]
+}
+
+function saying(verdict: Verdict): string {
+  if (!verdict.caught) return 'NOT CAUGHT'
+  const found = /Got error: (.*)|Caused by: Error: (.*)|Property failed after \d+ tests/.exec(verdict.message)
+  return `caught (${found?.[0] ?? verdict.test})`
+}
+
+// Without this a test that fails anyway would catch everything.
+const control: Mutation = { invariant: 'I1', without: 'nothing', edits: [], tests: testsOf(chosen) }
+const sound = await judge(control)
+if (sound.caught) {
+  console.error(`The tests fail without any mutation: ${sound.test}\n${sound.message}`)
+  process.exit(1)
+}
+console.log('Without a mutation the tests pass')
+
+const queue = [...chosen]
+await Promise.all(Array.from({ length: AT_ONCE }, () => next(queue)))
+
+if (args.includes('--write') && parts.length === 0) {
+  const page = join(root, 'docs/reliability.md')
+  await writeFile(
+    page,
+    withTable(
+      await readFile(page, 'utf8'),
+      chosen.map((mutation) => rows.get(mutation)!)
+    )
+  )
+}
+console.log(`${chosen.length - survivors.length} of ${chosen.length} mutations are caught`)
+process.exitCode = survivors.length === 0 ? 0 : 1
