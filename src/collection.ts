@@ -354,14 +354,22 @@ export class CollectionView<Id extends CacheId, Value>
   }
 
   #request(id: Id): ReadRequest {
-    const tenant = this.#tenant
-    if (tenant === undefined) {
-      const ambient = this.#ambientTenant()
-      if (ambient !== undefined) return this.#viewOf(ambient).#request(id)
-      this.#assertTenantless()
-    }
+    return this.#here().#requestHere(id)
+  }
+
+  /** The view of the tenant that the calling code runs for, when this one is of none. */
+  #here(): CollectionView<Id, Value> {
+    if (this.#tenant !== undefined) return this
+    const ambient = this.#ambientTenant()
+    if (ambient !== undefined) return this.#viewOf(ambient)
+    this.#assertTenantless()
+    return this
+  }
+
+  #requestHere(id: Id): ReadRequest {
     const { source, memory } = this.#context
-    return { source, key: this.#prefix + idPart(id), id, tenant, scope: this.#scope, memory }
+    const key = this.#prefix + idPart(id)
+    return { source, key, id, tenant: this.#tenant, scope: this.#scope, memory }
   }
 
   #area(): Area {
@@ -385,8 +393,9 @@ export class CollectionView<Id extends CacheId, Value>
     ) {
       throw new InvalidOptionError('ids', ids, 'an array, a set or another iterable of ids')
     }
+    const view = this.#here()
     const requests: ReadRequest[] = []
-    for (const id of ids) requests.push(this.#request(id))
+    for (const id of ids) requests.push(view.#requestHere(id))
     return requests
   }
 }

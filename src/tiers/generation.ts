@@ -184,7 +184,7 @@ export type Standing =
   | { readonly is: 'outdated' }
   | { readonly is: 'stale'; readonly sinceMs: number }
 
-const CURRENT: Standing = { is: 'current' }
+export const CURRENT: Standing = { is: 'current' }
 export const OUTDATED: Standing = { is: 'outdated' }
 
 type Stamped = Pick<ValueEntry, 'hardHigh' | 'hardLow' | 'soft' | 'tags'>

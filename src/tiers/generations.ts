@@ -6,6 +6,7 @@ import type { TenantId } from '../ports.js'
 import type { Counters } from './counters.js'
 import {
   Cell,
+  CURRENT,
   parseCounter,
   Scope,
   standingOf,
@@ -46,6 +47,8 @@ export class Generations {
     sizeCalculation: () => 1
   })
 
+  /** Of the many of one read most stand as the one before. */
+  #lastCurrent: { readonly scope: Scope; readonly askedAtMs: number; readonly value: ValueEntry } | undefined
   #question: Question | undefined
   readonly #ensuring = new Map<Cell, Promise<void>>()
 
@@ -94,6 +97,21 @@ export class Generations {
 
   /** Undefined when copies are too old to tell; then the entry has to be read again, with `cellsOf` it. */
   standing(value: ValueEntry, key: string, scope: Scope, askedAtMs: number): Standing | undefined {
+    const last = this.#lastCurrent
+    const isLikeLast =
+      scope === last?.scope &&
+      askedAtMs === last.askedAtMs &&
+      value.hardLow === last.value.hardLow &&
+      value.hardHigh === last.value.hardHigh &&
+      value.soft === last.value.soft &&
+      value.tags.length === 0
+    if (isLikeLast) return CURRENT
+    const standing = this.#standing(value, key, scope, askedAtMs)
+    if (standing === CURRENT && value.tags.length === 0) this.#lastCurrent = { scope, askedAtMs, value }
+    return standing
+  }
+
+  #standing(value: ValueEntry, key: string, scope: Scope, askedAtMs: number): Standing | undefined {
     const tagCells = this.#tagCellsOf(value, key, scope)
     const oldest = Math.min(oldestOf(scope.cells), oldestOf(tagCells))
     if (oldest < askedAtMs - this.#copyMs) return undefined
