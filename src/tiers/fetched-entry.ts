@@ -77,9 +77,12 @@ function outdated({ token, leaseUntilMs, backingOff }: ValueEntry): OutdatedEntr
   return { state: 'outdated', token, leaseUntilMs, backingOff }
 }
 
+const CLOCK_LAG_MS = 50
+
 /** The same value with an earlier end of its freshness. */
 function freshUntil(entry: ValueEntry, untilMs: number): ValueEntry {
-  const freshMs = Math.max(0, Math.min(entry.freshMs, untilMs - entry.storedAtMs))
+  // This process's idea of the store's time may lag by some milliseconds, and it must find the value stale all the same.
+  const freshMs = Math.min(entry.freshMs, untilMs - CLOCK_LAG_MS - entry.storedAtMs)
   return Object.create(entry, { freshMs: { value: freshMs } }) as ValueEntry
 }
 
