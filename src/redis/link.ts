@@ -92,7 +92,7 @@ export class RedisLink {
     this.client.on('end', this.#onClose)
     // A driver of the user's keeps its own error handling; ours would otherwise print to the console.
     if (opened.owned) this.client.on('error', this.#onError)
-    this.#stopWatching = opened.owned ? watchHandshake(this.client) : nothing
+    this.#stopWatching = opened.owned ? watchHandshake(this.client, this.timeoutMs) : nothing
     this.#bootTimer = setTimeout(
       () => this.#enter('away', 'it was not reached in time'),
       Math.max(this.timeoutMs, BOOT_MS)
