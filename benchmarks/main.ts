@@ -12,6 +12,7 @@ const QUESTIONS = [
   'hit-path',
   'memory-hit',
   'memory-news',
+  'outage',
   'stampede',
   'dead-leader',
   'write',

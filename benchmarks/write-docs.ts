@@ -11,6 +11,7 @@ import { deadLeaderMarkdown, type DeadLeaderResult } from './reports/dead-leader
 import { hitPathMarkdown, type HitPathResult } from './reports/hit-path.js'
 import { memoryHitMarkdown, type MemoryHitResult } from './reports/memory-hit.js'
 import { memoryNewsMarkdown, type MemoryNewsResult } from './reports/memory-news.js'
+import { outageMarkdown, type OutageResult } from './reports/outage.js'
 import { stampedeMarkdown, type StampedeResult } from './reports/stampede.js'
 import { writeMarkdown, type WriteResult } from './reports/write.js'
 import { root, type Circumstances } from './support/machine.js'
@@ -25,6 +26,7 @@ const QUESTIONS: readonly Question[] = [
   { file: 'hit-path', markdown: (result: HitPathResult) => hitPathMarkdown(result) },
   { file: 'memory-hit', markdown: (result: MemoryHitResult) => memoryHitMarkdown(result) },
   { file: 'memory-news', markdown: (result: MemoryNewsResult) => memoryNewsMarkdown(result) },
+  { file: 'outage', markdown: (result: OutageResult) => outageMarkdown(result) },
   { file: 'stampede', markdown: (result: StampedeResult) => stampedeMarkdown(result) },
   { file: 'dead-leader', markdown: (result: DeadLeaderResult) => deadLeaderMarkdown(result) },
   { file: 'write', markdown: (result: WriteResult) => writeMarkdown(result) },

@@ -1,18 +1,19 @@
 import type { RedisClient } from './client.js'
 
-/** What AUTH, SELECT and the driver's own questions may take once the connection stands. */
-const HANDSHAKE_MS = 2_000
+/** AUTH, SELECT and the driver's own questions are a few commands, one behind the other. */
+const COMMANDS = 3
+const LEAST_MS = 500
 
 /**
  * Gives up a connection of our own that was accepted and then says nothing: no timeout of the driver covers the time
  * between the two, so behind a silent proxy it would wait for ever. Returns how to stop watching.
  */
-export function watchHandshake(client: RedisClient): () => void {
+export function watchHandshake(client: RedisClient, commandTimeoutMs: number): () => void {
   let timer: NodeJS.Timeout | undefined
   const done = (): void => clearTimeout(timer)
   const begun = (): void => {
     done()
-    timer = setTimeout(() => client.disconnect(true), HANDSHAKE_MS)
+    timer = setTimeout(() => client.disconnect(true), Math.max(LEAST_MS, COMMANDS * commandTimeoutMs))
     timer.unref()
   }
   client.on('connect', begun)

@@ -6,30 +6,11 @@ import { withDeadline } from '../policy/deadline.js'
 import type { OpenedClient, RedisClient } from './client.js'
 import { Silence, troubleOf, type RedisTrouble } from './error-class.js'
 import { watchHandshake } from './handshake.js'
+import type { LinkOptions, LinkReporter, LinkState } from './link-reporter.js'
 import { ServerClock } from './server-clock.js'
 import { sentenceOf, TroubleLog } from './trouble-log.js'
 
-export type LinkState = 'starting' | 'ready' | 'away' | 'closed'
-
-export interface LinkReporter {
-  /** `reason` when it is away. */
-  stateChanged(state: Exclude<LinkState, 'starting'>, reason: string | undefined): void
-  breakerChanged(state: 'open' | 'closed'): void
-  /** A call that Redis did not answer in time or refused. The caller goes on without it. */
-  callFailed(action: string, error: unknown): void
-  /** The driver's own report of a broken or refused connection. */
-  connectionFailed(error: unknown): void
-  /** Something that only a person can mend. */
-  misconfigured(code: string, message: string, advice: string | undefined): void
-}
-
-export interface LinkOptions {
-  /** The deadline of one call. */
-  readonly timeoutMs: number
-  /** A key of the namespace that holds nothing: deleting it shows whether this server takes writes. */
-  readonly probeKey: string
-  readonly clock: Clock
-}
+export type { LinkState } from './link-reporter.js'
 
 /** What name look-up, TLS, AUTH and a Cluster's slot table may take before the first command. */
 const BOOT_MS = 1_000
@@ -92,7 +73,7 @@ export class RedisLink {
     this.client.on('end', this.#onClose)
     // A driver of the user's keeps its own error handling; ours would otherwise print to the console.
     if (opened.owned) this.client.on('error', this.#onError)
-    this.#stopWatching = opened.owned ? watchHandshake(this.client) : nothing
+    this.#stopWatching = opened.owned ? watchHandshake(this.client, this.timeoutMs) : nothing
     this.#bootTimer = setTimeout(
       () => this.#enter('away', 'it was not reached in time'),
       Math.max(this.timeoutMs, BOOT_MS)

@@ -107,7 +107,7 @@ export class TrackedPair {
       client.on('ready', this.#arm)
       client.on('close', this.#onClose)
       client.on('error', this.#onFailure)
-      this.#stopWatching.push(watchHandshake(client))
+      this.#stopWatching.push(watchHandshake(client, this.#link.timeoutMs))
     }
     subscriber.on('close', () => (this.#subscriberId = undefined))
     subscriber.on('messageBuffer', this.#onMessage)

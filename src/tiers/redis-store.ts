@@ -8,6 +8,7 @@ import type { ChannelNames } from '../redis/change-channel.js'
 import { Coherence, type CoherenceReporter, type KeptEntries } from '../redis/coherence.js'
 import { WholeEntries, type Call } from '../redis/read-batch.js'
 import { scanKeys } from '../redis/scan.js'
+import { sizesOf, unlink } from '../redis/keys.js'
 import { ScriptRunner, type ScriptName } from '../redis/scripts.js'
 import type { Delivery, EntryStore, LeaseAnswer, LeaseRequest, Publication, Question } from './entry-store.js'
 import { FetchedEntry } from './fetched-entry.js'
@@ -20,7 +21,6 @@ import { RedisReads, type Lane } from './redis-reads.js'
 
 const NOTHING = Buffer.alloc(0)
 
-const KEYS_PER_UNLINK = 500
 const MEMORY_OFF: MemoryHealth = { mode: 'off', reason: undefined, entries: 0, bytes: 0, maxBytes: 0 }
 
 const GRANTED = 1
@@ -198,9 +198,7 @@ export class RedisStore implements EntryStore {
   }
 
   async sizes(keys: readonly string[]): Promise<number[]> {
-    return this.#link.call('measure entries', (client) =>
-      Promise.all(keys.map(async (key) => Number(await client.strlen(key).catch(zeroForWrongType))))
-    )
+    return this.#link.call('measure entries', (client) => sizesOf(client, keys))
   }
 
   beforeUse(tell: (undelivered: Delivery) => Promise<void>): void {
@@ -313,19 +311,4 @@ export class RedisStore implements EntryStore {
 
 function sum(replies: readonly unknown[]): number {
   return replies.reduce((total: number, reply) => total + Number(reply), 0)
-}
-
-/** Somebody else's key beside ours. */
-function zeroForWrongType(error: unknown): number {
-  if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return 0
-  throw error
-}
-
-/** Not DEL: a large value is freed in the background. Both pass when Redis is full, and both void every lease. */
-async function unlink(client: RedisClient, keys: readonly string[]): Promise<number> {
-  // One command with keys of several slots is refused by a Cluster; one with very many keys holds up everybody else.
-  const size = client.isCluster ? 1 : KEYS_PER_UNLINK
-  const pages: Promise<number>[] = []
-  for (let at = 0; at < keys.length; at += size) pages.push(client.unlink(...keys.slice(at, at + size)))
-  return (await Promise.all(pages)).reduce((sum, dropped) => sum + dropped, 0)
 }

@@ -1,3 +1,4 @@
+import type { Clock } from '../../src/clock.js'
 import type { Token } from '../../src/entry.js'
 import { Events, type LoadReason } from '../../src/events.js'
 import { resolveEntryPolicy, type EntryOptions } from '../../src/options.js'
@@ -65,7 +66,7 @@ export class FleetProcess extends Process {
     this.#source = source
     this.#options = options
     this.link = new ModelLink(world, redis, this, wire)
-    const redisStore = world.as(this, () => new RedisStore(this.link.asLink, 0, clock, () => undefined))
+    const redisStore = world.as(this, () => storeOver(this.link, clock))
     const store = noting(redisStore, (key) => {
       this.#grants.set(key, (this.#grants.get(key) ?? 0) + 1)
     })
@@ -111,8 +112,10 @@ export class FleetProcess extends Process {
   read(key: string): Promise<Lookup> {
     return this.#reader.read(this.#request(key))
   }
-  readMany(keys: readonly string[]): Promise<Lookup[]> {
-    return this.#reader.readMany(keys.map(this.#request))
+  /** Of many at once a caller is told the values alone. */
+  async readMany(keys: readonly string[]): Promise<{ value: unknown; source: string }[]> {
+    const values = await this.#reader.readMany(keys.map(this.#request))
+    return values.map((value) => ({ value, source: 'many' }))
   }
   refresh(key: string): Promise<Lookup> {
     return this.#reader.refresh(this.#request(key))
@@ -187,6 +190,7 @@ function requestsOf(
     name: COLLECTION,
     policy,
     stats: newCollectionStats(),
+    loadLimit: undefined,
     schema: undefined,
     writing: { writeTimeoutMs: WRITE_TIMEOUT_MS, whenRedisAway: 'refuse' },
     write: undefined,
@@ -222,5 +226,16 @@ function noting(
       const value: unknown = Reflect.get(target, member, target)
       return typeof value === 'function' ? (value.bind(target) as unknown) : value
     }
+  })
+}
+
+function storeOver(link: ModelLink, clock: Clock): RedisStore {
+  return new RedisStore({
+    link: link.asLink,
+    clock,
+    maxRecentBytes: 0,
+    names: { counterKey: `${NAMESPACE}:#changes`, listenersKey: `${NAMESPACE}:#listeners` },
+    memory: undefined,
+    reporter: { modeChanged: () => undefined, failed: () => undefined }
   })
 }

@@ -121,6 +121,10 @@ export class ModelClient implements RedisClient {
     })
   }
 
+  ping(): Promise<unknown> {
+    return this.#send(async () => 'PONG')
+  }
+
   async subscribe(): Promise<unknown> {
     return this.#send(async () => 'OK')
   }
@@ -144,6 +148,7 @@ export class ModelClient implements RedisClient {
 
   getrangeBuffer = notModelled('GETRANGE')
   evalBuffer = notModelled('EVAL')
+  set = notModelled('SET')
   time = notModelled('TIME')
   connect = notModelled('connect')
   quit = notModelled('QUIT')

@@ -81,6 +81,9 @@ export class ModelLink {
     listener()
   }
 
+  /** That another server is met, or a demoted one, is not modelled. */
+  onLost(): void {}
+
   /** The tracked connection and its subscriber. */
   duplicate(): RedisClient | undefined {
     if (this.#wire.pushes === 'none') return undefined

@@ -103,12 +103,26 @@ let stores: readonly [local: EntryStore, redis: EntryStore]
 beforeAll(async () => {
   server = await startRedisServer()
   const ignore = (): undefined => undefined
-  const link = new RedisLink(openClient(server.url, systemClock), 5_000, systemClock, {
-    stateChanged: ignore,
-    callFailed: ignore,
-    connectionFailed: ignore
+  const link = new RedisLink(
+    openClient(server.url, systemClock),
+    { timeoutMs: 5_000, probeKey: 'test:#probe', clock: systemClock },
+    {
+      stateChanged: ignore,
+      breakerChanged: ignore,
+      callFailed: ignore,
+      connectionFailed: ignore,
+      misconfigured: ignore
+    }
+  )
+  const redisStore = new RedisStore({
+    link,
+    clock: systemClock,
+    maxRecentBytes: 0,
+    names: { counterKey: 'test:#changes', listenersKey: 'test:#listeners' },
+    memory: undefined,
+    reporter: { modeChanged: ignore, failed: ignore }
   })
-  stores = [new LocalStore(50_000_000, systemClock), new RedisStore(link, 0, systemClock, ignore)]
+  stores = [new LocalStore(50_000_000, systemClock), redisStore]
 })
 afterAll(async () => {
   for (const store of stores) await store.close()

@@ -7,37 +7,13 @@ import { createCache, type Cache, type CacheOptions } from '../../src/index.js'
 import { startProxy, type Proxy } from '../support/proxy.js'
 import { startRedisServer, type RedisServer } from '../support/redis-server.js'
 import { until } from '../support/until.js'
+import { FAULTS, openLoop, ROWS, SERVER_ARGS, Source } from './outage.js'
 
-const IDS = 300
 const LOADS_AT_ONCE = 20
-const LOAD_MS = 5
-const REQUESTS_PER_SECOND = 500
 const COMMAND_TIMEOUT_MS = 200
 const BEFORE_MS = 600
 const OUTAGE_MS = 1_500
 const AFTER_MS = 1_500
-
-interface Row {
-  readonly id: number
-  readonly version: number
-}
-
-/** A source that is well, and counts how many ask it at the same time. */
-class Source {
-  readonly versions = Array.from({ length: IDS }, () => 1)
-  running = 0
-  mostAtOnce = 0
-  loads = 0
-
-  readonly load = async (id: number): Promise<Row> => {
-    this.mostAtOnce = Math.max(this.mostAtOnce, ++this.running)
-    this.loads++
-    const version = this.versions[id]!
-    await sleep(LOAD_MS)
-    this.running--
-    return { id, version }
-  }
-}
 
 let server: RedisServer
 let proxy: Proxy
@@ -46,7 +22,7 @@ let cache: Cache
 
 beforeEach(async () => {
   server = await startRedisServer({
-    args: ['--enable-debug-command', 'yes', '--loading-process-events-interval-bytes', '1024']
+    args: SERVER_ARGS
   })
   proxy = await startProxy(server.port)
   admin = new Redis(server.url)
@@ -70,45 +46,6 @@ const open = (options: Partial<CacheOptions<'optional'>> = {}): Cache => {
   return cache
 }
 
-interface Load {
-  requests: number
-  errors: unknown[]
-  tookMs: number[]
-  stop(): Promise<void>
-}
-
-/** Requests come whether the ones before are answered or not. */
-function openLoop(get: (id: number) => Promise<unknown>): Load {
-  const under = new Set<Promise<void>>()
-  const load: Load = {
-    requests: 0,
-    errors: [],
-    tookMs: [],
-    stop: async () => {
-      clearInterval(timer)
-      await Promise.all(under)
-    }
-  }
-  const startedAt = performance.now()
-  const timer = setInterval(() => {
-    const due = ((performance.now() - startedAt) / 1_000) * REQUESTS_PER_SECOND
-    while (load.requests < due) {
-      const beganAt = performance.now()
-      const one: Promise<void> = get((load.requests++ * 7) % IDS)
-        .then(
-          () => undefined,
-          (error: unknown) => void load.errors.push(error)
-        )
-        .then(() => {
-          load.tookMs.push(performance.now() - beganAt)
-          under.delete(one)
-        })
-      under.add(one)
-    }
-  }, 5)
-  return load
-}
-
 setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc') as () => void
 
@@ -117,70 +54,13 @@ function heapUsed(): number {
   return process.memoryUsage().heapUsed
 }
 
-interface Fault {
-  readonly begin: () => unknown
-  readonly end: () => unknown
-  /** Redis, or what it held, is another one after it. */
-  readonly isForgetful?: boolean
-}
-
-const faults: Record<string, () => Fault> = {
-  'is killed and comes back empty': () => ({
-    begin: () => server.kill('SIGKILL'),
-    end: () => server.restart(),
-    isForgetful: true
-  }),
-  'is frozen': () => ({ begin: () => server.pause(), end: () => server.resume() }),
-  'answers 500 ms late': () => ({ begin: () => proxy.delay(500), end: () => proxy.delay(0) }),
-  'loads its data': () => ({
-    begin: async () => {
-      const pipeline = admin.pipeline()
-      for (let key = 0; key < 3_000; key++) pipeline.set(`filler:${key}`, 'x'.repeat(50))
-      await pipeline.exec()
-      await admin.config('SET', 'key-load-delay', '450')
-      void admin.call('DEBUG', 'RELOAD').catch(() => undefined)
-    },
-    end: async () => {
-      await until('it is done', async () => /loading:0/.test(await admin.info('persistence').catch(() => '')))
-      await admin.config('SET', 'key-load-delay', '0')
-    }
-  }),
-  'became a replica': () => ({
-    begin: () => admin.replicaof('127.0.0.1', 1),
-    end: () => admin.replicaof('NO', 'ONE')
-  }),
-  'is full': () => ({
-    begin: async () => (await admin.config('SET', 'maxmemory', '1'), admin.flushall()),
-    end: () => admin.config('SET', 'maxmemory', '0')
-  }),
-  'asks for a password it did not ask for before': () => ({
-    begin: async () => {
-      await admin.config('SET', 'requirepass', 'changed')
-      await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
-      await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
-    },
-    end: () => admin.config('SET', 'requirepass', '')
-  }),
-  'has its connections reset all the time': () => {
-    let timer: NodeJS.Timeout
-    return {
-      begin: () => void (timer = setInterval(() => proxy.reset(), 100)),
-      end: () => clearInterval(timer)
-    }
-  },
-  'swallows everything without a word': () => ({
-    begin: () => (proxy.swallow(), proxy.swallowNew(true)),
-    end: () => proxy.swallowNew(false)
-  })
-}
-
 describe('under load, when Redis', () => {
   for (const memory of [false, { maxBytes: 4_000_000 }] as const) {
-    for (const [name, fault] of Object.entries(faults)) {
+    for (const [name, fault] of Object.entries(FAULTS)) {
       // With memory in front only where it makes a difference.
       if (memory !== false && !/killed|frozen|swallows/.test(name)) continue
       it(`${name}${memory ? ', with memory in front' : ''}: no errors, the source is not flooded, all is well after`, async () => {
-        const { begin, end, isForgetful } = fault()
+        const { begin, end, isForgetful } = fault({ server, proxy, admin })
         const source = new Source()
         const rows = open({ memory }).collection('rows', {
           ttl: '1h',
@@ -211,7 +91,7 @@ describe('under load, when Redis', () => {
         expect(cache.stats().redis.failures).toBeGreaterThan(0)
         expect(source.mostAtOnce).toBeLessThanOrEqual(LOADS_AT_ONCE)
         expect(load.requests).toBeGreaterThan(1_000)
-        for (let id = 0; id < IDS; id++) expect((await rows.get(id))!.version).toBe(source.versions[id])
+        for (let id = 0; id < ROWS; id++) expect((await rows.get(id))!.version).toBe(source.versions[id])
         expect((await rows.lookup(5)).source).toMatch(/redis|memory/)
         expect(cache.health().status).toMatch(isForgetful === true ? /ok/ : /ok|degraded/)
         expect(cache.stats().loads).toEqual({ running: 0, queued: 0 })
@@ -234,7 +114,7 @@ describe('under load, when Redis', () => {
       }
     })
     await cache.ready()
-    for (let id = 0; id < IDS; id++) await rows.get(id)
+    for (let id = 0; id < ROWS; id++) await rows.get(id)
     isDown = true
     await sleep(250)
     // With Redis well and the source dead, the old values are served.
