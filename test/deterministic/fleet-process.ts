@@ -65,7 +65,18 @@ export class FleetProcess extends Process {
     this.#source = source
     this.#options = options
     this.link = new ModelLink(world, redis, this, wire)
-    const redisStore = world.as(this, () => new RedisStore(this.link.asLink, 0, clock, () => undefined))
+    const redisStore = world.as(
+      this,
+      () =>
+        new RedisStore({
+          link: this.link.asLink,
+          clock,
+          maxRecentBytes: 0,
+          names: { counterKey: `${NAMESPACE}:#changes`, listenersKey: `${NAMESPACE}:#listeners` },
+          memory: undefined,
+          reporter: { modeChanged: () => undefined, failed: () => undefined }
+        })
+    )
     const store = noting(redisStore, (key) => {
       this.#grants.set(key, (this.#grants.get(key) ?? 0) + 1)
     })
@@ -111,7 +122,7 @@ export class FleetProcess extends Process {
   read(key: string): Promise<Lookup> {
     return this.#reader.read(this.#request(key))
   }
-  readMany(keys: readonly string[]): Promise<Lookup[]> {
+  readMany(keys: readonly string[]): Promise<readonly unknown[]> {
     return this.#reader.readMany(keys.map(this.#request))
   }
   refresh(key: string): Promise<Lookup> {
@@ -192,6 +203,7 @@ function requestsOf(
     write: undefined,
     remove: undefined,
     version: undefined,
+    loadLimit: undefined,
     tags: (_row, id) => [tagOf(id as string)],
     load: async (id) => (await load([id as string]))[0],
     loadMany: (ids) => load(ids as readonly string[])

@@ -103,12 +103,28 @@ let stores: readonly [local: EntryStore, redis: EntryStore]
 beforeAll(async () => {
   server = await startRedisServer()
   const ignore = (): undefined => undefined
-  const link = new RedisLink(openClient(server.url, systemClock), 5_000, systemClock, {
-    stateChanged: ignore,
-    callFailed: ignore,
-    connectionFailed: ignore
-  })
-  stores = [new LocalStore(50_000_000, systemClock), new RedisStore(link, 0, systemClock, ignore)]
+  const link = new RedisLink(
+    openClient(server.url, systemClock),
+    { timeoutMs: 5_000, probeKey: 'shop:#probe', clock: systemClock },
+    {
+      stateChanged: ignore,
+      breakerChanged: ignore,
+      callFailed: ignore,
+      connectionFailed: ignore,
+      misconfigured: ignore
+    }
+  )
+  stores = [
+    new LocalStore(50_000_000, systemClock),
+    new RedisStore({
+      link,
+      clock: systemClock,
+      maxRecentBytes: 0,
+      names: { counterKey: 'shop:#changes', listenersKey: 'shop:#listeners' },
+      memory: undefined,
+      reporter: { modeChanged: ignore, failed: ignore }
+    })
+  ]
 })
 afterAll(async () => {
   for (const store of stores) await store.close()
