@@ -208,10 +208,7 @@ export class Generations {
     for (;;) {
       const leftMs = movedAtMs + CLEARED_AFTER_MS - this.#clock.now()
       if (leftMs <= 0) return
-      // A timer is late by up to a millisecond, which is much of what this takes.
-      await new Promise((resolve) =>
-        leftMs > 1 ? setTimeout(resolve, Math.floor(leftMs)) : setImmediate(resolve)
-      )
+      await new Promise((resolve) => setTimeout(resolve, leftMs))
     }
   }
 

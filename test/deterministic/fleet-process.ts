@@ -1,4 +1,3 @@
-import type { Clock } from '../../src/clock.js'
 import type { Token } from '../../src/entry.js'
 import { Events, type LoadReason } from '../../src/events.js'
 import { resolveEntryPolicy, type EntryOptions } from '../../src/options.js'
@@ -66,7 +65,18 @@ export class FleetProcess extends Process {
     this.#source = source
     this.#options = options
     this.link = new ModelLink(world, redis, this, wire)
-    const redisStore = world.as(this, () => storeOver(this.link, clock))
+    const redisStore = world.as(
+      this,
+      () =>
+        new RedisStore({
+          link: this.link.asLink,
+          clock,
+          maxRecentBytes: 0,
+          names: { counterKey: `${NAMESPACE}:#changes`, listenersKey: `${NAMESPACE}:#listeners` },
+          memory: undefined,
+          reporter: { modeChanged: () => undefined, failed: () => undefined }
+        })
+    )
     const store = noting(redisStore, (key) => {
       this.#grants.set(key, (this.#grants.get(key) ?? 0) + 1)
     })
@@ -112,10 +122,8 @@ export class FleetProcess extends Process {
   read(key: string): Promise<Lookup> {
     return this.#reader.read(this.#request(key))
   }
-  /** Of many at once a caller is told the values alone. */
-  async readMany(keys: readonly string[]): Promise<{ value: unknown; source: string }[]> {
-    const values = await this.#reader.readMany(keys.map(this.#request))
-    return values.map((value) => ({ value, source: 'many' }))
+  readMany(keys: readonly string[]): Promise<readonly unknown[]> {
+    return this.#reader.readMany(keys.map(this.#request))
   }
   refresh(key: string): Promise<Lookup> {
     return this.#reader.refresh(this.#request(key))
@@ -190,12 +198,12 @@ function requestsOf(
     name: COLLECTION,
     policy,
     stats: newCollectionStats(),
-    loadLimit: undefined,
     schema: undefined,
     writing: { writeTimeoutMs: WRITE_TIMEOUT_MS, whenRedisAway: 'refuse' },
     write: undefined,
     remove: undefined,
     version: undefined,
+    loadLimit: undefined,
     tags: (_row, id) => [tagOf(id as string)],
     load: async (id) => (await load([id as string]))[0],
     loadMany: (ids) => load(ids as readonly string[])
@@ -226,16 +234,5 @@ function noting(
       const value: unknown = Reflect.get(target, member, target)
       return typeof value === 'function' ? (value.bind(target) as unknown) : value
     }
-  })
-}
-
-function storeOver(link: ModelLink, clock: Clock): RedisStore {
-  return new RedisStore({
-    link: link.asLink,
-    clock,
-    maxRecentBytes: 0,
-    names: { counterKey: `${NAMESPACE}:#changes`, listenersKey: `${NAMESPACE}:#listeners` },
-    memory: undefined,
-    reporter: { modeChanged: () => undefined, failed: () => undefined }
   })
 }

@@ -255,7 +255,8 @@ export class Ledger {
     const { key, process } = reading
     const version = row?.version ?? 0
     const load = row && this.#loads.get(`${row.by} ${key}`)
-    const isUnheard = source === 'loader' && load?.isUnheard === true
+    // What was loaded without a lease is never stored, so it comes from no other place.
+    const isUnheard = (source === 'loader' || source === 'many') && load?.isUnheard === true
     this.#world.count(isUnheard ? 'read without Redis' : `read from ${source}`)
     const floor = Math.max(reading.ownFloor, isUnheard ? load.floor : reading.floor)
     const what = `${process} read ${key} v${version} (${source}, ${row?.by})`

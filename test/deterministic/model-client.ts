@@ -121,10 +121,6 @@ export class ModelClient implements RedisClient {
     })
   }
 
-  ping(): Promise<unknown> {
-    return this.#send(async () => 'PONG')
-  }
-
   async subscribe(): Promise<unknown> {
     return this.#send(async () => 'OK')
   }
@@ -146,9 +142,17 @@ export class ModelClient implements RedisClient {
     return pipeline
   }
 
+  /** Carries anything that was told before it. */
+  ping(): Promise<unknown> {
+    return this.#send(async () => 'PONG')
+  }
+
+  set(): Promise<unknown> {
+    return this.#send(async () => 'OK')
+  }
+
   getrangeBuffer = notModelled('GETRANGE')
   evalBuffer = notModelled('EVAL')
-  set = notModelled('SET')
   time = notModelled('TIME')
   connect = notModelled('connect')
   quit = notModelled('QUIT')
@@ -175,7 +179,7 @@ export class ModelClient implements RedisClient {
         this.#reply(() => {
           if (session !== this.#session) return
           this.#rejects.delete(reject)
-          if (fault === 'refused') reject(new Error('-LOADING'))
+          if (fault === 'refused') reject(new Error('LOADING Redis is loading the dataset in memory'))
           else resolve(reply as T)
         })
       })

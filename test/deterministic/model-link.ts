@@ -28,6 +28,7 @@ export class ModelLink {
   readonly #process: Process
   readonly #wire: Wire
   readonly #clients: ModelClient[] = []
+  readonly #lostListeners: (() => void)[] = []
   #session = 0
   #calls = 0
 
@@ -81,8 +82,14 @@ export class ModelLink {
     listener()
   }
 
-  /** That another server is met, or a demoted one, is not modelled. */
-  onLost(): void {}
+  onLost(listener: () => void): void {
+    this.#lostListeners.push(listener)
+  }
+
+  /** Messages of Corral's own are not modelled: nothing here depends on being told by them. */
+  duplicateForChannel(): undefined {
+    return undefined
+  }
 
   /** The tracked connection and its subscriber. */
   duplicate(): RedisClient | undefined {
@@ -101,6 +108,7 @@ export class ModelLink {
     this.#session++
     this.#world.note(`${this.#process.name}: connection lost`)
     for (const client of this.#clients) client.break()
+    for (const tell of this.#lostListeners) tell()
   }
 
   /** What Redis must be told is told first, and again until it has been. */

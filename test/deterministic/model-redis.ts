@@ -113,9 +113,6 @@ export class ModelRedis {
           })
         )
       }
-      // To whoever has no other way to hear of changes: in these fleets nobody.
-      case 'announce-changes':
-        return '1'
       default:
         return this.#runOnCounter(script, key, args, text)
     }
@@ -131,6 +128,8 @@ export class ModelRedis {
     const number = (at: number): number | undefined => (text(at) === '' ? undefined : Number(args[at]))
     this.#world.note(`redis: ${script} ${key} ${args.join(' ')}`)
     switch (script) {
+      case 'announce-changes':
+        return 0
       case 'ensure-generation':
         return counters.ensure(this.#place(key), number(0), Number(args[1]))
       case 'move-generation':

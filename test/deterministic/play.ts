@@ -125,7 +125,9 @@ class Game {
       case 'refresh':
         return this.#read(process, [operation.key], async () => [await process.refresh(operation.key)])
       case 'getMany':
-        return this.#read(process, KEYS, () => process.readMany(KEYS))
+        return this.#read(process, KEYS, async () =>
+          (await process.readMany(KEYS)).map((value) => ({ value, source: 'many' }))
+        )
       case 'put':
         return this.#write(process, [operation.key])
       case 'putBoth':
@@ -306,8 +308,8 @@ class Game {
   async #readAtRest(process: FleetProcess): Promise<readonly (Row | undefined)[]> {
     let rows: (Row | undefined)[] | undefined
     process.readMany(KEYS).then(
-      (lookups) => {
-        rows = lookups.map(({ value }) => value as Row | undefined)
+      (values) => {
+        rows = values as (Row | undefined)[]
       },
       (error: unknown) => this.world.violated('I6', `at rest a read ended in ${String(error)}`)
     )

@@ -105,7 +105,7 @@ beforeAll(async () => {
   const ignore = (): undefined => undefined
   const link = new RedisLink(
     openClient(server.url, systemClock),
-    { timeoutMs: 5_000, probeKey: 'test:#probe', clock: systemClock },
+    { timeoutMs: 5_000, probeKey: 'shop:#probe', clock: systemClock },
     {
       stateChanged: ignore,
       breakerChanged: ignore,
@@ -114,15 +114,17 @@ beforeAll(async () => {
       misconfigured: ignore
     }
   )
-  const redisStore = new RedisStore({
-    link,
-    clock: systemClock,
-    maxRecentBytes: 0,
-    names: { counterKey: 'test:#changes', listenersKey: 'test:#listeners' },
-    memory: undefined,
-    reporter: { modeChanged: ignore, failed: ignore }
-  })
-  stores = [new LocalStore(50_000_000, systemClock), redisStore]
+  stores = [
+    new LocalStore(50_000_000, systemClock),
+    new RedisStore({
+      link,
+      clock: systemClock,
+      maxRecentBytes: 0,
+      names: { counterKey: 'shop:#changes', listenersKey: 'shop:#listeners' },
+      memory: undefined,
+      reporter: { modeChanged: ignore, failed: ignore }
+    })
+  ]
 })
 afterAll(async () => {
   for (const store of stores) await store.close()

@@ -54,6 +54,11 @@ export class VirtualTime {
     return this.#next() !== undefined
   }
 
+  /** Something took its time. */
+  pass(ms: number): void {
+    this.#nowMs += ms
+  }
+
   /** Time passes until the next timer is due, and that one fires. */
   fireNext(fire: (owner: Owner | undefined, callback: () => void) => void): void {
     const timer = this.#next()

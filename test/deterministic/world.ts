@@ -4,6 +4,9 @@ import { microtasksDone, VirtualTime, type Owner } from './virtual-time.js'
 
 /** More steps than any plan needs: beyond it something goes round in a circle. */
 const MOST_STEPS = 6_000
+/** What a turn of the event loop takes at least. */
+const TURN_MS = 0.05
+const SHOWN_STEPS = 16
 const READY = Promise.resolve()
 
 /** Something that must not happen has happened: the invariant, and what was seen. */
@@ -60,6 +63,7 @@ export class World {
   readonly #random: () => number
   readonly #names = new Map<string, string>()
   #current: Process | undefined
+  #last: readonly string[] = []
   #steps = 0
 
   constructor(scheduler: Scheduler, seed: number) {
@@ -67,7 +71,7 @@ export class World {
     this.#random = mulberry32(seed)
     this.time = new VirtualTime(
       () => this.#current,
-      (owner, callback) => void this.step(owner as Process | undefined, 'next turn').then(callback)
+      (owner, callback) => void this.#turn(owner as Process | undefined).then(callback)
     )
     this.clock = { now: () => this.time.nowMs, random: this.#random }
   }
@@ -109,11 +113,18 @@ export class World {
     for (;;) {
       await this.#scheduler.schedule(READY, label)
       this.#current = owner
+      this.#last = [...this.#last.slice(1 - SHOWN_STEPS), label]
       if (owner === undefined) return
       if (owner.isDead) return new Promise(() => undefined)
       if (!owner.isStopped) return
       await owner.resumed
     }
+  }
+
+  /** Whoever waits for time to pass, turn by turn, does not wait for ever. */
+  async #turn(owner: Process | undefined): Promise<void> {
+    await this.step(owner, 'next turn')
+    this.time.pass(TURN_MS)
   }
 
   /** Runs code of a process outside of any step, such as building it. */
@@ -139,7 +150,7 @@ export class World {
       const canStep = this.#scheduler.count() > 0
       if (!canPass && !canStep) return
       if (++this.#steps > MOST_STEPS) {
-        this.violated('I6', `no rest after ${MOST_STEPS} steps`)
+        this.violated('I6', `no rest after ${MOST_STEPS} steps; the last were ${this.#last.join('; ')}`)
         return
       }
       if (canStep && !(canPass && this.#random() < pace)) await this.#scheduler.waitOne()
