@@ -20,12 +20,12 @@ const LAYERS: readonly (readonly string[])[] = [
   ['cache', 'vitals'],
   ['ad-hoc'],
   ['collection'],
-  ['read', 'write', 'invalidation', 'tenants'],
+  ['read', 'write', 'invalidation', 'tenants', 'behind'],
   ['tiers'],
   ['redis'],
-  ['keys', 'codec', 'policy'],
+  ['keys', 'codec', 'policy', 'sinks'],
   ['ambient-tenant'],
-  ['ports', 'options', 'errors', 'events', 'entry', 'clock', 'durations', 'stats', 'health']
+  ['ports', 'sink', 'options', 'behind-options', 'errors', 'events', 'entry', 'clock', 'durations', 'stats', 'health']
 ]
 const VOCABULARY: readonly string[] = LAYERS.at(-1) ?? []
 

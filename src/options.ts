@@ -379,11 +379,14 @@ export function checkEntryOptions(options: unknown, more: readonly string[] = []
   assertKnown(options, [...ENTRY_OPTION_NAMES, ...more], 'a call without a collection')
 }
 
+export function checkName(name: unknown, what: string): asserts name is string {
+  if (typeof name === 'string' && NAME.test(name) && name !== 'tenant') return
+  // `tenant` marks the keys of tenants: a collection of that name would share their prefix.
+  throw new InvalidOptionError(what, name, `${NAME_FORM}, and not 'tenant'`)
+}
+
 export function checkCollectionOptions(name: unknown, options: unknown): void {
-  if (typeof name !== 'string' || !NAME.test(name) || name === 'tenant') {
-    // `tenant` marks the keys of tenants: a collection of that name would share their prefix.
-    throw new InvalidOptionError('collection name', name, `${NAME_FORM}, and not 'tenant'`)
-  }
+  checkName(name, 'collection name')
   assertKnown(options, COLLECTION_OPTION_NAMES, `collection "${name}"`)
   const { load, loadMany, write, remove, version, tags, schema, tenancy } = options as Record<string, unknown>
   if (typeof load !== 'function')

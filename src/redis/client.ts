@@ -24,7 +24,8 @@ export interface RedisClient {
   set(key: string, value: string, ...options: (string | number)[]): Promise<unknown>
   ping(): Promise<unknown>
   time(): Promise<unknown>
-  call(command: string, ...args: (string | number)[]): Promise<unknown>
+  call(command: string, ...args: (string | number | Buffer)[]): Promise<unknown>
+  callBuffer(command: string, ...args: (string | number | Buffer)[]): Promise<unknown>
   subscribe(...channels: string[]): Promise<unknown>
   connect(): Promise<void>
   disconnect(reconnect?: boolean): void
@@ -35,6 +36,8 @@ export interface RedisClient {
 
 export interface RedisPipeline {
   evalshaBuffer(...args: (string | number | Buffer)[]): RedisPipeline
+  evalBuffer(...args: (string | number | Buffer)[]): RedisPipeline
+  call(command: string, ...args: (string | number | Buffer)[]): RedisPipeline
   exec(): Promise<[error: Error | null, result: unknown][] | null>
 }
 

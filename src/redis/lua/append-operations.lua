@@ -1,0 +1,176 @@
+-- Accepts operations of one producer for one shard: changes their entries and appends one stream entry that holds them
+-- all, in one step.
+--
+-- Guarantee: an operation is in the stream if and only if its entry shows it. A batch takes effect once, however often
+-- it is sent; one that comes after a later one of its producer has no effect. When the shard is full nothing is done.
+--
+-- KEYS[1]  the stream     KEYS[2]  the shard's state, a hash     KEYS[3]  last batch of each producer, a hash
+-- KEYS[4]  unflushed entries, a hash from key to stream id       KEYS[5…]  the entries, in the order of the operations
+-- ARGV[1]  producer       ARGV[2]  number of its batch           ARGV[3]  number of shards
+-- ARGV[4]  most operations, ARGV[5] most bytes, ARGV[6] greatest age in ms, that may be unflushed; 0 is no limit
+-- ARGV[7]  number of operations
+-- ARGV[8]  for each: kind (1), length of record (4), record, length of control (4), control
+--            P put        control: where the VALUE frame begins in the record (4)
+--            D delete     control: the VALUE frame that remembers it
+--            I increment  control: by (8), checksum (4), fresh for (5), with base? (1), base (8), its token (8), new? (1)
+--            A append     no control, and no entry
+--
+-- Returns {1, stream id, statuses, numbers, unflushed operations, unflushed bytes, oldest ms, now ms}   accepted
+--           a status is a digit: 1 accepted, 2 needs a base, 3 a writer is at work, 4 a later version's entry
+--           numbers: 8 bytes for each increment, in order
+--         {2, unflushed operations, unflushed bytes, oldest ms, now ms}   full
+--         {3, number of shards}   it has another number of shards
+--         {4}                     a later batch of this producer was here
+-- @include entry-header
+-- @include unflushed
+
+local stream, state, producers, unflushed = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local producer, batch = ARGV[1], tonumber(ARGV[2])
+local count, blob = tonumber(ARGV[7]), ARGV[8]
+local ACCEPTED, NEEDS_BASE, GUARDED, FOREIGN = '1', '2', '3', '4'
+local now = now_ms()
+
+local function number_in(frame) return struct.unpack('<d', frame:sub(50, 57)) end
+
+local operations, at, key_index = {}, 1, 5
+for index = 1, count do
+  local kind, record_length = struct.unpack('>c1I4', blob, at)
+  local record_at = at + 5
+  local control_length = struct.unpack('>I4', blob, record_at + record_length)
+  local control_at = record_at + record_length + 4
+  local operation = { kind = kind, record_at = record_at, record_end = record_at + record_length - 1, control_at = control_at }
+  operation.control_end = control_at + control_length - 1
+  if kind ~= 'A' then
+    operation.key = KEYS[key_index]
+    key_index = key_index + 1
+  end
+  operations[index] = operation
+  at = control_at + control_length
+end
+
+-- Sent again because the reply was lost. The touch makes it a write, so that a WAIT after it waits for what it follows.
+local last = redis.call('HGET', producers, producer)
+if last then
+  local last_batch, statuses, id = string.match(last, '^(%d+) (%d+) (%S+)')
+  if tonumber(last_batch) > batch then return { 4 } end
+  if tonumber(last_batch) == batch then
+    redis.call('HSET', producers, producer, last_batch .. ' ' .. statuses .. ' ' .. id .. ' ' .. string.format('%.0f', now))
+    if statuses == '1' then statuses = string.rep(ACCEPTED, count) end
+    local numbers = {}
+    for index, operation in ipairs(operations) do
+      if operation.kind == 'I' then
+        local frame = redis.call('GETRANGE', operation.key, 0, COUNTER_END)
+        table.insert(numbers, struct.pack('>d', #frame > COUNTER_END and number_in(frame) or 0 / 0))
+      end
+    end
+    return { 1, id, statuses, table.concat(numbers), 0, 0, 0, 0 }
+  end
+end
+
+local shards, total, bytes, done, done_bytes, oldest =
+  unpack(redis.call('HMGET', state, 'shards', 'total', 'bytes', 'done', 'doneBytes', 'oldest'))
+if shards and shards ~= ARGV[3] then return { 3, tonumber(shards) } end
+total, bytes, done, done_bytes = tonumber(total or 0), tonumber(bytes or 0), tonumber(done or 0), tonumber(done_bytes or 0)
+oldest = tonumber(oldest or 0)
+if total == done then oldest = now end
+
+local most, most_bytes, most_ms = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local is_full = (most > 0 and total - done >= most) or (most_bytes > 0 and bytes - done_bytes >= most_bytes)
+  or (most_ms > 0 and total > done and now - oldest >= most_ms)
+if is_full then return { 2, total - done, bytes - done_bytes, oldest, now } end
+
+-- Of an increment: the counter's frame, but for the id that the stream is about to give.
+local function counted(operation)
+  local control = operation.control_at
+  local by, checksum = struct.unpack('>dc4', blob, control)
+  local fresh_for, with_base = struct.unpack('>c5B', blob, control + 12)
+  local frame = redis.pcall('GETRANGE', operation.key, 0, COUNTER_END)
+  if type(frame) ~= 'string' then return NEEDS_BASE end
+  local header = frame:sub(1, HEADER_END + 1)
+  if not is_value(header) or #frame < VALUE_BYTES then return NEEDS_BASE end
+  local stored, number
+  if is_counter(header) and #frame == COUNTER_END + 1 then
+    local is_fresh = is_unflushed(header) or now < stored_at(header) + struct.unpack('>I5', frame:sub(38, 42))
+    if not is_fresh or frame:sub(50, 57) ~= frame:sub(58, 65) then return NEEDS_BASE end
+    stored, number, fresh_for = stored_at(header), number_in(frame), frame:sub(38, 42)
+  elseif with_base == 1 then
+    local base, token, is_new = struct.unpack('>dc8B', blob, control + 18)
+    if token_of(header) ~= token then return NEEDS_BASE end
+    stored, number = is_new == 1 and now or stored_at(header), base
+    if is_new == 0 then fresh_for = frame:sub(38, 42) end
+  else
+    return NEEDS_BASE
+  end
+  operation.number = number + by
+  operation.stored = stored
+  local pair = struct.pack('<d', operation.number)
+  operation.frame = '\192\1\3\3' .. NO_TOKEN .. '\0\0\0\0\0\0' .. string.rep('\0', 14) .. checksum .. '\1' .. fresh_for
+    .. '\0\0\0\0' .. '\0\0\6' .. pair .. pair
+  return ACCEPTED
+end
+
+local statuses, records, accepted, refused = {}, {}, 0, false
+for index, operation in ipairs(operations) do
+  local status = ACCEPTED
+  if operation.key then
+    local header = read_header(operation.key)
+    if header ~= nil and is_foreign(header) then status = FOREIGN
+    elseif header ~= nil and is_guarded(header) then status = GUARDED
+    elseif operation.kind == 'I' then status = header == nil and NEEDS_BASE or counted(operation)
+    elseif operation.kind == 'P' then
+      local frame_at = operation.record_at + struct.unpack('>I4', blob, operation.control_at)
+      operation.frame = blob:sub(frame_at, operation.record_end)
+    else
+      operation.frame = blob:sub(operation.control_at, operation.control_end)
+    end
+  end
+  operation.status = status
+  statuses[index] = status
+  if status == ACCEPTED then
+    accepted = accepted + 1
+    local record = blob:sub(operation.record_at, operation.record_end)
+    records[accepted] = struct.pack('>I4', #record) .. record
+  else
+    refused = true
+  end
+end
+
+local function whole(number) return string.format('%.0f', number) end
+
+local id = '0-0'
+local numbers = {}
+if accepted > 0 then
+  local joined = table.concat(records)
+  total = total + accepted
+  bytes = bytes + #joined
+  -- First: a full server refuses it, and then nothing has been done.
+  id = redis.call('XADD', stream, '*', 'p', producer, 'b', whole(batch), 'c', whole(total), 'y', whole(bytes), 'o', joined)
+  redis.call('HSET', state, 'shards', ARGV[3], 'total', whole(total), 'bytes', whole(bytes), 'oldest', whole(oldest))
+  local id_ms, id_seq = split_id(id)
+  local token = struct.pack('>I6I2', id_ms, id_seq % 65536)
+  local marks = {}
+  for _, operation in ipairs(operations) do
+    if operation.key and operation.status == ACCEPTED then
+      local frame = operation.frame
+      if operation.kind == 'I' then
+        frame = frame:sub(1, 4) .. token .. frame:sub(13)
+        redis.call('SET', operation.key, marked(frame, UNFLUSHED + COUNTER, operation.stored, id_ms, id_seq))
+      else
+        redis.call('SET', operation.key, marked(frame, UNFLUSHED, now, id_ms, id_seq))
+      end
+      marks[#marks + 1] = operation.key
+      marks[#marks + 1] = id
+      if #marks >= 1000 then
+        redis.call('HSET', unflushed, unpack(marks))
+        marks = {}
+      end
+    end
+  end
+  if #marks > 0 then redis.call('HSET', unflushed, unpack(marks)) end
+end
+for _, operation in ipairs(operations) do
+  if operation.kind == 'I' then table.insert(numbers, struct.pack('>d', operation.number or 0)) end
+end
+local kept = refused and table.concat(statuses) or '1'
+redis.call('HSET', producers, producer, whole(batch) .. ' ' .. kept .. ' ' .. id .. ' ' .. whole(now))
+return { 1, id, table.concat(statuses), table.concat(numbers), total - done, bytes - done_bytes, oldest, now }

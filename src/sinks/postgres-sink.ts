@@ -1,0 +1,348 @@
+import { toMilliseconds, type Duration } from '../durations.js'
+import { InvalidOptionError, UnknownOptionError } from '../errors.js'
+import type { CacheId } from '../ports.js'
+import type { Claim, Mark, Sink, SinkBatch, SinkOperation } from '../sink.js'
+import { named, Statements, type RowShape } from './postgres-statements.js'
+import {
+  assertBookkeeping,
+  postgresSinkMigration,
+  quoted,
+  readColumnTypes,
+  type PgClient,
+  type PgPool
+} from './postgres-tables.js'
+import { UnwritableValueError } from './postgres-text.js'
+
+export interface PostgresSinkOptions<Id extends CacheId = CacheId, Value = unknown> {
+  /** The table, with its schema if need be: `'shop.product_views'`. */
+  readonly table: string
+  /**
+   * The column of the id; several for an id that is an object with such fields, or an array in that order. They need a unique
+   * index, together with `tenant`. Left out: every operation is a new row, for `cache.ingest`.
+   */
+  readonly key?: string | readonly string[] | undefined
+  /** The column of a plain value. With it, `increment` is possible. */
+  readonly value?: string | undefined
+  /** The columns of a value that is an object: their names, or for each a function `(value, id) => unknown`. */
+  readonly columns?:
+    | readonly string[]
+    | Readonly<Record<string, (value: Value, id: Id) => unknown>>
+    | undefined
+  /** The column of the tenant. Rows of no tenant have an empty text in it. Left out: calls with a tenant are refused. */
+  readonly tenant?: string | undefined
+  /** A column of the value that grows with each change: a row never replaces one with a larger number. */
+  readonly version?: string | undefined
+  /** `increment` takes increments alone. Default: what the columns make possible. */
+  readonly mode?: 'upsert' | 'increment' | 'append' | undefined
+  /** The schema of `corral_shards` and `corral_marks`. Default: the first of `search_path`. */
+  readonly schema?: string | undefined
+  /** The deadline of one transaction, with the wait for a connection. Default '30s'. */
+  readonly timeout?: Duration | undefined
+}
+
+export interface PostgresSink<Id extends CacheId = CacheId, Value = unknown> extends Sink<Id, Value> {
+  /** Makes the two tables that it keeps its books in. Changes nothing when they are there. */
+  migrate(): Promise<void>
+  /** The same as text, for a migration tool. */
+  readonly migrateSql: string
+}
+
+/** A producer's mark is of no use once nobody can send its batches again; a month is far beyond that. */
+const MARKS_KEPT = "interval '30 days'"
+
+const NAMES: readonly string[] = [
+  'table',
+  'key',
+  'value',
+  'columns',
+  'tenant',
+  'version',
+  'mode',
+  'schema',
+  'timeout'
+]
+
+/**
+ * Applies batches to a table of PostgreSQL, with `unnest`, in one transaction with its own books. Synchronous commit is
+ * switched on for it where the database has it off. Never makes a table unasked.
+ *
+ * @param pool a `Pool` of the package `pg`, or whatever has its `connect`
+ */
+export function postgresSink<Id extends CacheId = CacheId, Value = unknown>(
+  pool: PgPool,
+  options: PostgresSinkOptions<Id, Value>
+): PostgresSink<Id, Value> {
+  if (typeof (pool as Partial<PgPool> | null)?.connect !== 'function') {
+    throw new InvalidOptionError('pool', pool, 'a Pool of the package "pg"')
+  }
+  const { shape, kinds } = resolve(options as PostgresSinkOptions)
+  const timeoutMs = options.timeout === undefined ? 30_000 : toMilliseconds(options.timeout, 'timeout', 1)
+  return new Postgres(pool, shape, kinds, options.schema, timeoutMs) as unknown as PostgresSink<Id, Value>
+}
+
+class Postgres implements PostgresSink {
+  readonly name: string
+  readonly tenants: boolean
+  readonly kinds: readonly SinkOperation['kind'][]
+  readonly migrateSql: string
+  readonly #pool: PgPool
+  readonly #shape: RowShape
+  readonly #schema: string | undefined
+  readonly #timeoutMs: number
+  readonly #shards: string
+  readonly #marks: string
+  #statements: Promise<Statements> | undefined
+
+  constructor(
+    pool: PgPool,
+    shape: RowShape,
+    kinds: readonly SinkOperation['kind'][],
+    schema: string | undefined,
+    timeoutMs: number
+  ) {
+    this.name = `postgres:${shape.table}`
+    this.tenants = shape.tenant !== undefined
+    this.kinds = kinds
+    this.migrateSql = postgresSinkMigration(schema)
+    this.#pool = pool
+    this.#shape = shape
+    this.#schema = schema
+    this.#timeoutMs = timeoutMs
+    const place = schema === undefined ? '' : `${quoted(schema)}.`
+    this.#shards = `${place}corral_shards`
+    this.#marks = `${place}corral_marks`
+  }
+
+  async migrate(): Promise<void> {
+    await this.#connected(async (client) => {
+      // Two processes that start together would both find nothing, and one would fail.
+      await client.query('BEGIN')
+      await client.query("SELECT pg_advisory_xact_lock(hashtext('corral migration'))")
+      await client.query(this.migrateSql)
+      await client.query('COMMIT')
+    })
+  }
+
+  async check(): Promise<void> {
+    this.#statements = undefined
+    await this.#prepared()
+    await this.#connected((client) => assertBookkeeping(client, this.name, this.#schema))
+  }
+
+  async take(shard: string): Promise<Claim> {
+    await this.#prepared()
+    return this.#transaction(async (client) => {
+      const taken = await client.query({
+        text: `INSERT INTO ${this.#shards} AS s (shard, epoch) VALUES ($1, 1)
+               ON CONFLICT (shard) DO UPDATE SET epoch = s.epoch + 1, taken_at = now()
+               RETURNING epoch, ${SYNCHRONOUS}`,
+        values: [shard]
+      })
+      await client.query({
+        text: `DELETE FROM ${this.#marks} WHERE shard = $1 AND applied_at < now() - ${MARKS_KEPT}`,
+        values: [shard]
+      })
+      const { rows } = await client.query({
+        text: `SELECT producer, batch, index FROM ${this.#marks} WHERE shard = $1`,
+        values: [shard]
+      })
+      const marks = rows.map((row): [string, Mark] => [
+        row['producer'] as string,
+        { batch: Number(row['batch']), index: Number(row['index']) }
+      ])
+      return { epoch: Number(taken.rows[0]!['epoch']), marks: new Map(marks) }
+    })
+  }
+
+  async apply({ shard, epoch, operations, marks }: SinkBatch): Promise<'applied' | 'fenced'> {
+    const statements = (await this.#prepared()).for(operations)
+    return this.#transaction(async (client) => {
+      const { rows } = await client.query(
+        named(`SELECT epoch, ${SYNCHRONOUS} FROM ${this.#shards} WHERE shard = $1 FOR UPDATE`, [shard])
+      )
+      if (Number(rows[0]?.['epoch']) !== epoch) return 'fenced'
+      for (const statement of statements) await client.query(statement)
+      await this.#store(client, shard, marks)
+      return 'applied'
+    })
+  }
+
+  async write(operation: SinkOperation): Promise<void> {
+    const statements = (await this.#prepared()).for([operation])
+    await this.#transaction(async (client) => {
+      for (const statement of statements) await client.query(statement)
+    })
+  }
+
+  /**
+   * Of PostgreSQL's classes: 22 data, 23 constraints, 44 check options; a program limit such as an index row that is too long;
+   * and what a trigger raises. Everything else says nothing about a row: a lost connection, a lock, a missing right.
+   */
+  isPoison(error: unknown): boolean {
+    if (error instanceof UnwritableValueError) return true
+    const { code } = (error ?? {}) as { code?: unknown }
+    return typeof code === 'string' && /^(22|23|44)...$|^54000$|^P0001$/.test(code)
+  }
+
+  async #store(client: PgClient, shard: string, marks: ReadonlyMap<string, Mark>): Promise<void> {
+    const all = [...marks]
+    await client.query(
+      named(
+        `INSERT INTO ${this.#marks} (shard, producer, batch, index)
+         SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::integer[])
+         ON CONFLICT (shard, producer)
+         DO UPDATE SET batch = excluded.batch, index = excluded.index, applied_at = now()`,
+        [
+          shard,
+          all.map(([producer]) => producer),
+          all.map(([, { batch }]) => batch),
+          all.map(([, { index }]) => index)
+        ]
+      )
+    )
+  }
+
+  /** The statements, once the table is known; asked again after a failure. */
+  #prepared(): Promise<Statements> {
+    this.#statements ??= this.#connected(async (client) => {
+      const { table, key, tenant, columns } = this.#shape
+      const keys = tenant === undefined ? key : [tenant, ...key]
+      const isAppend = key.length === 0
+      const names = columns.map(({ column }) => column)
+      const types = await readColumnTypes(client, this.name, {
+        table,
+        key: isAppend ? [] : keys,
+        columns: isAppend ? [...keys, ...names] : names
+      })
+      return new Statements(this.#shape, types)
+    }).catch((error: unknown) => {
+      this.#statements = undefined
+      throw error
+    })
+    return this.#statements
+  }
+
+  /** Committed when `work` resolves, but for 'fenced', which leaves nothing behind. */
+  #transaction<T>(work: (client: PgClient) => Promise<T>): Promise<T> {
+    return this.#connected(async (client) => {
+      // Whatever the database's default is: who waited for a lock must see what was committed meanwhile.
+      await client.query('BEGIN ISOLATION LEVEL READ COMMITTED')
+      const result = await work(client)
+      await client.query(result === 'fenced' ? 'ROLLBACK' : 'COMMIT')
+      return result
+    })
+  }
+
+  /** A connection under a deadline; one that failed in any way is not used again. */
+  async #connected<T>(work: (client: PgClient) => Promise<T>): Promise<T> {
+    const connecting = this.#pool.connect()
+    let client: PgClient | undefined
+    let timer: NodeJS.Timeout | undefined
+    let isLate = false
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        isLate = true
+        reject(new Error(`PostgreSQL did not answer within ${this.#timeoutMs} ms`))
+      }, this.#timeoutMs)
+    })
+    try {
+      connecting.then((given) => isLate && given.release(true)).catch(ignoredAfterDeadline)
+      client = await Promise.race([connecting, late])
+      const result = await Promise.race([work(client), late])
+      client.release()
+      return result
+    } catch (error) {
+      await this.#rolledBack(client, isLate)
+      throw error
+    } finally {
+      clearTimeout(timer)
+      late.catch(ignoredAfterDeadline)
+    }
+  }
+
+  /** An ordinary error leaves a transaction open that only has to be rolled back; of anything else the connection goes. */
+  async #rolledBack(client: PgClient | undefined, isLate: boolean): Promise<void> {
+    if (client === undefined) return
+    if (isLate) return client.release(true)
+    let timer: NodeJS.Timeout | undefined
+    const silence = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error('no answer to ROLLBACK')), ROLLBACK_PATIENCE_MS)
+    })
+    try {
+      await Promise.race([client.query('ROLLBACK'), silence])
+      client.release()
+    } catch {
+      // The first error is the one that tells; this connection is of no more use.
+      client.release(true)
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}
+
+const ROLLBACK_PATIENCE_MS = 2_000
+
+/** Where commits need not reach the disk, the stream would be trimmed of what a crash of the database then loses. */
+const SYNCHRONOUS = `CASE WHEN current_setting('synchronous_commit') = 'off'
+                       THEN set_config('synchronous_commit', 'on', true) END`
+
+/** The deadline has been thrown already, or was not reached. */
+function ignoredAfterDeadline(): void {}
+
+function resolve(options: PostgresSinkOptions): { shape: RowShape; kinds: SinkOperation['kind'][] } {
+  if (typeof options !== 'object' || options === null) {
+    throw new InvalidOptionError('options of postgresSink', options, 'an object')
+  }
+  for (const name of Object.keys(options))
+    if (!NAMES.includes(name)) throw new UnknownOptionError(name, NAMES)
+  const { table, value, tenant, version, mode } = options
+  if (typeof table !== 'string' || table === '') {
+    throw new InvalidOptionError('table', table, "a table's name, such as 'product_views'")
+  }
+  const key = options.key === undefined ? [] : typeof options.key === 'string' ? [options.key] : options.key
+  const columns = columnsOf(options)
+  if (columns.length === 0) {
+    throw new InvalidOptionError('value', value, 'the column of a plain value, or `columns` for an object')
+  }
+  if (version !== undefined && !columns.some(({ column }) => column === version)) {
+    throw new InvalidOptionError('version', version, 'one of `columns`')
+  }
+  if (mode !== undefined && !['upsert', 'increment', 'append'].includes(mode)) {
+    throw new InvalidOptionError('mode', mode, "'upsert', 'increment' or 'append'")
+  }
+  if ((mode === 'append') !== (key.length === 0) && mode !== undefined) {
+    throw new InvalidOptionError('mode', mode, "'append' without `key`, or another one with it")
+  }
+  if (mode === 'increment' && value === undefined) {
+    throw new InvalidOptionError('value', value, 'the column that is incremented')
+  }
+  const shape: RowShape = { table, key: [...key], tenant, columns, version }
+  return { shape, kinds: kindsOf(key.length > 0, value !== undefined, mode) }
+}
+
+function kindsOf(
+  hasKey: boolean,
+  hasValue: boolean,
+  mode: PostgresSinkOptions['mode']
+): SinkOperation['kind'][] {
+  if (!hasKey) return ['append']
+  if (mode === 'increment') return ['increment']
+  return hasValue ? ['put', 'delete', 'increment'] : ['put', 'delete']
+}
+
+function columnsOf({ value, columns }: PostgresSinkOptions): RowShape['columns'] {
+  if (value !== undefined && columns !== undefined) {
+    throw new InvalidOptionError('columns', columns, 'left out when there is `value`')
+  }
+  if (value !== undefined) return [{ column: value, of: (plain) => plain }]
+  if (columns === undefined) return []
+  if (Array.isArray(columns)) {
+    return (columns as readonly string[]).map((column) => ({
+      column,
+      of: (row) => (row as Readonly<Record<string, unknown>> | null | undefined)?.[column]
+    }))
+  }
+  return Object.entries(columns as Readonly<Record<string, (value: unknown, id: never) => unknown>>).map(
+    ([column, of]) => ({ column, of: (row, id) => of(row, id as never) })
+  )
+}
