@@ -24,6 +24,7 @@ import {
   resolveLoadLimit,
   resolveTenancy,
   resolveWritePolicy,
+  writeBehindOf,
   writeFunctionOf,
   type CollectionOptions,
   type Tenancy
@@ -31,7 +32,8 @@ import {
 import type { DeadLetters } from './behind/dead-letters.js'
 import type { BehindWrites } from './behind/write-behind.js'
 import type { Worker, WorkerOptions } from './behind/worker.js'
-import { resolveBehind, type BehindOptions } from './behind-options.js'
+import type { BehindEntries } from './behind/entries.js'
+import { resolveBehind, type BehindOptions, type BehindPolicy } from './behind-options.js'
 import type { Awaitable, CacheId, LoadContext, TenantId } from './ports.js'
 import { ConcurrencyLimit, type QueueBound } from './policy/concurrency-limit.js'
 import type { Reader } from './read/reader.js'
@@ -217,7 +219,10 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     }
     const tenancy = resolveTenancy(options.tenancy, this.#parts.tenancy)
     const memory = this.#parts.shelfFor(name, source.stats, options.memory)
-    const context = { ...this.#parts, source, tenancy, ambient: this.#ambient, memory }
+    const behind = writeBehindOf(options.write)
+    const entries =
+      behind && this.#openEntries(source, resolveBehind(behind.options, source.writing.writeTimeoutMs))
+    const context = { ...this.#parts, source, tenancy, ambient: this.#ambient, memory, entries }
     return new CollectionView<Id, Value>(context) as unknown as Collection<Id, Value, C>
   }
 
@@ -238,7 +243,7 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     const tags: TagTarget[] = []
     for (const ref of refs) {
       if (ref instanceof TagRef) tags.push(TagRef.targetOf(ref))
-      else byKey.set(ref.key, EntryRef.requestOf(ref))
+      else byKey.set(ref.key, this.#writable(EntryRef.requestOf(ref)))
     }
     const requests = [...byKey.values()]
     const { writeTimeoutMs, whenRedisAway } = resolveWritePolicy({
@@ -359,6 +364,31 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
 
   get deadLetters(): DeadLetters {
     return this.#behind('deadLetters').deadLetters
+  }
+
+  #openEntries(source: Source, policy: BehindPolicy): BehindEntries {
+    const behind = this.#behind('writeBehind')
+    const { reader, writer } = this.#parts
+    const queue = behind.open(source.name, policy, source.policy.staleIfErrorMs)
+    return behind.entries(queue, {
+      readThrough: (request, again) => (again ? reader.refresh(request) : reader.read(request)),
+      writeThrough: (request, work, value) =>
+        writer.change({
+          requests: [request],
+          work: async () => {
+            await work()
+            return { result: undefined, rows: rowsOf(request, value) }
+          },
+          timeoutMs: policy.writeTimeoutMs,
+          whenRedisAway: 'refuse'
+        })
+    })
+  }
+
+  /** A change around the queue of an entry that is written behind would be overwritten by what waits in it. */
+  #writable(request: ReadRequest): ReadRequest {
+    if (!this.#isQueue(request.source.name)) return request
+    throw new InvalidOptionError('refs', request.key, 'entries of collections without writeBehind')
   }
 
   /** What is written behind waits in Redis; a process alone has nothing that would outlive it. */

@@ -92,7 +92,7 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
     guardMs: policy.writeLeaseMs,
     forget
   })
-  const behind = link && new BehindWrites({ link, namespace: policy.namespace, codec, events, clock })
+  const behind = link && new BehindWrites({ link, store, namespace: policy.namespace, codec, events, clock, forget })
 
   const forgetAll = (isIn: (key: string) => boolean): void => reader.forgetAll(isIn)
   const clearing = new Clearing({ store, events, clock, forgetAll })
@@ -140,12 +140,7 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
       writer.close()
       behind?.close()
       const cleaned = clearing.close()
-      const drained = Promise.all([
-        reader.drain(),
-        loading.drain(),
-        writer.drain(),
-        behind?.drain(timeoutMs)
-      ])
+      const drained = Promise.all([reader.drain(), loading.drain(), writer.drain(), behind?.drain(timeoutMs)])
       if (!(await isDoneWithin(drained, Math.min(timeoutMs, LONGEST_TIMER_MS)))) loading.abort()
       writer.abort()
       await Promise.all([loading.drain(), cleaned])

@@ -28,6 +28,7 @@ export type CorralErrorCode =
   | 'SINK_NOT_READY'
   | 'SINK_REFUSES'
   | 'NOT_FLUSHED'
+  | 'UNFLUSHED'
   | 'CLOSED'
 
 /** The family. Test with `error instanceof CorralError`, branch on `error.code`. */
@@ -171,7 +172,7 @@ export class RedisUnavailableError extends CorralError {
 
 /** A write on a collection that was given no `write`, or no `remove`. */
 export class NotWritableError extends CorralError {
-  constructor(collection: string, option: 'write' | 'remove') {
+  constructor(collection: string, option: 'write' | 'remove' | 'writeBehind') {
     super('NOT_WRITABLE', `Collection "${collection}" has no "${option}".`)
   }
 }
@@ -265,6 +266,13 @@ export class SinkNotReadyError extends CorralError {
 export class SinkRefusesError extends CorralError {
   constructor(sink: string, reason: string) {
     super('SINK_REFUSES', `The sink ${sink} ${reason}.`)
+  }
+}
+
+/** A change of the source around the queue: the entry is written behind, and has something that the source does not have yet. */
+export class UnflushedError extends CorralError {
+  constructor(key: string) {
+    super('UNFLUSHED', `The source does not have "${key}" yet; flush before you change it directly.`)
   }
 }
 

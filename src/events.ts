@@ -131,8 +131,9 @@ export type WaitOutcome = 'value' | 'failed' | 'takeover' | 'timeout' | 'redis-a
 /**
  * `published`: the saved row is cached; of several, all that were to be. `dropped`: nothing is, and the next read loads, because writers overlapped or
  * there was no row to cache. `pending`: the source has changed, but Redis could not be told yet.
+ * `accepted`: written behind; it is read back from now on, and will be in the source.
  */
-export type WriteOutcome = 'published' | 'dropped' | 'pending'
+export type WriteOutcome = 'published' | 'dropped' | 'pending' | 'accepted'
 
 export type EventName = keyof CacheEvents
 export type Listener<Name extends EventName> = (fact: CacheEvents[Name]) => void

@@ -60,6 +60,7 @@ export {
   SinkRefusesError,
   TenantRequiredError,
   UncacheableValueError,
+  UnflushedError,
   UnknownOptionError,
   ValueTooLargeError,
   WritesFailedError,

@@ -9,7 +9,8 @@ import {
   NEEDS_BASE,
   type AppendAnswer,
   type AppendRequest,
-  type Backlog
+  type Backlog,
+  type ScriptCall
 } from '../redis/shard-stream.js'
 import type { ShardKeys } from '../keys/key-schema.js'
 import { encodeOperations, keyOf, sizeOf, type Outgoing, type OutgoingIncrement } from './record.js'
@@ -42,8 +43,9 @@ export interface ProducerParts {
   readonly whenFull: 'wait' | 'refuse' | 'write-through'
   readonly timeoutMs: number
   readonly clock: Clock
-  /** Rejects when this queue cannot be written to at all. */
-  readonly append: (request: AppendRequest) => Promise<AppendAnswer>
+  /** How appends are sent to this server. Rejects when this queue cannot be written to, before anything is sent. */
+  readonly prepare: () => Promise<ScriptCall | undefined>
+  readonly append: (request: AppendRequest, send: ScriptCall | undefined) => Promise<AppendAnswer>
   readonly reported: (fact: ProducerFact) => void
 }
 
@@ -144,18 +146,21 @@ export class Producer {
   }
 
   async #deliver(batch: Batch): Promise<void> {
-    const { queue, shards, shardsKey, clock, append, reported } = this.#parts
+    const { queue, shards, shardsKey, clock, prepare, append, reported } = this.#parts
     const request = this.#requestOf(batch)
     let isUnsure = false
     let pauseMs = RETRY_LEAST_MS
     for (;;) {
       let answer: AppendAnswer | undefined
       let failure: unknown
+      let isSent = false
       try {
-        answer = await append(request)
+        const send = await prepare()
+        isSent = true
+        answer = await append(request, send)
       } catch (error) {
         failure = error
-        if (doubtOf(error) === 'unknown') isUnsure = true
+        if (isSent && doubtOf(error) === 'unknown') isUnsure = true
         else if (!isUnsure && !willPass(error)) throw error
         reported({ kind: 'retried' })
       }

@@ -59,7 +59,8 @@ export class Queue {
       whenFull,
       timeoutMs: writeTimeoutMs,
       clock,
-      append: async (request) => streams.append(request, await readiness.of(this)),
+      prepare: () => readiness.of(this),
+      append: (request, send) => streams.append(request, send),
       reported: (fact) => this.#reported(shard, fact)
     }
   }

@@ -1,3 +1,4 @@
+import type { Stamp } from '../entry.js'
 import { CorruptEntryError } from '../errors.js'
 import type { CacheId, TenantId } from '../ports.js'
 
@@ -49,6 +50,8 @@ export interface OutgoingIncrement extends OutgoingCommon {
   by: number
   readonly checksum: number
   readonly freshMs: number
+  /** What a counter must stand under to be counted on: 12 bytes of a frame. */
+  readonly stamp: Stamp
   base: Base | undefined
 }
 
@@ -116,10 +119,13 @@ export function encodeOperations(operations: readonly Outgoing[]): Buffer {
   return writer.done()
 }
 
-function writeCounter(writer: Writer, { by, checksum, freshMs, base }: OutgoingIncrement): void {
+function writeCounter(writer: Writer, { by, checksum, freshMs, stamp, base }: OutgoingIncrement): void {
   writer.f64(by)
   writer.u32(checksum)
   writer.u40(freshMs)
+  writer.u32(stamp.hardHigh)
+  writer.u32(stamp.hardLow)
+  writer.u32(stamp.soft)
   writer.u8(base === undefined ? 0 : 1)
   if (base === undefined) return
   writer.f64(base.number)

@@ -9,18 +9,23 @@ import { ConfirmedCalls } from '../redis/confirmed-append.js'
 import type { RedisLink } from '../redis/link.js'
 import { ShardStreams } from '../redis/shard-stream.js'
 import { newBehindStats, type BehindStats } from '../stats.js'
+import type { EntryStore } from '../tiers/entry-store.js'
 import { BehindDeadLetters } from './dead-letters.js'
 import type { BehindPolicy } from '../behind-options.js'
+import { BehindEntries, type EntriesParts } from './entries.js'
 import { Queue } from './queue.js'
 import { Readiness } from './readiness.js'
 import { BehindWorker, type WorkerOptions } from './worker.js'
 
 export interface BehindParts {
   readonly link: RedisLink
+  readonly store: EntryStore
   readonly namespace: string
   readonly codec: PayloadCodec
   readonly events: Events
   readonly clock: Clock
+  /** Readers of this process that come from now on do not join what is under way for these keys. */
+  readonly forget: (keys: readonly string[]) => void
 }
 
 const LOOK_AGAIN_MS = 15
@@ -57,6 +62,11 @@ export class BehindWrites {
     const queue = new Queue(name, policy, newBehindStats(policy.shards), keepMs, parts)
     this.#queues.set(name, queue)
     return queue
+  }
+
+  entries(queue: Queue, engine: Pick<EntriesParts, 'readThrough' | 'writeThrough'>): BehindEntries {
+    const { store, codec, clock, forget } = this.#parts
+    return new BehindEntries(queue, { store, codec, clock, forget, ...engine })
   }
 
   worker(options: WorkerOptions): BehindWorker {

@@ -12,7 +12,8 @@
 -- ARGV[8]  for each: kind (1), length of record (4), record, length of control (4), control
 --            P put        control: where the VALUE frame begins in the record (4)
 --            D delete     control: the VALUE frame that remembers it
---            I increment  control: by (8), checksum (4), fresh for (5), with base? (1), base (8), its token (8), new? (1)
+--            I increment  control: by (8), checksum (4), fresh for (5), generations (12), with base? (1), base (8),
+--                         the token of the entry that it is in (8), whether there was no such thing (1)
 --            A append     no control, and no entry
 --
 -- Returns {1, stream id, statuses, numbers, unflushed operations, unflushed bytes, oldest ms, now ms}   accepted
@@ -30,7 +31,7 @@ local count, blob = tonumber(ARGV[7]), ARGV[8]
 local ACCEPTED, NEEDS_BASE, GUARDED, FOREIGN = '1', '2', '3', '4'
 local now = now_ms()
 
-local function number_in(frame) return struct.unpack('<d', frame:sub(50, 57)) end
+local LONGEST_COUNTED = 4095 -- an entry with a number and more tags than this is no counter
 
 local operations, at, key_index = {}, 1, 5
 for index = 1, count do
@@ -59,8 +60,8 @@ if last then
     local numbers = {}
     for index, operation in ipairs(operations) do
       if operation.kind == 'I' then
-        local frame = redis.call('GETRANGE', operation.key, 0, COUNTER_END)
-        table.insert(numbers, struct.pack('>d', #frame > COUNTER_END and number_in(frame) or 0 / 0))
+        local frame = redis.call('GETRANGE', operation.key, 0, LONGEST_COUNTED)
+        table.insert(numbers, struct.pack('>d', is_whole_counter(frame) and number_in(frame) or 0 / 0))
       end
     end
     return { 1, id, statuses, table.concat(numbers), 0, 0, 0, 0 }
@@ -82,30 +83,31 @@ if is_full then return { 2, total - done, bytes - done_bytes, oldest, now } end
 -- Of an increment: the counter's frame, but for the id that the stream is about to give.
 local function counted(operation)
   local control = operation.control_at
-  local by, checksum = struct.unpack('>dc4', blob, control)
-  local fresh_for, with_base = struct.unpack('>c5B', blob, control + 12)
-  local frame = redis.pcall('GETRANGE', operation.key, 0, COUNTER_END)
-  if type(frame) ~= 'string' then return NEEDS_BASE end
+  local by, checksum, fresh_for, stamp, with_base = struct.unpack('>dc4c5c12B', blob, control)
+  local frame = redis.pcall('GETRANGE', operation.key, 0, LONGEST_COUNTED)
+  if type(frame) ~= 'string' or #frame < FRAME_BYTES then return NEEDS_BASE end
   local header = frame:sub(1, HEADER_END + 1)
-  if not is_value(header) or #frame < VALUE_BYTES then return NEEDS_BASE end
-  local stored, number
-  if is_counter(header) and #frame == COUNTER_END + 1 then
-    local is_fresh = is_unflushed(header) or now < stored_at(header) + struct.unpack('>I5', frame:sub(38, 42))
-    if not is_fresh or frame:sub(50, 57) ~= frame:sub(58, 65) then return NEEDS_BASE end
-    stored, number, fresh_for = stored_at(header), number_in(frame), frame:sub(38, 42)
+  if not is_value(header) then return NEEDS_BASE end
+  local fresh_ms = struct.unpack('>I5', frame:sub(38, 42))
+  local is_current = is_unflushed(header)
+    or (now < stored_at(header) + fresh_ms and frame:sub(47, 58) == stamp and not has_tags(frame))
+  local stored, number = stored_at(header), nil
+  if is_current and is_whole_counter(frame) then
+    number, fresh_for = number_in(frame), frame:sub(38, 42)
   elseif with_base == 1 then
-    local base, token, is_new = struct.unpack('>dc8B', blob, control + 18)
+    local base, token, is_new = struct.unpack('>dc8B', blob, control + 30)
     if token_of(header) ~= token then return NEEDS_BASE end
-    stored, number = is_new == 1 and now or stored_at(header), base
-    if is_new == 0 then fresh_for = frame:sub(38, 42) end
+    number = base
+    if is_new == 1 then stored = now else fresh_for = frame:sub(38, 42) end
   else
     return NEEDS_BASE
   end
   operation.number = number + by
   operation.stored = stored
+  operation.doomed = is_unflushed(header) and is_doomed(header)
   local pair = struct.pack('<d', operation.number)
-  operation.frame = '\192\1\3\3' .. NO_TOKEN .. '\0\0\0\0\0\0' .. string.rep('\0', 14) .. checksum .. '\1' .. fresh_for
-    .. '\0\0\0\0' .. '\0\0\6' .. pair .. pair
+  operation.frame = '\192\1\3\3' .. string.rep('\0', 28) .. checksum .. string.char(has_tags(frame) and 65 or 1)
+    .. fresh_for .. frame:sub(43, payload_start(frame) - 1) .. '\0\0\6' .. pair .. pair
   return ACCEPTED
 end
 
@@ -154,7 +156,8 @@ if accepted > 0 then
       local frame = operation.frame
       if operation.kind == 'I' then
         frame = frame:sub(1, 4) .. token .. frame:sub(13)
-        redis.call('SET', operation.key, marked(frame, UNFLUSHED + COUNTER, operation.stored, id_ms, id_seq))
+        local kind = UNFLUSHED + COUNTER + (operation.doomed and DOOMED or 0)
+        redis.call('SET', operation.key, marked(frame, kind, operation.stored, id_ms, id_seq))
       else
         redis.call('SET', operation.key, marked(frame, UNFLUSHED, now, id_ms, id_seq))
       end

@@ -8,7 +8,8 @@
 -- ARGV[1]  stream id that is committed, with all before it
 -- ARGV[2]  producer, ARGV[3] batch that stand there: who read the same entry has read the same stream
 -- ARGV[4]  for how long an entry may be served after it is not fresh any more, ms
--- ARGV[5]  for each entry '1': settle it, '0': drop it, because the source may have something else
+-- ARGV[5]  for each entry '1': settle it, unless it was declared wrong meanwhile; '0': drop it, because the source may
+--          have something else
 -- ARGV[6]  '1': these were the last entries, let go of the stream up to the id. Else ''
 --
 -- Returns 1 done, 0 the stream is another one
@@ -28,14 +29,14 @@ if fields.p ~= producer or fields.b ~= batch then return 0 end
 
 for index = 5, #KEYS do
   local key = KEYS[index]
-  local frame = redis.pcall('GETRANGE', key, 0, VALUE_BYTES - 1)
+  local frame = redis.pcall('GETRANGE', key, 0, FRAME_BYTES - 1)
   local header = type(frame) == 'string' and frame:sub(1, HEADER_END + 1) or ''
   local is_dropped = fates:sub(index - 4, index - 4) == '0'
-  if #frame >= VALUE_BYTES and header:byte(1) == 192 and header:byte(2) == 1 and is_unflushed(header) then
+  if #frame >= FRAME_BYTES and header:byte(1) == 192 and header:byte(2) == 1 and is_unflushed(header) then
     local last_ms, last_seq = struct.unpack('>I6I8', header:sub(19, 32))
     if last_ms < id_ms or (last_ms == id_ms and last_seq <= id_seq) then
       local life_ms = stored_at(header) + struct.unpack('>I5', frame:sub(38, 42)) + keep_ms - now
-      if is_dropped or life_ms <= 0 then
+      if is_dropped or is_doomed(header) or life_ms <= 0 then
         redis.call('UNLINK', key)
       else
         redis.call('SETRANGE', key, 3, string.char(header:byte(4) - UNFLUSHED))

@@ -18,6 +18,16 @@ local function is_hold(header) return header:byte(3) == 1 and header:byte(4) == 
 local function is_guarded(header) return header:byte(3) == 1 and header:byte(4) == 2 and #header >= 13 end
 local function is_failed(header) return header:byte(3) == 2 end
 local function is_value(header) return header:byte(3) == 3 and #header == HEADER_END + 1 end
+-- The source does not have it yet: it is neither refreshed, nor replaced by what a load brings, nor dropped.
+local function is_unflushed(header) return is_value(header) and header:byte(4) % 2 == 1 end
+
+-- Declared wrong while it was unflushed: it goes as soon as the source has it. Read by settle-entries.
+local DOOMED = 4
+local function is_doomed(header) return math.floor(header:byte(4) / DOOMED) % 2 == 1 end
+local function doom(key, header)
+  if not is_doomed(header) then redis.call('SETRANGE', key, 3, string.char(header:byte(4) + DOOMED)) end
+end
+
 local function token_of(header) return header:sub(5, 12) end
 local function lease_token_of(header) return header:sub(19, 26) end
 
