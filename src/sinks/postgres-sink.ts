@@ -248,8 +248,10 @@ class Postgres implements PostgresSink {
     try {
       connecting.then((given) => isLate && given.release(true)).catch(ignoredAfterDeadline)
       client = await Promise.race([connecting, late])
+      // A connection that breaks between two statements says so in an event, which ends the process when nobody listens.
+      client.on?.('error', shownByTheNextStatement)
       const result = await Promise.race([work(client), late])
-      client.release()
+      givenBack(client)
       return result
     } catch (error) {
       await this.#rolledBack(client, isLate)
@@ -270,7 +272,7 @@ class Postgres implements PostgresSink {
     })
     try {
       await Promise.race([client.query('ROLLBACK'), silence])
-      client.release()
+      givenBack(client)
     } catch {
       // The first error is the one that tells; this connection is of no more use.
       client.release(true)
@@ -285,6 +287,13 @@ const ROLLBACK_PATIENCE_MS = 2_000
 /** Where commits need not reach the disk, the stream would be trimmed of what a crash of the database then loses. */
 const SYNCHRONOUS = `CASE WHEN current_setting('synchronous_commit') = 'off'
                        THEN set_config('synchronous_commit', 'on', true) END`
+
+function shownByTheNextStatement(): void {}
+
+function givenBack(client: PgClient): void {
+  client.off?.('error', shownByTheNextStatement)
+  client.release()
+}
 
 /** The deadline has been thrown already, or was not reached. */
 function ignoredAfterDeadline(): void {}

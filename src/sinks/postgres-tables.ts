@@ -10,6 +10,8 @@ export interface PgClient {
   query(query: PgQuery | string): Promise<PgResult>
   /** With an error or true the connection is closed instead of being given back. */
   release(error?: Error | boolean): void
+  on?(event: 'error', listener: (error: Error) => void): unknown
+  off?(event: 'error', listener: (error: Error) => void): unknown
 }
 
 export interface PgQuery {
