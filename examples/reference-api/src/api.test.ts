@@ -600,7 +600,12 @@ async function queries(name: keyof typeof MARKS): Promise<number> {
 }
 
 describe('POST /api/products/:id/views', () => {
-  const post = (path: string, body?: unknown, headers: Record<string, string> = {}, instance = 0): Promise<Answer> => {
+  const post = (
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+    instance = 0
+  ): Promise<Answer> => {
     const json = body === undefined ? {} : { 'Content-Type': 'application/json' }
     const init = body === undefined ? {} : { body: JSON.stringify(body) }
     return ask(path, { method: 'POST', headers: { ...json, ...headers }, ...init }, instance)
@@ -616,14 +621,20 @@ describe('POST /api/products/:id/views', () => {
 
   it('counts at once, in every process, and reaches the tables of the shop a moment later', async () => {
     const before = await inTables(70, 'main')
-    const answers = await Promise.all(Array.from({ length: 20 }, (_, n) => post('/api/products/70/views', undefined, {}, n % 2)))
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, (_, n) => post('/api/products/70/views', undefined, {}, n % 2))
+    )
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([202]))
     const total = before.counted + 20
     expect((await get('/api/products/70/views', {}, 1)).body).toEqual({ data: { views: total } })
-    expect((await post('/api/products/70/views', { referrer: 'https://example.org' }, { 'X-Tenant': 'acme' })).body).toEqual({
+    expect(
+      (await post('/api/products/70/views', { referrer: 'https://example.org' }, { 'X-Tenant': 'acme' })).body
+    ).toEqual({
       data: { views: 1 }
     })
-    await expect.poll(() => inTables(70, 'main'), { timeout: 10_000 }).toEqual({ counted: total, events: before.events + 20 })
+    await expect
+      .poll(() => inTables(70, 'main'), { timeout: 10_000 })
+      .toEqual({ counted: total, events: before.events + 20 })
     await expect.poll(() => inTables(70, 'acme'), { timeout: 10_000 }).toEqual({ counted: 1, events: 1 })
   })
 

@@ -81,12 +81,11 @@ local is_full = (most > 0 and total - done >= most) or (most_bytes > 0 and bytes
 if is_full then return { 2, total - done, bytes - done_bytes, oldest, now } end
 
 -- Of an increment: the counter's frame, but for the id that the stream is about to give.
-local function counted(operation)
+local function counted(operation, header)
   local control = operation.control_at
   local by, checksum, fresh_for, stamp, with_base = struct.unpack('>dc4c5c12B', blob, control)
-  local frame = redis.pcall('GETRANGE', operation.key, 0, LONGEST_COUNTED)
-  if type(frame) ~= 'string' or #frame < FRAME_BYTES then return NEEDS_BASE end
-  local header = frame:sub(1, HEADER_END + 1)
+  local frame = operation.found
+  if #frame < FRAME_BYTES then return NEEDS_BASE end
   if not is_value(header) then return NEEDS_BASE end
   local fresh_ms = struct.unpack('>I5', frame:sub(38, 42))
   local is_current = is_unflushed(header)
@@ -115,10 +114,18 @@ local statuses, records, accepted, refused = {}, {}, 0, false
 for index, operation in ipairs(operations) do
   local status = ACCEPTED
   if operation.key then
-    local header = read_header(operation.key)
+    local header
+    if operation.kind == 'I' then
+      -- Read once: there are tens of thousands of them a second.
+      local found = redis.pcall('GETRANGE', operation.key, 0, LONGEST_COUNTED)
+      operation.found = type(found) == 'string' and found or ''
+      header = header_in(operation.found:sub(1, HEADER_END + 1))
+    else
+      header = read_header(operation.key)
+    end
     if header ~= nil and is_foreign(header) then status = FOREIGN
     elseif header ~= nil and is_guarded(header) then status = GUARDED
-    elseif operation.kind == 'I' then status = header == nil and NEEDS_BASE or counted(operation)
+    elseif operation.kind == 'I' then status = header == nil and NEEDS_BASE or counted(operation, header)
     elseif operation.kind == 'P' then
       local frame_at = operation.record_at + struct.unpack('>I4', blob, operation.control_at)
       operation.frame = blob:sub(frame_at, operation.record_end)

@@ -5,13 +5,14 @@ local LEASE_MOST_MS = 60000
 local NO_TOKEN = string.rep('\0', 8)
 
 -- GETRANGE, not GET: a lease is taken, kept and given back without copying the value it stands on.
-local function read_header(key)
-  local header = redis.pcall('GETRANGE', key, 0, HEADER_END)
+local function header_in(header)
   if type(header) ~= 'string' or #header < 12 or header:byte(1) ~= 192 then return nil end
   local version = header:byte(2)
   if version == 0 or version > VERSION_MOST then return nil end
   return header
 end
+
+local function read_header(key) return header_in(redis.pcall('GETRANGE', key, 0, HEADER_END)) end
 
 local function is_foreign(header) return header:byte(2) ~= 1 end
 local function is_hold(header) return header:byte(3) == 1 and header:byte(4) == 1 and #header == 12 end
