@@ -160,8 +160,10 @@ export class Producer {
         answer = await append(request, send)
       } catch (error) {
         failure = error
-        if (isSent && doubtOf(error) === 'unknown') isUnsure = true
-        else if (!isUnsure && !willPass(error)) throw error
+        // Silence before anything was sent is no doubt, and may be over in a moment.
+        const isSilence = doubtOf(error) === 'unknown'
+        if (isSent && isSilence) isUnsure = true
+        else if (!isUnsure && !isSilence && !willPass(error)) throw error
         reported({ kind: 'retried' })
       }
       switch (answer?.kind) {
