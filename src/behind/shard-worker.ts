@@ -14,6 +14,7 @@ const READ_MOST_BYTES = 4 * 1024 * 1024
 const KEYS_PER_SETTLE = 500
 const RETRY_LEAST_MS = 50
 const RETRY_MOST_MS = 5_000
+const REDIS_RETRY_MOST_MS = 400
 const NOTE_INTERVAL_MS = 10
 
 export interface ShardWorkerParts {
@@ -266,7 +267,9 @@ export class ShardWorker {
     // What Redis did not answer was reported by the link.
     if (!(error instanceof RedisUnavailableError)) this.#reportFailure(error)
     const { clock } = this.#parts
-    const pauseMs = Math.min(RETRY_MOST_MS, RETRY_LEAST_MS * 2 ** Math.min(10, this.#failures - 1))
+    // A sink that is down is not helped by being asked all the time; Redis is asked by everybody anyway.
+    const mostMs = error instanceof RedisUnavailableError ? REDIS_RETRY_MOST_MS : RETRY_MOST_MS
+    const pauseMs = Math.min(mostMs, RETRY_LEAST_MS * 2 ** Math.min(10, this.#failures - 1))
     if (this.#stopping === 'no') await this.#pause(pauseMs * (0.5 + clock.random() / 2))
     else await this.#pause(RETRY_LEAST_MS)
   }

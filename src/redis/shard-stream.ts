@@ -1,4 +1,4 @@
-import { RedisUnavailableError } from '../errors.js'
+import { CorralError, RedisUnavailableError } from '../errors.js'
 import type { ShardKeys } from '../keys/key-schema.js'
 import type { RedisLink } from './link.js'
 import { ScriptRunner, type ScriptName } from './scripts.js'
@@ -217,6 +217,8 @@ function backlogOf(operations: number, bytes: number, oldest: number, now: numbe
 
 /** What a rejected call leaves open. An answer that refuses, and a connection that was not there, leave nothing open. */
 export function doubtOf(error: unknown): Doubt {
+  // Our own refusals come before anything is sent.
+  if (error instanceof CorralError && !(error instanceof RedisUnavailableError)) return 'not-done'
   const cause = error instanceof RedisUnavailableError ? error.cause : error
   if (!(cause instanceof Error)) return 'unknown'
   const wasRefused = cause.name === 'ReplyError' && !cause.message.startsWith('UNKILLABLE')

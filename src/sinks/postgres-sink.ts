@@ -47,8 +47,8 @@ export interface PostgresSink<Id extends CacheId = CacheId, Value = unknown> ext
   readonly migrateSql: string
 }
 
-/** A producer's mark is of no use once nobody can send its batches again; a month is far beyond that. */
-const MARKS_KEPT = "interval '30 days'"
+/** A producer's mark is of no use once nobody can send its batches again, a Redis that is restored from a copy included. */
+const MARKS_KEPT = "interval '7 days'"
 
 const NAMES: readonly string[] = [
   'table',
@@ -155,16 +155,27 @@ class Postgres implements PostgresSink {
   }
 
   async apply({ shard, epoch, operations, marks }: SinkBatch): Promise<'applied' | 'fenced'> {
-    const statements = (await this.#prepared()).for(operations)
-    return this.#transaction(async (client) => {
+    const prepared = await this.#prepared()
+    const statements = prepared.for(operations)
+    const applying = this.#transaction(async (client) => {
       const { rows } = await client.query(
         named(`SELECT epoch, ${SYNCHRONOUS} FROM ${this.#shards} WHERE shard = $1 FOR UPDATE`, [shard])
       )
       if (Number(rows[0]?.['epoch']) !== epoch) return 'fenced'
       for (const statement of statements) await client.query(statement)
       await this.#store(client, shard, marks)
-      return 'applied'
+      return 'applied' as const
     })
+    return applying.catch((error: unknown) => this.#failed(error, prepared))
+  }
+
+  /** Perhaps a column has another type since: the table is looked at again before an operation is blamed. */
+  async #failed(error: unknown, prepared: Statements): Promise<never> {
+    this.#statements = undefined
+    if (this.isPoison(error) && (await this.#prepared()).signature !== prepared.signature) {
+      throw new Error(`Table "${this.#shape.table}" has changed`, { cause: error })
+    }
+    throw error
   }
 
   async write(operation: SinkOperation): Promise<void> {

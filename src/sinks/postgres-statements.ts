@@ -26,6 +26,8 @@ const ORDER: readonly Kind[] = ['delete', 'put', 'increment', 'append']
 
 /** The statements of one batch: at most one of each kind, with the rows in the order of their keys. */
 export class Statements {
+  /** Differs when the types of the columns do. */
+  readonly signature: string
   readonly #shape: RowShape
   readonly #types: ReadonlyMap<string, ColumnType>
   readonly #texts = new Map<Kind, { text: string; columns: readonly ColumnType[] }>()
@@ -33,6 +35,7 @@ export class Statements {
   constructor(shape: RowShape, types: ReadonlyMap<string, ColumnType>) {
     this.#shape = shape
     this.#types = types
+    this.signature = JSON.stringify([...types])
   }
 
   for(operations: readonly SinkOperation[]): PgQuery[] {

@@ -265,7 +265,6 @@ describe('a put that the table can never hold', () => {
     const [letter] = await cache.deadLetters.list('views')
     expect(letter).toMatchObject({ kind: 'put', id: 2, value: 2.5, code: '22P02' })
     await world.pool.query('ALTER TABLE product_views ALTER views TYPE numeric')
-    await sink.check()
     expect(await cache.deadLetters.replay(letter!)).toBe(1)
     await cache.flush()
     expect(await rowOf(2)).toBe(2.5)

@@ -7,7 +7,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { createCache, CorralError, postgresSink, writeBehind, type Cache } from '../../src/index.js'
 
-const [role, redisUrl, postgresUrl, logFile, name] = process.argv.slice(2) as [string, string, string, string, string]
+const [role, redisUrl, postgresUrl, logFile, name] = process.argv.slice(2) as [
+  string,
+  string,
+  string,
+  string,
+  string
+]
 
 const pool = new pg.Pool({ connectionString: postgresUrl, max: 6, connectionTimeoutMillis: 5_000 })
 pool.on('error', () => undefined)
@@ -26,12 +32,18 @@ const events = cache.ingest<string>('events', {
 const counters = cache.collection('counters', {
   ttl: '1h',
   load: (id: number) => read('SELECT n FROM counters WHERE id = $1', id),
-  write: writeBehind({ ...common, sink: postgresSink(pool, { table: 'counters', key: 'id', value: 'n', ...sinkOptions }) })
+  write: writeBehind({
+    ...common,
+    sink: postgresSink(pool, { table: 'counters', key: 'id', value: 'n', ...sinkOptions })
+  })
 })
 const rows = cache.collection('rows', {
   ttl: '1h',
   load: (id: string) => read('SELECT n FROM rows WHERE id = $1', id),
-  write: writeBehind({ ...common, sink: postgresSink(pool, { table: 'rows', key: 'id', value: 'n', ...sinkOptions }) })
+  write: writeBehind({
+    ...common,
+    sink: postgresSink(pool, { table: 'rows', key: 'id', value: 'n', ...sinkOptions })
+  })
 })
 
 /** `E` event, `C` counter, `R` row: `+` begun, `!` acknowledged, `?` refused with certainty; then what and with which value. */

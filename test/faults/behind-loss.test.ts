@@ -33,7 +33,9 @@ afterAll(async () => {
 })
 
 beforeEach(async () => {
-  await pool.query('DROP TABLE IF EXISTS views, corral_shards, corral_marks; CREATE TABLE views (id int PRIMARY KEY, n bigint)')
+  await pool.query(
+    'DROP TABLE IF EXISTS views, corral_shards, corral_marks; CREATE TABLE views (id int PRIMARY KEY, n bigint)'
+  )
   sink = postgresSink(pool, { table: 'views', key: 'id', value: 'n' })
   await sink.migrate()
 })
@@ -112,7 +114,9 @@ describe('power is lost', () => {
     const weak = await server('--appendonly', 'yes', '--appendfsync', 'everysec')
     const { views } = open(weak.url, 'fsync')
     await expect(views.put(1, 1)).rejects.toMatchObject({ code: 'DURABILITY_UNMET' })
-    expect(await readFile(join(weak.folder, 'appendonlydir', 'appendonly.aof.1.incr.aof'), 'utf8')).not.toContain('XADD')
+    expect(
+      await readFile(join(weak.folder, 'appendonlydir', 'appendonly.aof.1.incr.aof'), 'utf8')
+    ).not.toContain('XADD')
   })
 })
 
@@ -122,7 +126,9 @@ describe('durability "replicated"', () => {
     const replica = await server('--replicaof', '127.0.0.1', String(master.port))
     const onReplica = new Redis(replica.url)
     try {
-      await until('the replica follows', async () => /master_link_status:up/.test(await onReplica.info('replication')))
+      await until('the replica follows', async () =>
+        /master_link_status:up/.test(await onReplica.info('replication'))
+      )
       const { views } = open(master.url, 'replicated')
       await Promise.all(Array.from({ length: 100 }, (_, id) => views.put(id, id)))
       replica.pause()
@@ -155,7 +161,9 @@ describe('a replica is promoted that lacks the end of the stream', () => {
       await until('the replica has it all', async () => {
         const offset = async (redis: Redis, name: string): Promise<string | undefined> =>
           new RegExp(`${name}:(\\d+)`).exec(await redis.info('replication'))?.[1]
-        return (await offset(onMaster, 'master_repl_offset')) === (await offset(onReplica, 'slave_repl_offset'))
+        return (
+          (await offset(onMaster, 'master_repl_offset')) === (await offset(onReplica, 'slave_repl_offset'))
+        )
       })
       // From here on the replica hears nothing: what comes now is applied, and lost by Redis.
       await onReplica.replicaof('NO', 'ONE')
@@ -185,7 +193,8 @@ describe('a replica is promoted that lacks the end of the stream', () => {
     for (const stream of await redis.keys('shop:#behind:{*}:stream')) {
       const entries = await redis.xrangeBuffer(stream, '-', '+')
       await redis.del(stream)
-      for (const [index, [, fields]] of entries.entries()) await redis.xadd(stream, `${fromMs}-${index + 1}`, ...fields)
+      for (const [index, [, fields]] of entries.entries())
+        await redis.xadd(stream, `${fromMs}-${index + 1}`, ...fields)
     }
   }
 

@@ -45,7 +45,11 @@ export function readLog(lines: Iterable<string>): StormLog {
     else if (state === 'begun') counter.unknown++
     counters.set(id, counter)
   }
-  const all = [...events.values(), ...[...increments.values()].map((one) => one.state), ...[...rows.values()].flat().map((one) => one.state)]
+  const all = [
+    ...events.values(),
+    ...[...increments.values()].map((one) => one.state),
+    ...[...rows.values()].flat().map((one) => one.state)
+  ]
   return {
     events,
     counters,
@@ -77,11 +81,13 @@ export function differences(log: StormLog, tables: Tables): string[] {
   }
   for (const [id, writes] of log.rows) {
     const now = tables.rows.get(id)
-    if (!possibleEnds(writes).has(now)) found.push(`row ${id} is ${now}, possible: ${[...possibleEnds(writes)].join(', ')}`)
+    if (!possibleEnds(writes).has(now))
+      found.push(`row ${id} is ${now}, possible: ${[...possibleEnds(writes)].join(', ')}`)
   }
   for (const [id, values] of tables.history) {
     const fallen = values.findIndex((value, index) => index > 0 && value < values[index - 1]!)
-    if (fallen !== -1) found.push(`out of order: row ${id} went from ${values[fallen - 1]} to ${values[fallen]}`)
+    if (fallen !== -1)
+      found.push(`out of order: row ${id} went from ${values[fallen - 1]} to ${values[fallen]}`)
   }
   return found
 }

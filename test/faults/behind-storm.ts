@@ -41,13 +41,20 @@ const TABLES = `
     'BEGIN INSERT INTO history (id, n) VALUES (NEW.id, NEW.n); RETURN NEW; END';
   CREATE TRIGGER remember AFTER INSERT OR UPDATE ON rows FOR EACH ROW EXECUTE FUNCTION remember()`
 
-export async function runStorm(faults: number, seed: number, say: (line: string) => void = () => undefined): Promise<StormReport> {
+export async function runStorm(
+  faults: number,
+  seed: number,
+  say: (line: string) => void = () => undefined
+): Promise<StormReport> {
   const startedAt = performance.now()
   const random = generator(seed)
   const folder = await createTemporaryFolder('storm')
   const redis = await startRedisServer({ args: ['--appendonly', 'yes', '--appendfsync', 'everysec'] })
   const postgres = await startPostgresServer({ settings: { restart_after_crash: 'on', max_connections: 60 } })
-  const [redisProxy, postgresProxy] = await Promise.all([startCuttingProxy(redis.port), startCuttingProxy(postgres.port)])
+  const [redisProxy, postgresProxy] = await Promise.all([
+    startCuttingProxy(redis.port),
+    startCuttingProxy(postgres.port)
+  ])
   const pool = new pg.Pool({ connectionString: postgres.url, max: 4 })
   pool.on('error', () => undefined)
   const children: { writers: ChildProcess[]; workers: ChildProcess[] } = { writers: [], workers: [] }
@@ -58,7 +65,13 @@ export async function runStorm(faults: number, seed: number, say: (line: string)
   const start = async (role: 'writer' | 'worker'): Promise<ChildProcess> => {
     const name = `${role}${++born}`
     const postgresUrl = postgres.url.replace(`:${postgres.port}/`, `:${postgresProxy.port}/`)
-    const args = [role, `redis://127.0.0.1:${redisProxy.port}`, postgresUrl, join(folder.path, `${name}.log`), name]
+    const args = [
+      role,
+      `redis://127.0.0.1:${redisProxy.port}`,
+      postgresUrl,
+      join(folder.path, `${name}.log`),
+      name
+    ]
     const child = fork(fileURLToPath(new URL('./behind-child.ts', import.meta.url)), args, {
       execArgv: ['--import', 'tsx'],
       stdio: ['ignore', 'inherit', 'inherit', 'ipc']
@@ -74,7 +87,8 @@ export async function runStorm(faults: number, seed: number, say: (line: string)
     list[index]!.kill('SIGKILL')
     list[index] = await start(role)
   }
-  const within = async (ms: number, work: Promise<unknown>): Promise<void> => void (await Promise.race([work, sleep(ms)]))
+  const within = async (ms: number, work: Promise<unknown>): Promise<void> =>
+    void (await Promise.race([work, sleep(ms)]))
 
   const kinds: Record<string, () => Promise<void>> = {
     'append unanswered': () => within(500, redisProxy.loseAnswerTo(APPEND_SHA)),
@@ -121,7 +135,8 @@ export async function runStorm(faults: number, seed: number, say: (line: string)
       const [kind] = weights.find(([, weight]) => (draw -= weight) < 0) ?? weights[0]!
       await kinds[kind]!().catch((error: unknown) => say(`  ${kind}: ${String(error)}`))
       counts[kind] = (counts[kind] ?? 0) + 1
-      if ((fault + 1) % 50 === 0) say(`${fault + 1} faults, ${Math.round((performance.now() - startedAt) / 1000)} s`)
+      if ((fault + 1) % 50 === 0)
+        say(`${fault + 1} faults, ${Math.round((performance.now() - startedAt) / 1000)} s`)
       await sleep(50 * random())
     }
     // Writers end in the middle of what they do; what they left in Redis is flushed by the workers.
@@ -129,7 +144,8 @@ export async function runStorm(faults: number, seed: number, say: (line: string)
     check = createCache({ redis: redis.url, namespace: 'storm', commandTimeout: '2s' })
     const sink = postgresSink(pool, { table: 'counters', key: 'id', value: 'n' })
     const load = (): undefined => undefined
-    for (const name of ['counters', 'rows']) check.collection(name, { ttl: 1, load, write: writeBehind({ sink, shards: 3 }) })
+    for (const name of ['counters', 'rows'])
+      check.collection(name, { ttl: 1, load, write: writeBehind({ sink, shards: 3 }) })
     check.ingest('events', { sink: postgresSink(pool, { table: 'events', value: 'id' }), shards: 3 })
     await sleep(500)
     await check.flush({ timeout: '60s' })
@@ -159,7 +175,8 @@ async function readTables(pool: pg.Pool): Promise<Tables> {
   for (const { id, n } of await all('SELECT id, n FROM history ORDER BY at')) {
     history.set(id!, [...(history.get(id!) ?? []), Number(n)])
   }
-  const pairs = (rows: Record<string, string>[]): [string, number][] => rows.map(({ id, n }) => [String(id), Number(n)])
+  const pairs = (rows: Record<string, string>[]): [string, number][] =>
+    rows.map(({ id, n }) => [String(id), Number(n)])
   return {
     events: new Map(pairs(await all('SELECT id, count(*) AS n FROM events GROUP BY id'))),
     counters: new Map(pairs(await all('SELECT id, n FROM counters')).map(([id, n]) => [Number(id), n])),
