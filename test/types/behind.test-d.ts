@@ -15,7 +15,7 @@ const views = cache.collection('views', {
 })
 void views.put(42, 10)
 void views.increment(42)
-views.increment(42, 5) satisfies Promise<number>
+void (views.increment(42, 5) satisfies Promise<number>)
 // @ts-expect-error the value is a number
 void views.put(42, 'ten')
 // @ts-expect-error ids are numbers
