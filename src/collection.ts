@@ -187,7 +187,7 @@ export class CollectionView<Id extends CacheId, Value>
     this.#tenant = tenant
     this.#prefix = collectionPrefix(namespace, this.name, tenant)
     this.#scope = generations.scope(namespace, this.name, tenant, source.tags !== undefined)
-    this.#memory = context.memory?.view(tenant, (id) => this.#prefix + idPart(id))
+    this.#memory = context.memory?.view(tenant, (id) => this.#keyOf(id as Id))
   }
 
   tenant(...given: [tenant?: TenantId]): CollectionView<Id, Value> {
@@ -390,13 +390,16 @@ export class CollectionView<Id extends CacheId, Value>
   }
 
   #requestHere(id: Id): ReadRequest {
-    const { source, entries, memory } = this.#context
-    const part = idPart(id)
-    const key =
-      entries === undefined
-        ? this.#prefix + part
-        : behindKey(this.#prefix, this.name, part, entries.queue.policy.shards)
+    const { source, memory } = this.#context
+    const key = this.#keyOf(id)
     return { source, key, id, tenant: this.#tenant, scope: this.#scope, memory }
+  }
+
+  #keyOf(id: Id): string {
+    const { entries } = this.#context
+    const part = idPart(id)
+    if (entries === undefined) return this.#prefix + part
+    return behindKey(this.#prefix, this.name, part, entries.queue.policy.shards)
   }
 
   #area(): Area {

@@ -92,7 +92,8 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
     guardMs: policy.writeLeaseMs,
     forget
   })
-  const behind = link && new BehindWrites({ link, store, namespace: policy.namespace, codec, events, clock, forget })
+  const behind =
+    link && new BehindWrites({ link, store, namespace: policy.namespace, codec, events, clock, forget })
 
   const forgetAll = (isIn: (key: string) => boolean): void => reader.forgetAll(isIn)
   const clearing = new Clearing({ store, events, clock, forgetAll })

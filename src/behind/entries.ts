@@ -168,7 +168,7 @@ export class BehindEntries {
     if (entry.notFound) return { number: 0, token: entry.token, isNew: true }
     let value: unknown
     try {
-      value = await fetched.decode(entry, codec)
+      value = await fetched.decode(entry, codec, false)
     } catch (error) {
       if (!(error instanceof CorruptEntryError)) throw error
       await readThrough(request, true)
@@ -181,7 +181,9 @@ export class BehindEntries {
   async #read(request: ReadRequest): Promise<unknown> {
     await this.#parts.readThrough(request, false)
     const fetched = await this.#parts.store.read(request)
-    return fetched.entry.state === 'value' ? fetched.decode(fetched.entry, this.#parts.codec) : undefined
+    return fetched.entry.state === 'value'
+      ? fetched.decode(fetched.entry, this.#parts.codec, false)
+      : undefined
   }
 
   async #pack(request: ReadRequest, value: unknown): Promise<Packed> {

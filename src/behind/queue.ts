@@ -6,6 +6,7 @@ import { queueKeys, shardKeys, type ShardKeys } from '../keys/key-schema.js'
 import type { TenantId } from '../ports.js'
 import type { SinkOperation } from '../sink.js'
 import type { BehindStats } from '../stats.js'
+import type { EntryStore } from '../tiers/entry-store.js'
 import type { ShardStreams } from '../redis/shard-stream.js'
 import type { BehindPolicy } from '../behind-options.js'
 import { Producer, type Outcome, type ProducerFact, type ProducerParts } from './producer.js'
@@ -15,6 +16,7 @@ import type { Readiness } from './readiness.js'
 export interface QueueParts {
   readonly namespace: string
   readonly streams: ShardStreams
+  readonly store: EntryStore
   readonly readiness: Readiness
   readonly codec: PayloadCodec
   readonly events: Events
@@ -48,7 +50,7 @@ export class Queue {
   }
 
   #producerParts(shard: number): ProducerParts {
-    const { streams, readiness, clock } = this.#parts
+    const { streams, store, readiness, clock } = this.#parts
     const { shards, limits, whenFull, writeTimeoutMs } = this.policy
     return {
       queue: this.name,
@@ -60,7 +62,7 @@ export class Queue {
       timeoutMs: writeTimeoutMs,
       clock,
       prepare: () => readiness.of(this),
-      append: (request, send) => streams.append(request, send),
+      append: (request, send) => store.changing(request.entryKeys, () => streams.append(request, send)),
       reported: (fact) => this.#reported(shard, fact)
     }
   }

@@ -5,6 +5,7 @@ import { RedisUnavailableError } from '../errors.js'
 import type { Events } from '../events.js'
 import type { Held, ShardStreams, StreamEntry } from '../redis/shard-stream.js'
 import type { Claim, Mark } from '../sink.js'
+import type { EntryStore } from '../tiers/entry-store.js'
 import { coalesce, type Decoded } from './coalesce.js'
 import { encodeLetter, reasonOf } from './letter.js'
 import type { Queue } from './queue.js'
@@ -23,6 +24,7 @@ export interface ShardWorkerParts {
   readonly worker: string
   readonly holdMs: number
   readonly streams: ShardStreams
+  readonly store: EntryStore
   readonly codec: PayloadCodec
   readonly events: Events
   readonly clock: Clock
@@ -243,19 +245,15 @@ export class ShardWorker {
 
   /** The trim comes last: until then all of it can be done again. */
   async #settle(last: StreamEntry, fates: ReadonlyMap<string, '0' | '1'>): Promise<void> {
-    const { queue, shard, streams } = this.#parts
+    const { queue, shard, streams, store } = this.#parts
     const entryKeys = [...fates.keys()]
     const all = [...fates.values()].join('')
     for (let at = 0; ; at += KEYS_PER_SETTLE) {
       const end = at + KEYS_PER_SETTLE
       const isLast = end >= entryKeys.length
-      const isSame = await streams.settle(
-        queue.shards[shard]!,
-        last,
-        entryKeys.slice(at, end),
-        all.slice(at, end),
-        queue.keepMs,
-        isLast
+      const page = entryKeys.slice(at, end)
+      const isSame = await store.changing(page, () =>
+        streams.settle(queue.shards[shard]!, last, page, all.slice(at, end), queue.keepMs, isLast)
       )
       // Another Redis, or an emptied one: read again, and compare with the marks.
       if (isLast || !isSame) return

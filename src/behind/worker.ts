@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import { toMilliseconds, type Duration } from '../durations.js'
 import { InvalidOptionError, RedisUnavailableError } from '../errors.js'
 import type { ShardStreams } from '../redis/shard-stream.js'
+import type { EntryStore } from '../tiers/entry-store.js'
 import type { Clock } from '../clock.js'
 import type { PayloadCodec } from '../codec/codec.js'
 import type { Events } from '../events.js'
@@ -40,6 +41,7 @@ export interface Worker {
 export interface WorkerParts {
   readonly queues: () => readonly Queue[]
   readonly streams: ShardStreams
+  readonly store: EntryStore
   readonly codec: PayloadCodec
   readonly events: Events
   readonly clock: Clock
@@ -132,7 +134,7 @@ export class BehindWorker implements Worker {
   }
 
   async #begin(queue: Queue, shard: number): Promise<void> {
-    const { streams, codec, events, clock } = this.#parts
+    const { streams, store, codec, events, clock } = this.#parts
     const keys = queue.shards[shard]!
     try {
       const held = await streams.hold(keys, this.name, this.#leaseMs)
@@ -143,7 +145,17 @@ export class BehindWorker implements Worker {
     }
     const name = `${queue.name}/${shard}`
     const holdMs = this.#leaseMs
-    const worker = new ShardWorker({ queue, shard, worker: this.name, holdMs, streams, codec, events, clock })
+    const worker = new ShardWorker({
+      queue,
+      shard,
+      worker: this.name,
+      holdMs,
+      streams,
+      store,
+      codec,
+      events,
+      clock
+    })
     this.#running.set(name, { queue, shard, worker })
     void worker.done.then(async () => {
       this.#running.delete(name)

@@ -57,8 +57,16 @@ export class BehindWrites {
 
   /** @param keepMs how long an entry may be served after it is not fresh any more */
   open(name: string, policy: BehindPolicy, keepMs: number): Queue {
-    const { namespace, codec, events, clock } = this.#parts
-    const parts = { namespace, streams: this.streams, readiness: this.#readiness, codec, events, clock }
+    const { namespace, store, codec, events, clock } = this.#parts
+    const parts = {
+      namespace,
+      store,
+      streams: this.streams,
+      readiness: this.#readiness,
+      codec,
+      events,
+      clock
+    }
     const queue = new Queue(name, policy, newBehindStats(policy.shards), keepMs, parts)
     this.#queues.set(name, queue)
     return queue
@@ -70,10 +78,11 @@ export class BehindWrites {
   }
 
   worker(options: WorkerOptions): BehindWorker {
-    const { codec, events, clock } = this.#parts
+    const { store, codec, events, clock } = this.#parts
     const worker = new BehindWorker(options, {
       queues: () => this.queues,
       streams: this.streams,
+      store,
       codec,
       events,
       clock,

@@ -70,6 +70,26 @@ describe('what is written behind', () => {
     expect(await world.redis.pttl(await keyOf(42))).toBeGreaterThan(0)
   })
 
+  it('is read back at once by a process that keeps values in memory, and a moment later by the others', async () => {
+    const memory = { maxBytes: 10 * 1024 * 1024 }
+    const [one, other] = [world.open({ memory }), world.open({ memory })]
+    const [mine, theirs] = [views(one), views(other)]
+    await mine.put(42, 0)
+    one.worker()
+    for (let n = 1; n <= 200; n++) {
+      expect(await mine.increment(42)).toBe(n)
+      expect(await mine.get(42)).toBe(n)
+      if (n % 50 === 0) await one.flush()
+      else await theirs.get(42)
+    }
+    await expect.poll(() => theirs.get(42)).toBe(200)
+    for (let n = 0; n < 5; n++) expect(await theirs.get(42)).toBe(200)
+    await mine.delete(42)
+    expect(await mine.get(42)).toBeUndefined()
+    await expect.poll(() => theirs.get(42)).toBeUndefined()
+    expect(one.stats().total.memoryHits + other.stats().total.memoryHits).toBeGreaterThan(0)
+  })
+
   it('adds to what the source has when nothing is cached, and loads it once', async () => {
     await world.pool.query('INSERT INTO product_views VALUES (7, 1000)')
     const cache = world.open()
