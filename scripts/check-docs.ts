@@ -190,7 +190,7 @@ export function generatedPages(root: string): ReadonlyMap<string, string> {
     read('events.ts'),
     read('stats.ts'),
     read('behind-options.ts'),
-    read('sinks/postgres-sink.ts'),
+    read('sinks/postgres-options.ts'),
     read('behind/worker.ts')
   ]
   const fieldsOf = (from: Declarations, name: string): readonly Field[] => {
@@ -199,7 +199,9 @@ export function generatedPages(root: string): ReadonlyMap<string, string> {
       throw new Error(`src has no exported interface ${name} any more; see scripts/check-docs.ts`)
     return found.fields
   }
-  const counts = ['CollectionStats', 'BehindStats', 'CacheStats'].map((name) => stats.interfaces.get(name)?.source)
+  const counts = ['CollectionStats', 'BehindStats', 'CacheStats'].map(
+    (name) => stats.interfaces.get(name)?.source
+  )
   return new Map([
     ['docs/reference/health.md', healthPage(read('health.ts'))],
     ['docs/reference/events.md', eventsPage(events, counts.join('\n\n'))],

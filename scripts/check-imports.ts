@@ -25,7 +25,19 @@ const LAYERS: readonly (readonly string[])[] = [
   ['redis'],
   ['keys', 'codec', 'policy', 'sinks'],
   ['ambient-tenant'],
-  ['ports', 'sink', 'options', 'behind-options', 'errors', 'events', 'entry', 'clock', 'durations', 'stats', 'health']
+  [
+    'ports',
+    'sink',
+    'options',
+    'behind-options',
+    'errors',
+    'events',
+    'entry',
+    'clock',
+    'durations',
+    'stats',
+    'health'
+  ]
 ]
 const VOCABULARY: readonly string[] = LAYERS.at(-1) ?? []
 

@@ -34,7 +34,8 @@ export {
   type WriteBehind
 } from './behind-options.js'
 export type { Claim, Mark, Sink, SinkBatch, SinkOperation } from './sink.js'
-export { postgresSink, type PostgresSink, type PostgresSinkOptions } from './sinks/postgres-sink.js'
+export type { PostgresSinkOptions } from './sinks/postgres-options.js'
+export { postgresSink, type PostgresSink } from './sinks/postgres-sink.js'
 export type { PgClient, PgPool, PgQuery, PgResult } from './sinks/postgres-tables.js'
 export { writeThrough } from './write/write-through.js'
 export type { Duration } from './durations.js'

@@ -1,7 +1,8 @@
-import { toMilliseconds, type Duration } from '../durations.js'
-import { InvalidOptionError, UnknownOptionError } from '../errors.js'
+import { toMilliseconds } from '../durations.js'
+import { InvalidOptionError } from '../errors.js'
 import type { CacheId } from '../ports.js'
 import type { Claim, Mark, Sink, SinkBatch, SinkOperation } from '../sink.js'
+import { resolveSinkOptions, type PostgresSinkOptions } from './postgres-options.js'
 import { named, Statements, type RowShape } from './postgres-statements.js'
 import {
   assertBookkeeping,
@@ -13,33 +14,6 @@ import {
 } from './postgres-tables.js'
 import { UnwritableValueError } from './postgres-text.js'
 
-export interface PostgresSinkOptions<Id extends CacheId = CacheId, Value = unknown> {
-  /** The table, with its schema if need be: `'shop.product_views'`. */
-  readonly table: string
-  /**
-   * The column of the id; several for an id that is an object with such fields, or an array in that order. They need a unique
-   * index, together with `tenant`. Left out: every operation is a new row, for `cache.ingest`.
-   */
-  readonly key?: string | readonly string[] | undefined
-  /** The column of a plain value. With it, `increment` is possible. */
-  readonly value?: string | undefined
-  /** The columns of a value that is an object: their names, or for each a function `(value, id) => unknown`. */
-  readonly columns?:
-    | readonly string[]
-    | Readonly<Record<string, (value: Value, id: Id) => unknown>>
-    | undefined
-  /** The column of the tenant. Rows of no tenant have an empty text in it. Left out: calls with a tenant are refused. */
-  readonly tenant?: string | undefined
-  /** A column of the value that grows with each change: a row never replaces one with a larger number. */
-  readonly version?: string | undefined
-  /** `increment` takes increments alone. Default: what the columns make possible. */
-  readonly mode?: 'upsert' | 'increment' | 'append' | undefined
-  /** The schema of `corral_shards` and `corral_marks`. Default: the first of `search_path`. */
-  readonly schema?: string | undefined
-  /** The deadline of one transaction, with the wait for a connection. Default '30s'. */
-  readonly timeout?: Duration | undefined
-}
-
 export interface PostgresSink<Id extends CacheId = CacheId, Value = unknown> extends Sink<Id, Value> {
   /** Makes the two tables that it keeps its books in. Changes nothing when they are there. */
   migrate(): Promise<void>
@@ -49,18 +23,6 @@ export interface PostgresSink<Id extends CacheId = CacheId, Value = unknown> ext
 
 /** A producer's mark is of no use once nobody can send its batches again, a Redis that is restored from a copy included. */
 const MARKS_KEPT = "interval '7 days'"
-
-const NAMES: readonly string[] = [
-  'table',
-  'key',
-  'value',
-  'columns',
-  'tenant',
-  'version',
-  'mode',
-  'schema',
-  'timeout'
-]
 
 /**
  * Applies batches to a table of PostgreSQL, with `unnest`, in one transaction with its own books. Synchronous commit is
@@ -75,7 +37,7 @@ export function postgresSink<Id extends CacheId = CacheId, Value = unknown>(
   if (typeof (pool as Partial<PgPool> | null)?.connect !== 'function') {
     throw new InvalidOptionError('pool', pool, 'a Pool of the package "pg"')
   }
-  const { shape, kinds } = resolve(options as PostgresSinkOptions)
+  const { shape, kinds } = resolveSinkOptions(options as PostgresSinkOptions)
   const timeoutMs = options.timeout === undefined ? 30_000 : toMilliseconds(options.timeout, 'timeout', 1)
   return new Postgres(pool, shape, kinds, options.schema, timeoutMs) as unknown as PostgresSink<Id, Value>
 }
@@ -308,61 +270,3 @@ function givenBack(client: PgClient): void {
 
 /** The deadline has been thrown already, or was not reached. */
 function ignoredAfterDeadline(): void {}
-
-function resolve(options: PostgresSinkOptions): { shape: RowShape; kinds: SinkOperation['kind'][] } {
-  if (typeof options !== 'object' || options === null) {
-    throw new InvalidOptionError('options of postgresSink', options, 'an object')
-  }
-  for (const name of Object.keys(options))
-    if (!NAMES.includes(name)) throw new UnknownOptionError(name, NAMES)
-  const { table, value, tenant, version, mode } = options
-  if (typeof table !== 'string' || table === '') {
-    throw new InvalidOptionError('table', table, "a table's name, such as 'product_views'")
-  }
-  const key = options.key === undefined ? [] : typeof options.key === 'string' ? [options.key] : options.key
-  const columns = columnsOf(options)
-  if (columns.length === 0) {
-    throw new InvalidOptionError('value', value, 'the column of a plain value, or `columns` for an object')
-  }
-  if (version !== undefined && !columns.some(({ column }) => column === version)) {
-    throw new InvalidOptionError('version', version, 'one of `columns`')
-  }
-  if (mode !== undefined && !['upsert', 'increment', 'append'].includes(mode)) {
-    throw new InvalidOptionError('mode', mode, "'upsert', 'increment' or 'append'")
-  }
-  if ((mode === 'append') !== (key.length === 0) && mode !== undefined) {
-    throw new InvalidOptionError('mode', mode, "'append' without `key`, or another one with it")
-  }
-  if (mode === 'increment' && value === undefined) {
-    throw new InvalidOptionError('value', value, 'the column that is incremented')
-  }
-  const shape: RowShape = { table, key: [...key], tenant, columns, version }
-  return { shape, kinds: kindsOf(key.length > 0, value !== undefined, mode) }
-}
-
-function kindsOf(
-  hasKey: boolean,
-  hasValue: boolean,
-  mode: PostgresSinkOptions['mode']
-): SinkOperation['kind'][] {
-  if (!hasKey) return ['append']
-  if (mode === 'increment') return ['increment']
-  return hasValue ? ['put', 'delete', 'increment'] : ['put', 'delete']
-}
-
-function columnsOf({ value, columns }: PostgresSinkOptions): RowShape['columns'] {
-  if (value !== undefined && columns !== undefined) {
-    throw new InvalidOptionError('columns', columns, 'left out when there is `value`')
-  }
-  if (value !== undefined) return [{ column: value, of: (plain) => plain }]
-  if (columns === undefined) return []
-  if (Array.isArray(columns)) {
-    return (columns as readonly string[]).map((column) => ({
-      column,
-      of: (row) => (row as Readonly<Record<string, unknown>> | null | undefined)?.[column]
-    }))
-  }
-  return Object.entries(columns as Readonly<Record<string, (value: unknown, id: never) => unknown>>).map(
-    ([column, of]) => ({ column, of: (row, id) => of(row, id as never) })
-  )
-}
