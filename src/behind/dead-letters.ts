@@ -1,6 +1,6 @@
 import type { PayloadCodec } from '../codec/codec.js'
 import { parseFrame } from '../codec/frame.js'
-import { InvalidOptionError } from '../errors.js'
+import { CorruptEntryError, InvalidOptionError } from '../errors.js'
 import type { ShardStreams } from '../redis/shard-stream.js'
 import { decodeLetter, type DeadLetter, type LetterContent } from './letter.js'
 import type { Queue } from './queue.js'
@@ -88,10 +88,20 @@ export class BehindDeadLetters implements DeadLetters {
       kind: record.kind,
       id: record.id,
       tenant: record.tenant,
-      value: await this.#valueOf(record),
+      value: await this.#readableValueOf(record),
       reason: content.reason,
       code: content.code,
       at: new Date(content.at)
+    }
+  }
+
+  /** Undefined for one whose damage is the very reason why it is here. */
+  async #readableValueOf(record: Recorded): Promise<unknown> {
+    try {
+      return await this.#valueOf(record)
+    } catch (error) {
+      if (error instanceof CorruptEntryError) return undefined
+      throw error
     }
   }
 

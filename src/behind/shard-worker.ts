@@ -1,7 +1,7 @@
 import type { PayloadCodec } from '../codec/codec.js'
 import { parseFrame } from '../codec/frame.js'
 import type { Clock } from '../clock.js'
-import { RedisUnavailableError } from '../errors.js'
+import { CorruptEntryError, RedisUnavailableError } from '../errors.js'
 import type { Events } from '../events.js'
 import type { Held, ShardStreams, StreamEntry } from '../redis/shard-stream.js'
 import type { Claim, Mark } from '../sink.js'
@@ -183,7 +183,9 @@ export class ShardWorker {
       await this.#commit(operations, taken)
       return operations.length
     } catch (error) {
-      if (error instanceof Fenced || !sink.isPoison(error)) throw error
+      // What cannot be read will not become readable either.
+      const isPoison = error instanceof CorruptEntryError || sink.isPoison(error)
+      if (error instanceof Fenced || !isPoison) throw error
       if (taken.length === 1) {
         await this.#bury(taken[0]!, error)
         if (taken[0]!.key !== '') fates.set(taken[0]!.key, '0')
@@ -228,7 +230,7 @@ export class ShardWorker {
 
   #valueOf(key: string, frame: Buffer): unknown {
     const entry = parseFrame(key, frame)
-    if (entry.state !== 'value') throw new Error(`The stream has no value for "${key}"`)
+    if (entry.state !== 'value') throw new CorruptEntryError('an operation holds no value')
     return this.#parts.codec.decode(entry.flags, entry.payload)
   }
 

@@ -126,6 +126,23 @@ describe('events on their way to a table', () => {
     expect(await cache.deadLetters.list()).toEqual([])
   })
 
+  it('that were damaged in Redis are put aside, and block nothing', async () => {
+    const cache = open()
+    const views = cache.ingest<View>('page_views', { sink, flushEvery: '50ms', shards: 1 })
+    await views.append({ path: '/damaged', ms: 1, at })
+    const stream = 'shop:#behind:{page_views.0}:stream'
+    const [[id, fields]] = (await redis.xrangeBuffer(stream, '-', '+')) as [[Buffer, Buffer[]]]
+    const records = fields[fields.findIndex((field) => field.toString() === 'o') + 1]!
+    records.fill(0xff, records.length - 20)
+    await redis.del(stream)
+    await redis.xadd(stream, id, ...fields)
+    await views.append({ path: '/whole', ms: 2, at })
+    cache.worker()
+    await cache.flush()
+    expect((await pool.query('SELECT path FROM page_views')).rows).toEqual([{ path: '/whole' }])
+    expect(await cache.deadLetters.list()).toMatchObject([{ kind: 'append', value: undefined }])
+  })
+
   it('that were put aside can be dropped', async () => {
     const cache = open()
     const views = cache.ingest<View>('page_views', { sink, flushEvery: '50ms', shards: 1 })
