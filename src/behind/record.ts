@@ -89,34 +89,40 @@ export function sizeOf(operation: Outgoing): number {
   }
 }
 
-/** What the append script takes as its last argument. */
-export function encodeOperations(operations: readonly Outgoing[]): Buffer {
-  const writer = new Writer()
+/** What the append script takes as its last two arguments. */
+export function encodeOperations(operations: readonly Outgoing[]): { records: Buffer; controls: Buffer } {
+  const records = new Writer()
+  const controls = new Writer()
   for (const [index, operation] of operations.entries()) {
-    const isReplay = operation.kind === 'replay'
-    writer.u8(isReplay ? CODE.append : CODE[operation.kind])
-    const length = writer.reserve()
-    writer.u16(index)
-    writer.u8(isReplay ? CODE[operation.of] | REPLAYED : CODE[operation.kind])
-    writer.text(idText(operation.id))
-    writer.text(idText(operation.tenant))
-    writer.text(operation.kind === 'append' ? '' : operation.key)
-    const restAt = writer.at - length - 4
-    if (operation.kind === 'put') writer.bytes(operation.frame)
-    else if (operation.kind === 'increment') writer.f64(operation.by)
-    else if (isReplay) writer.bytes(operation.rest)
-    else if (operation.kind === 'append') {
-      writer.u8(operation.flags)
-      writer.bytes(operation.payload)
-    }
-    writer.close(length)
-    const control = writer.reserve()
-    if (operation.kind === 'put') writer.u32(restAt)
-    else if (operation.kind === 'delete') writer.bytes(operation.frame)
-    else if (operation.kind === 'increment') writeCounter(writer, operation)
-    writer.close(control)
+    const frameAt = writeRecord(records, operation, index)
+    controls.u8(operation.kind === 'replay' ? CODE.append : CODE[operation.kind])
+    const control = controls.reserve()
+    if (operation.kind === 'put') controls.u32(frameAt)
+    else if (operation.kind === 'delete') controls.bytes(operation.frame)
+    else if (operation.kind === 'increment') writeCounter(controls, operation)
+    controls.close(control)
   }
-  return writer.done()
+  return { records: records.done(), controls: controls.done() }
+}
+
+/** Answers where its rest begins, counted from behind its length. */
+function writeRecord(writer: Writer, operation: Outgoing, index: number): number {
+  const length = writer.reserve()
+  writer.u16(index)
+  writer.u8(operation.kind === 'replay' ? CODE[operation.of] | REPLAYED : CODE[operation.kind])
+  writer.text(idText(operation.id))
+  writer.text(idText(operation.tenant))
+  writer.text(operation.kind === 'append' ? '' : operation.key)
+  const restAt = writer.at - length - 4
+  if (operation.kind === 'put') writer.bytes(operation.frame)
+  else if (operation.kind === 'increment') writer.f64(operation.by)
+  else if (operation.kind === 'replay') writer.bytes(operation.rest)
+  else if (operation.kind === 'append') {
+    writer.u8(operation.flags)
+    writer.bytes(operation.payload)
+  }
+  writer.close(length)
+  return restAt
 }
 
 function writeCounter(writer: Writer, { by, checksum, freshMs, stamp, base }: OutgoingIncrement): void {

@@ -19,7 +19,7 @@ export interface AppendRequest {
   readonly limits: { readonly operations: number; readonly bytes: number; readonly ageMs: number }
   readonly count: number
   readonly entryKeys: readonly string[]
-  readonly operations: Buffer
+  readonly operations: { readonly records: Buffer; readonly controls: Buffer }
 }
 
 export type AppendAnswer =
@@ -78,7 +78,8 @@ export class ShardStreams {
       limits.bytes,
       limits.ageMs,
       request.count,
-      request.operations
+      request.operations.records,
+      request.operations.controls
     ]
     const all = [keys.stream, keys.state, keys.producers, keys.unflushed, ...request.entryKeys]
     const reply = await (send ?? this.#send)('append-operations', all, args)

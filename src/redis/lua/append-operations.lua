@@ -9,7 +9,8 @@
 -- ARGV[1]  producer       ARGV[2]  number of its batch           ARGV[3]  number of shards
 -- ARGV[4]  most operations, ARGV[5] most bytes, ARGV[6] greatest age in ms, that may be unflushed; 0 is no limit
 -- ARGV[7]  number of operations
--- ARGV[8]  for each: kind (1), length of record (4), record, length of control (4), control
+-- ARGV[8]  the records, each after its length (4)
+-- ARGV[9]  for each: kind (1), length of control (4), control
 --            P put        control: where the VALUE frame begins in the record (4)
 --            D delete     control: the VALUE frame that remembers it
 --            I increment  control: by (8), checksum (4), fresh for (5), generations (12), with base? (1), base (8),
@@ -27,20 +28,20 @@
 
 local stream, state, producers, unflushed = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local producer, batch = ARGV[1], tonumber(ARGV[2])
-local count, blob = tonumber(ARGV[7]), ARGV[8]
+local count, all_records, blob = tonumber(ARGV[7]), ARGV[8], ARGV[9]
 local ACCEPTED, NEEDS_BASE, GUARDED, FOREIGN = '1', '2', '3', '4'
 local now = now_ms()
 
 local LONGEST_COUNTED = 4095 -- an entry with a number and more tags than this is no counter
 
-local operations, at, key_index = {}, 1, 5
+local operations, at, record_at, key_index = {}, 1, 1, 5
 for index = 1, count do
-  local kind, record_length = struct.unpack('>c1I4', blob, at)
-  local record_at = at + 5
-  local control_length = struct.unpack('>I4', blob, record_at + record_length)
-  local control_at = record_at + record_length + 4
-  local operation = { kind = kind, record_at = record_at, record_end = record_at + record_length - 1, control_at = control_at }
+  local kind, control_length = struct.unpack('>c1I4', blob, at)
+  local control_at = at + 5
+  local record_end = record_at + 3 + struct.unpack('>I4', all_records, record_at)
+  local operation = { kind = kind, record_at = record_at, record_end = record_end, control_at = control_at }
   operation.control_end = control_at + control_length - 1
+  record_at = record_end + 1
   if kind ~= 'A' then
     operation.key = KEYS[key_index]
     key_index = key_index + 1
@@ -83,6 +84,11 @@ if is_full then return { 2, total - done, bytes - done_bytes, oldest, now } end
 -- Of an increment: the counter's frame, but for the id that the stream is about to give.
 local function counted(operation, header)
   local control = operation.control_at
+  -- The commonest by far: a counter that waits to be flushed already. All of it stays but the number and the id.
+  if is_unflushed(header) and is_whole_counter(operation.found) then
+    operation.number = number_in(operation.found) + struct.unpack('>d', blob, control)
+    return ACCEPTED
+  end
   local by, checksum, fresh_for, stamp, with_base = struct.unpack('>dc4c5c12B', blob, control)
   local frame = operation.found
   if #frame < FRAME_BYTES then return NEEDS_BASE end
@@ -110,7 +116,7 @@ local function counted(operation, header)
   return ACCEPTED
 end
 
-local statuses, records, accepted, refused = {}, {}, 0, false
+local statuses, accepted, refused = {}, 0, false
 for index, operation in ipairs(operations) do
   local status = ACCEPTED
   if operation.key then
@@ -127,8 +133,8 @@ for index, operation in ipairs(operations) do
     elseif header ~= nil and is_guarded(header) then status = GUARDED
     elseif operation.kind == 'I' then status = header == nil and NEEDS_BASE or counted(operation, header)
     elseif operation.kind == 'P' then
-      local frame_at = operation.record_at + struct.unpack('>I4', blob, operation.control_at)
-      operation.frame = blob:sub(frame_at, operation.record_end)
+      local frame_at = operation.record_at + 4 + struct.unpack('>I4', blob, operation.control_at)
+      operation.frame = all_records:sub(frame_at, operation.record_end)
     else
       operation.frame = blob:sub(operation.control_at, operation.control_end)
     end
@@ -137,8 +143,6 @@ for index, operation in ipairs(operations) do
   statuses[index] = status
   if status == ACCEPTED then
     accepted = accepted + 1
-    local record = blob:sub(operation.record_at, operation.record_end)
-    records[accepted] = struct.pack('>I4', #record) .. record
   else
     refused = true
   end
@@ -149,7 +153,16 @@ local function whole(number) return string.format('%.0f', number) end
 local id = '0-0'
 local numbers = {}
 if accepted > 0 then
-  local joined = table.concat(records)
+  local joined = all_records
+  if refused then
+    local records = {}
+    for _, operation in ipairs(operations) do
+      if operation.status == ACCEPTED then
+        table.insert(records, all_records:sub(operation.record_at, operation.record_end))
+      end
+    end
+    joined = table.concat(records)
+  end
   total = total + accepted
   bytes = bytes + #joined
   -- First: a full server refuses it, and then nothing has been done.
@@ -157,11 +170,16 @@ if accepted > 0 then
   redis.call('HSET', state, 'shards', ARGV[3], 'total', whole(total), 'bytes', whole(bytes), 'oldest', whole(oldest))
   local id_ms, id_seq = split_id(id)
   local token = struct.pack('>I6I2', id_ms, id_seq % 65536)
+  local packed_id = struct.pack('>I6I8', id_ms, id_seq)
   local marks = {}
   for _, operation in ipairs(operations) do
     if operation.key and operation.status == ACCEPTED then
       local frame = operation.frame
-      if operation.kind == 'I' then
+      if operation.kind == 'I' and not frame then
+        local old, pair = operation.found, struct.pack('<d', operation.number)
+        redis.call('SET', operation.key,
+          old:sub(1, 4) .. token .. old:sub(13, 18) .. packed_id .. old:sub(33, -17) .. pair .. pair)
+      elseif operation.kind == 'I' then
         frame = frame:sub(1, 4) .. token .. frame:sub(13)
         local kind = UNFLUSHED + COUNTER + (operation.doomed and DOOMED or 0)
         redis.call('SET', operation.key, marked(frame, kind, operation.stored, id_ms, id_seq))
