@@ -25,7 +25,6 @@ export interface RedisClient {
   ping(): Promise<unknown>
   time(): Promise<unknown>
   call(command: string, ...args: (string | number | Buffer)[]): Promise<unknown>
-  callBuffer(command: string, ...args: (string | number | Buffer)[]): Promise<unknown>
   subscribe(...channels: string[]): Promise<unknown>
   connect(): Promise<void>
   disconnect(reconnect?: boolean): void
@@ -36,8 +35,6 @@ export interface RedisClient {
 
 export interface RedisPipeline {
   evalshaBuffer(...args: (string | number | Buffer)[]): RedisPipeline
-  evalBuffer(...args: (string | number | Buffer)[]): RedisPipeline
-  call(command: string, ...args: (string | number | Buffer)[]): RedisPipeline
   exec(): Promise<[error: Error | null, result: unknown][] | null>
 }
 

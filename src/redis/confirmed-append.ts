@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { withDeadline } from '../policy/deadline.js'
 import { RedisUnavailableError } from '../errors.js'
-import type { RedisClient } from './client.js'
+import type { RedisClient, RedisPipeline } from './client.js'
 import type { RedisLink } from './link.js'
 import type { ScriptCall } from './shard-stream.js'
 import { shaOf, textOf, type ScriptName } from './scripts.js'
@@ -62,7 +62,7 @@ export class ConfirmedCalls {
     rest: readonly number[],
     withText: boolean
   ): Promise<[reply: unknown, confirmed: unknown]> {
-    const pipeline = client.pipeline()
+    const pipeline = client.pipeline() as ScriptPipeline
     if (withText) pipeline.evalBuffer(textOf(script), keys.length, ...keys, ...args)
     else pipeline.evalshaBuffer(shaOf(script), keys.length, ...keys, ...args)
     pipeline.call(command, ...rest)
@@ -84,6 +84,12 @@ export class ConfirmedCalls {
     }
     return this.#client
   }
+}
+
+/** Any ioredis has these. */
+interface ScriptPipeline extends RedisPipeline {
+  evalBuffer(...args: (string | number | Buffer)[]): RedisPipeline
+  call(command: string, ...args: (string | number)[]): RedisPipeline
 }
 
 const AWAY = { cause: new Error('the connection is away') }

@@ -1,5 +1,6 @@
 import { CorralError, RedisUnavailableError } from '../errors.js'
 import type { ShardKeys } from '../keys/key-schema.js'
+import type { RedisClient } from './client.js'
 import type { RedisLink } from './link.js'
 import { ScriptRunner, type ScriptName } from './scripts.js'
 
@@ -53,6 +54,11 @@ export interface Held extends Backlog {
 
 /** Whether a call that failed may have been carried out all the same. */
 export type Doubt = 'not-done' | 'unknown'
+
+/** What is asked for dead letters beside what everybody asks of a client; any ioredis has it. */
+interface BytesClient extends RedisClient {
+  hgetallBuffer(key: string): Promise<Record<string, Buffer>>
+}
 
 /** The scripts over shards, each as one call under a deadline. */
 export class ShardStreams {
@@ -158,13 +164,10 @@ export class ShardStreams {
   }
 
   async letters(keys: ShardKeys): Promise<[letter: string, content: Buffer][]> {
-    const flat = await this.#link.call(
-      'list dead letters',
-      (client) => client.callBuffer('HGETALL', keys.letters) as Promise<Buffer[]>
+    const all = await this.#link.call('list dead letters', (client) =>
+      (client as BytesClient).hgetallBuffer(keys.letters)
     )
-    return flat.flatMap((name, at) =>
-      at % 2 === 0 ? [[String(name), flat[at + 1]!] as [string, Buffer]] : []
-    )
+    return Object.entries(all)
   }
 
   async exhume(keys: ShardKeys, letters: readonly string[]): Promise<number> {
