@@ -16,6 +16,7 @@ const QUESTIONS = [
   'stampede',
   'dead-leader',
   'write',
+  'write-behind',
   'clear',
   'codec'
 ]

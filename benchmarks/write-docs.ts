@@ -14,6 +14,7 @@ import { memoryNewsMarkdown, type MemoryNewsResult } from './reports/memory-news
 import { outageMarkdown, type OutageResult } from './reports/outage.js'
 import { stampedeMarkdown, type StampedeResult } from './reports/stampede.js'
 import { writeMarkdown, type WriteResult } from './reports/write.js'
+import { writeBehindMarkdown, type WriteBehindResult } from './reports/write-behind.js'
 import { root, type Circumstances } from './support/machine.js'
 import { readResult } from './support/results.js'
 
@@ -30,6 +31,7 @@ const QUESTIONS: readonly Question[] = [
   { file: 'stampede', markdown: (result: StampedeResult) => stampedeMarkdown(result) },
   { file: 'dead-leader', markdown: (result: DeadLeaderResult) => deadLeaderMarkdown(result) },
   { file: 'write', markdown: (result: WriteResult) => writeMarkdown(result) },
+  { file: 'write-behind', markdown: (result: WriteBehindResult) => writeBehindMarkdown(result) },
   { file: 'clear', markdown: (result: ClearResult) => clearMarkdown(result) }
 ]
 

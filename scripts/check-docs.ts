@@ -110,6 +110,7 @@ function payload(type: string): string {
   const names = [
     ...(type.startsWith('KeyFact') ? ['key', 'collection'] : []),
     ...(type.startsWith('AreaFact') ? ['collection', 'tenant'] : []),
+    ...(type.startsWith('ShardFact') ? ['queue', 'shard'] : []),
     ...fields.filter((field) => field !== '')
   ]
   return names.map((name) => `\`${name}\``).join(', ')
@@ -181,13 +182,16 @@ const cell = (text: string): string => text.replaceAll('|', '\\|')
 export function generatedPages(root: string): ReadonlyMap<string, string> {
   const read = (file: string): Declarations =>
     declarationsOf(file, readFileSync(join(root, 'src', file), 'utf8'))
-  const [options, createCache, collection, cache, events, stats] = [
+  const [options, createCache, collection, cache, events, stats, behind, postgres, worker] = [
     read('options.ts'),
     read('create-cache.ts'),
     read('collection.ts'),
     read('cache.ts'),
     read('events.ts'),
-    read('stats.ts')
+    read('stats.ts'),
+    read('behind-options.ts'),
+    read('sinks/postgres-options.ts'),
+    read('behind/worker.ts')
   ]
   const fieldsOf = (from: Declarations, name: string): readonly Field[] => {
     const found = from.interfaces.get(name)
@@ -195,7 +199,9 @@ export function generatedPages(root: string): ReadonlyMap<string, string> {
       throw new Error(`src has no exported interface ${name} any more; see scripts/check-docs.ts`)
     return found.fields
   }
-  const counts = ['CollectionStats', 'CacheStats'].map((name) => stats.interfaces.get(name)?.source)
+  const counts = ['CollectionStats', 'BehindStats', 'CacheStats'].map(
+    (name) => stats.interfaces.get(name)?.source
+  )
   return new Map([
     ['docs/reference/health.md', healthPage(read('health.ts'))],
     ['docs/reference/events.md', eventsPage(events, counts.join('\n\n'))],
@@ -236,6 +242,26 @@ export function generatedPages(root: string): ReadonlyMap<string, string> {
           title: 'cache.write',
           text: '`cache.write(refs, change, { … })`',
           fields: fieldsOf(cache, 'WriteOptions')
+        },
+        {
+          title: 'writeBehind and cache.ingest',
+          text: '`writeBehind({ … })`, and the last argument of `cache.ingest`:',
+          fields: fieldsOf(behind, 'BehindOptions')
+        },
+        {
+          title: 'limits of what waits',
+          text: 'In `limits` of those:',
+          fields: fieldsOf(behind, 'BehindLimits')
+        },
+        {
+          title: 'postgresSink',
+          text: '`postgresSink(pool, { … })`',
+          fields: fieldsOf(postgres, 'PostgresSinkOptions')
+        },
+        {
+          title: 'cache.worker',
+          text: '`cache.worker({ … })`',
+          fields: fieldsOf(worker, 'WorkerOptions')
         }
       ])
     ]

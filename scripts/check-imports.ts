@@ -14,24 +14,37 @@ import { type ParseResult, parseSync } from 'oxc-parser'
  */
 const LAYERS: readonly (readonly string[])[] = [
   ['cli', 'dashboard'],
-  ['admin', 'integrations'],
+  ['admin', 'integrations', 'testing'],
   ['index'],
   ['create-cache'],
   ['cache', 'vitals'],
   ['ad-hoc'],
   ['collection'],
-  ['read', 'write', 'invalidation', 'tenants'],
+  ['read', 'write', 'invalidation', 'tenants', 'behind'],
   ['tiers'],
   ['redis'],
-  ['keys', 'codec', 'policy'],
+  ['keys', 'codec', 'policy', 'sinks'],
   ['ambient-tenant'],
-  ['ports', 'options', 'errors', 'events', 'entry', 'clock', 'durations', 'stats', 'health']
+  [
+    'ports',
+    'sink',
+    'options',
+    'behind-options',
+    'errors',
+    'events',
+    'entry',
+    'clock',
+    'durations',
+    'stats',
+    'health'
+  ]
 ]
 const VOCABULARY: readonly string[] = LAYERS.at(-1) ?? []
 
 /** Units that may import less than the table gives them, and the units they may import. */
 const NARROWER: Readonly<Record<string, readonly string[]>> = {
   integrations: ['index'],
+  testing: ['index'],
   // An operator looks at what is stored from outside: entries and generations are read, never written, and nothing is
   // loaded. What changes something goes by way of `index`, as in any program, or is a deletion.
   admin: ['index', 'redis', 'tiers', 'keys', 'codec', 'entry', 'ports', 'durations', 'errors'],

@@ -10,7 +10,7 @@ import {
   type Written
 } from './collection.js'
 import { toMilliseconds, type Duration } from './durations.js'
-import { InvalidKeyError, InvalidOptionError, TenantlessError } from './errors.js'
+import { InvalidKeyError, InvalidOptionError, TenantlessError, TenantRequiredError } from './errors.js'
 import type { Clock } from './clock.js'
 import type { EventName, Events, Listener } from './events.js'
 import type { CacheHealth } from './health.js'
@@ -19,14 +19,21 @@ import type { Clearing, ClearOptions } from './invalidation/clearing.js'
 import { AD_HOC } from './keys/key-schema.js'
 import {
   checkCollectionOptions,
+  checkName,
   resolveEntryPolicy,
   resolveLoadLimit,
   resolveTenancy,
   resolveWritePolicy,
+  writeBehindOf,
   writeFunctionOf,
   type CollectionOptions,
   type Tenancy
 } from './options.js'
+import type { DeadLetters } from './behind/dead-letters.js'
+import type { BehindWrites } from './behind/write-behind.js'
+import type { Worker, WorkerOptions } from './behind/worker.js'
+import type { BehindEntries } from './behind/entries.js'
+import { resolveBehind, type BehindOptions, type BehindPolicy } from './behind-options.js'
 import type { Awaitable, CacheId, LoadContext, TenantId } from './ports.js'
 import { ConcurrencyLimit, type QueueBound } from './policy/concurrency-limit.js'
 import type { Reader } from './read/reader.js'
@@ -81,6 +88,23 @@ export interface CacheControl<T extends Tenancy> {
     change: (transaction: WriteTransaction) => Promise<Result>,
     options?: WriteOptions
   ): Promise<Written<Result>>
+  /**
+   * Events on their way to a sink, without a cached value. Resolves for each once Redis has it, at the `durability` that was
+   * asked for. A name can be used once, by a collection or by this.
+   */
+  ingest<Value>(name: string, options: BehindOptions<never, Value>): Ingest<Value, T>
+  /**
+   * Begins to bring to the sinks what was written behind, by this process and by others: all collections with `writeBehind`, and
+   * all ingests. Run it in the API process, or in as many processes as you like.
+   */
+  worker(options?: WorkerOptions): Worker
+  /**
+   * Resolves when all that was acknowledged before the call is committed by its sink. Rejects with `NotFlushedError` after
+   * `timeout`, default '30s'. A worker must be running somewhere.
+   */
+  flush(options?: { readonly timeout?: Duration }): Promise<void>
+  /** Written-behind operations that their sink can never take. */
+  readonly deadLetters: DeadLetters
   /** Calls `listener` with every such fact from now on; returns how to stop. */
   on<Name extends EventName>(event: Name, listener: Listener<Name>): () => void
   /** A snapshot of the counts since the start, in this process. */
@@ -99,6 +123,22 @@ export interface CacheControl<T extends Tenancy> {
    */
   close(options?: { readonly timeout?: Duration }): Promise<void>
 }
+
+/** Events of one kind, of no tenant or of one. */
+export interface IngestAppends<Value> {
+  readonly name: string
+  /** One more event. Once it resolves the event reaches the sink, once. */
+  append(event: Value): Promise<void>
+}
+
+export interface IngestTenants<Value> {
+  readonly name: string
+  tenant(tenant: TenantId): IngestAppends<Value>
+}
+
+export type Ingest<Value, T extends Tenancy = 'optional'> = T extends 'required'
+  ? IngestTenants<Value>
+  : IngestAppends<Value> & IngestTenants<Value>
 
 export type Cache<T extends Tenancy = 'optional'> = CacheControl<T> &
   (T extends 'required' ? unknown : AdHocReads)
@@ -121,10 +161,12 @@ export interface CacheParts {
   readonly clearing: Clearing
   readonly generations: Generations
   readonly usageOf: (tenant: TenantId) => Promise<Usage>
+  /** Undefined without Redis. */
+  readonly behind: BehindWrites | undefined
   readonly clock: Clock
   readonly events: Events
   /** The parts of a snapshot that only the composition root can see. */
-  readonly vitals: () => Pick<CacheStats, 'redis' | 'loads' | 'pendingInvalidations'>
+  readonly vitals: () => Pick<CacheStats, 'redis' | 'loads' | 'pendingInvalidations' | 'behind'>
   readonly health: () => CacheHealth
   readonly ready: (timeoutMs: number | undefined) => Promise<void>
   /** Of loads that wait for their turn, over all limits. */
@@ -157,7 +199,7 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     options: CollectionOptions<Id, Value, C>
   ): Collection<Id, Value, C> {
     checkCollectionOptions(name, options)
-    if (this.#stats.has(name))
+    if (this.#stats.has(name) || this.#isQueue(name))
       throw new InvalidOptionError('collection name', name, 'a name that is not in use')
     const write = writeFunctionOf(options.write)
     const most = resolveLoadLimit(options.maxConcurrentLoads)
@@ -177,7 +219,10 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     }
     const tenancy = resolveTenancy(options.tenancy, this.#parts.tenancy)
     const memory = this.#parts.shelfFor(name, source.stats, options.memory)
-    const context = { ...this.#parts, source, tenancy, ambient: this.#ambient, memory }
+    const behind = writeBehindOf(options.write)
+    const entries =
+      behind && this.#openEntries(source, resolveBehind(behind.options, source.writing.writeTimeoutMs))
+    const context = { ...this.#parts, source, tenancy, ambient: this.#ambient, memory, entries }
     return new CollectionView<Id, Value>(context) as unknown as Collection<Id, Value, C>
   }
 
@@ -198,7 +243,7 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     const tags: TagTarget[] = []
     for (const ref of refs) {
       if (ref instanceof TagRef) tags.push(TagRef.targetOf(ref))
-      else byKey.set(ref.key, EntryRef.requestOf(ref))
+      else byKey.set(ref.key, this.#writable(EntryRef.requestOf(ref)))
     }
     const requests = [...byKey.values()]
     const { writeTimeoutMs, whenRedisAway } = resolveWritePolicy({
@@ -280,6 +325,81 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     const { clearing, namespace, tenancy } = this.#parts
     const tenant = tenancy === 'none' ? undefined : this.#ambient.current
     return clearing.clear({ namespace, tenant }, options)
+  }
+
+  ingest<Value>(name: string, options: BehindOptions<never, Value>): Ingest<Value, Tenancy> {
+    checkName(name, 'ingest name')
+    if (this.#stats.has(name) || this.#isQueue(name))
+      throw new InvalidOptionError('ingest name', name, 'a name that is not in use')
+    const policy = resolveBehind(options)
+    if (!policy.sink.kinds.includes('append'))
+      throw new InvalidOptionError('sink', policy.sink, 'one that appends; a postgresSink without `key` does')
+    const queue = this.#behind('ingest').open(name, policy, 0)
+    const { tenancy } = this.#parts
+    const of = (tenant: TenantId | undefined): IngestAppends<Value> => ({
+      name,
+      append: async (event) => {
+        const whose = tenant ?? this.#ambient.current
+        if (whose === undefined && tenancy === 'required') throw new TenantRequiredError(`"${name}"`)
+        await queue.append(event, whose)
+      }
+    })
+    return {
+      ...of(undefined),
+      tenant: (tenant: TenantId) => {
+        if (tenant === undefined)
+          throw new InvalidKeyError('The tenant', tenant, 'a string, a number or a bigint')
+        return of(tenant)
+      }
+    }
+  }
+
+  worker(options: WorkerOptions = {}): Worker {
+    return this.#behind('worker').worker(options)
+  }
+
+  async flush(options?: { readonly timeout?: Duration }): Promise<void> {
+    await this.#parts.behind?.flush(options)
+  }
+
+  get deadLetters(): DeadLetters {
+    return this.#behind('deadLetters').deadLetters
+  }
+
+  #openEntries(source: Source, policy: BehindPolicy): BehindEntries {
+    const behind = this.#behind('writeBehind')
+    const { reader, writer } = this.#parts
+    const queue = behind.open(source.name, policy, source.policy.staleIfErrorMs)
+    return behind.entries(queue, {
+      readThrough: (request, again) => (again ? reader.refresh(request) : reader.read(request)),
+      writeThrough: (request, work, value) =>
+        writer.change({
+          requests: [request],
+          work: async () => {
+            await work()
+            return { result: undefined, rows: rowsOf(request, value) }
+          },
+          timeoutMs: policy.writeTimeoutMs,
+          whenRedisAway: 'refuse'
+        })
+    })
+  }
+
+  /** A change around the queue of an entry that is written behind would be overwritten by what waits in it. */
+  #writable(request: ReadRequest): ReadRequest {
+    if (!this.#isQueue(request.source.name)) return request
+    throw new InvalidOptionError('refs', request.key, 'entries of collections without writeBehind')
+  }
+
+  /** What is written behind waits in Redis; a process alone has nothing that would outlive it. */
+  #behind(what: string): BehindWrites {
+    const { behind } = this.#parts
+    if (behind !== undefined) return behind
+    throw new InvalidOptionError('redis', undefined, `a Redis, for \`${what}\` to keep what it writes behind`)
+  }
+
+  #isQueue(name: string): boolean {
+    return this.#parts.behind?.queues.some((queue) => queue.name === name) === true
   }
 
   on<Name extends EventName>(event: Name, listener: Listener<Name>): () => void {

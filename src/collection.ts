@@ -11,9 +11,10 @@ import type { AmbientTenant } from './ambient-tenant.js'
 import type { Cleaning } from './invalidation/cleaning.js'
 import type { Clearing, ClearOptions } from './invalidation/clearing.js'
 import type { Clock } from './clock.js'
+import type { BehindEntries } from './behind/entries.js'
 import type { WriteOutcome } from './events.js'
 import { ConcurrencyLimit } from './policy/concurrency-limit.js'
-import { collectionPrefix, idPart, type Area } from './keys/key-schema.js'
+import { behindKey, collectionPrefix, idPart, type Area } from './keys/key-schema.js'
 import type { CollectionOptions, Tenancy } from './options.js'
 import type { CacheId, LoadContext, TenantId } from './ports.js'
 import type { Reader } from './read/reader.js'
@@ -94,7 +95,8 @@ export interface Written<Value> {
   readonly cache: WriteOutcome
 }
 
-/** Changes of the source of record. Once they resolve as `published` or `dropped`, nobody reads what was before. */
+/**
+ * Changes of the source of record, through the cache or behind it, as the collection's `write` says. Written through: once they resolve as `published` or `dropped`, nobody reads what was before. */
 export interface CollectionWrites<Id extends CacheId, Value> {
   /**
    * Writes through: the source by way of the collection's `write`, then the cache. What `write` throws reaches the
@@ -105,6 +107,11 @@ export interface CollectionWrites<Id extends CacheId, Value> {
   putMany(entries: Iterable<readonly [Id, Value]>): Promise<Map<Id, Written<Value>>>
   /** Removes from the source by way of `remove`, then from the cache, which remembers that it is gone. */
   delete(id: Id): Promise<Written<undefined>>
+  /**
+   * Adds to a number, with `writeBehind` alone; by 1 when nothing is said. Resolves with what it came to. What is not cached is
+   * loaded first; what does not exist counts as 0. A number beyond 2^53, or with a fraction, is as exact as a double.
+   */
+  increment(id: Id, by?: Value extends number ? number : never): Promise<number>
 }
 
 export interface CollectionTenants<Id extends CacheId, Value> {
@@ -152,6 +159,8 @@ export interface CollectionContext {
   readonly clock: Clock
   /** Undefined where nothing is kept in memory. */
   readonly memory: MemoryShelf | undefined
+  /** Where writes go that are written behind. */
+  readonly entries?: BehindEntries | undefined
 }
 
 const NO_HITS: readonly undefined[] = []
@@ -178,7 +187,7 @@ export class CollectionView<Id extends CacheId, Value>
     this.#tenant = tenant
     this.#prefix = collectionPrefix(namespace, this.name, tenant)
     this.#scope = generations.scope(namespace, this.name, tenant, source.tags !== undefined)
-    this.#memory = context.memory?.view(tenant, (id) => this.#prefix + idPart(id))
+    this.#memory = context.memory?.view(tenant, (id) => this.#keyOf(id as Id))
   }
 
   tenant(...given: [tenant?: TenantId]): CollectionView<Id, Value> {
@@ -300,6 +309,9 @@ export class CollectionView<Id extends CacheId, Value>
     const request = this.#request(id)
     const { source, tenant } = request
     const { write } = source
+    const { entries } = this.#context
+    if (entries !== undefined)
+      return { value: (await entries.put(request, value)) as Value, cache: 'accepted' }
     if (write === undefined) throw new NotWritableError(this.name, 'write')
     const { copies, result, outcome } = await this.#change(request, async (signal) => {
       const saved = await write(id, value, { signal, tenant })
@@ -327,12 +339,23 @@ export class CollectionView<Id extends CacheId, Value>
     const request = this.#request(id)
     const { source, tenant } = request
     const { remove } = source
+    const { entries } = this.#context
+    if (entries !== undefined) {
+      await entries.delete(request)
+      return { value: undefined, cache: 'accepted' }
+    }
     if (remove === undefined) throw new NotWritableError(this.name, 'remove')
     const { outcome } = await this.#change(request, async (signal) => {
       await remove(id, { signal, tenant })
       return { result: undefined, rows: new Map([[request.key, GONE]]) }
     })
     return { value: undefined, cache: outcome }
+  }
+
+  async increment(id: Id, by = 1): Promise<number> {
+    const { entries } = this.#context
+    if (entries === undefined) throw new NotWritableError(this.name, 'writeBehind')
+    return entries.increment(this.#request(id), by)
   }
 
   #change<Result>(request: ReadRequest, work: Change<Result>['work']): Promise<Changed<Result>> {
@@ -368,8 +391,15 @@ export class CollectionView<Id extends CacheId, Value>
 
   #requestHere(id: Id): ReadRequest {
     const { source, memory } = this.#context
-    const key = this.#prefix + idPart(id)
+    const key = this.#keyOf(id)
     return { source, key, id, tenant: this.#tenant, scope: this.#scope, memory }
+  }
+
+  #keyOf(id: Id): string {
+    const { entries } = this.#context
+    const part = idPart(id)
+    if (entries === undefined) return this.#prefix + part
+    return behindKey(this.#prefix, this.name, part, entries.queue.policy.shards)
   }
 
   #area(): Area {

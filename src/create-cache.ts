@@ -1,3 +1,4 @@
+import { BehindWrites } from './behind/write-behind.js'
 import { CorralCache, type Cache } from './cache.js'
 import { LONGEST_TIMER_MS, systemClock, type Clock } from './clock.js'
 import { PayloadCodec } from './codec/codec.js'
@@ -54,7 +55,7 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
   const clock = systemClock
   const events = new Events()
   const opened = openStore(options, policy, events, clock)
-  const { store, ledger } = opened
+  const { store, link, ledger } = opened
   const codec = new PayloadCodec(policy)
   const failures = new Failures(clock)
   const judge = new Judge(store, codec, events, clock, failures)
@@ -91,6 +92,8 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
     guardMs: policy.writeLeaseMs,
     forget
   })
+  const behind =
+    link && new BehindWrites({ link, store, namespace: policy.namespace, codec, events, clock, forget })
 
   const forgetAll = (isIn: (key: string) => boolean): void => reader.forgetAll(isIn)
   const clearing = new Clearing({ store, events, clock, forgetAll })
@@ -104,11 +107,13 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
     generations: store.generations,
     usageOf: (tenant) => measure(store, { namespace, tenant }),
     clock,
+    behind,
     events,
     vitals: () => ({
       redis: opened.stats(),
       loads: { running: loads.running, queued: loads.queued },
-      pendingInvalidations: pending.size
+      pendingInvalidations: pending.size,
+      behind: behind?.stats() ?? {}
     }),
     health: () => healthOf(opened, { loads, pending }),
     ready: (timeoutMs) => readyWithin(opened, timeoutMs),
@@ -134,13 +139,15 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
     shutDown: async (timeoutMs) => {
       reader.close()
       writer.close()
+      behind?.close()
       const cleaned = clearing.close()
-      const drained = Promise.all([reader.drain(), loading.drain(), writer.drain()])
+      const drained = Promise.all([reader.drain(), loading.drain(), writer.drain(), behind?.drain(timeoutMs)])
       if (!(await isDoneWithin(drained, Math.min(timeoutMs, LONGEST_TIMER_MS)))) loading.abort()
       writer.abort()
       await Promise.all([loading.drain(), cleaned])
       pending.close()
       await budget?.close()
+      behind?.end()
       await store.close()
     }
   })

@@ -48,6 +48,8 @@ export interface ValueEntry {
   readonly backingOff: boolean
   /** The source has no such thing, and that is what is remembered. */
   readonly notFound: boolean
+  /** The source does not have it yet, so it is served however old it is, and nothing but a later write takes its place. */
+  readonly unflushed: boolean
   readonly flags: number
   readonly payload: Buffer
   /** The whole entry, and where in it the payload begins: cutting it out costs a hit as much as checking its checksum. */

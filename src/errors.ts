@@ -21,6 +21,14 @@ export type CorralErrorCode =
   | 'NOT_WRITABLE'
   | 'WRITE_TIMEOUT'
   | 'WRITES_FAILED'
+  | 'WRITE_UNKNOWN'
+  | 'BACKLOG_FULL'
+  | 'DURABILITY_UNMET'
+  | 'SHARDS_DIFFER'
+  | 'SINK_NOT_READY'
+  | 'SINK_REFUSES'
+  | 'NOT_FLUSHED'
+  | 'UNFLUSHED'
   | 'CLOSED'
 
 /** The family. Test with `error instanceof CorralError`, branch on `error.code`. */
@@ -164,7 +172,7 @@ export class RedisUnavailableError extends CorralError {
 
 /** A write on a collection that was given no `write`, or no `remove`. */
 export class NotWritableError extends CorralError {
-  constructor(collection: string, option: 'write' | 'remove') {
+  constructor(collection: string, option: 'write' | 'remove' | 'writeBehind') {
     super('NOT_WRITABLE', `Collection "${collection}" has no "${option}".`)
   }
 }
@@ -192,6 +200,92 @@ export class WritesFailedError extends CorralError {
       cause: failures.values().next().value
     })
     this.failures = failures
+  }
+}
+
+/**
+ * A write behind was sent and no answer came in time. It may have been accepted: then it is in the source in the end, once,
+ * and read back now. Asking again makes a second one; read the value first where that matters.
+ */
+export class WriteUnknownError extends CorralError {
+  constructor(queue: string, timeoutMs: number, options?: ErrorOptions) {
+    super(
+      'WRITE_UNKNOWN',
+      `Redis did not confirm a write of "${queue}" within ${timeoutMs} ms; it may have been accepted.`,
+      options
+    )
+  }
+}
+
+/** Too much waits to be written to the source. Nothing was accepted. */
+export class BacklogFullError extends CorralError {
+  readonly operations: number
+  readonly bytes: number
+  readonly ageMs: number
+
+  constructor(queue: string, backlog: { operations: number; bytes: number; ageMs: number }) {
+    const { operations, bytes, ageMs } = backlog
+    super(
+      'BACKLOG_FULL',
+      `A shard of "${queue}" has ${operations} unflushed operations of ${bytes} bytes, the oldest ${ageMs} ms old, which is its limit.`
+    )
+    this.operations = operations
+    this.bytes = bytes
+    this.ageMs = ageMs
+  }
+}
+
+/** Redis cannot keep what `durability` promises. Nothing was accepted. */
+export class DurabilityUnmetError extends CorralError {
+  constructor(queue: string, level: string, found: string, change: string) {
+    super(
+      'DURABILITY_UNMET',
+      `Redis cannot keep "${queue}" at durability "${level}": ${found}. To change: ${change}.`
+    )
+  }
+}
+
+/** The queue is in use with another number of shards, and one thing's operations must not lie in two. */
+export class ShardsDifferError extends CorralError {
+  constructor(queue: string, given: number, inUse: number, key: string) {
+    super(
+      'SHARDS_DIFFER',
+      `"${queue}" is in use with ${inUse} shards; "shards" is ${given}. Set it to ${inUse}, or stop all writers, flush, and delete the key "${key}".`
+    )
+  }
+}
+
+/** Something that the sink needs is not there. The message says what, and how to make it. */
+export class SinkNotReadyError extends CorralError {
+  constructor(sink: string, missing: string, options?: ErrorOptions) {
+    super('SINK_NOT_READY', `The sink ${sink} is not ready: ${missing}`, options)
+  }
+}
+
+/** The sink cannot take such an operation, so it was not accepted. */
+export class SinkRefusesError extends CorralError {
+  constructor(sink: string, reason: string) {
+    super('SINK_REFUSES', `The sink ${sink} ${reason}.`)
+  }
+}
+
+/** A change of the source around the queue: the entry is written behind, and has something that the source does not have yet. */
+export class UnflushedError extends CorralError {
+  constructor(key: string) {
+    super('UNFLUSHED', `The source does not have "${key}" yet; flush before you change it directly.`)
+  }
+}
+
+/** A flush did not end in time. What is left stays in Redis, for a worker to come. */
+export class NotFlushedError extends CorralError {
+  readonly shards: readonly string[]
+
+  constructor(shards: readonly string[], timeoutMs: number, hint: string) {
+    super(
+      'NOT_FLUSHED',
+      `Within ${timeoutMs} ms these shards were not flushed: ${shards.join(', ')}. ${hint}`
+    )
+    this.shards = shards
   }
 }
 

@@ -55,6 +55,24 @@ export interface CacheEvents {
   writeFailed: KeyFact & { readonly durationMs: number; readonly error: unknown }
   /** What Redis held cannot be read, or fails the schema; it counts as a miss. */
   unreadable: KeyFact & { readonly reason: string }
+  /** A batch of written-behind operations is in the sink. `rows` is what was left of `operations` after coalescing. */
+  flushed: ShardFact & {
+    readonly operations: number
+    readonly rows: number
+    readonly durationMs: number
+    /** Age of the oldest of them when the batch began. */
+    readonly lagMs: number
+  }
+  /** A batch could not be applied. It is tried again, or divided when the reason lies in one of its operations. */
+  flushFailed: ShardFact & { readonly error: unknown; readonly attempt: number }
+  /** The sink can never take an operation: it was put aside with the reason. */
+  deadLettered: ShardFact & { readonly letter: string; readonly reason: string }
+  /** A shard is at its limit: writes wait, are refused, or go through, as `whenFull` says. */
+  backlogFull: ShardFact & { readonly operations: number; readonly bytes: number; readonly ageMs: number }
+  /** A worker of this process has a shard from now on. */
+  shardTaken: ShardFact & { readonly epoch: number }
+  /** It has it no more: it gave it back, another took it over (`fenced`), or its hold in Redis ran out. */
+  shardLeft: ShardFact & { readonly reason: 'given-back' | 'fenced' | 'hold-lost' }
   /** Redis did not do what was asked, in time or at all; the call went on without it. */
   redisFailed: { readonly action: string; readonly error: unknown }
   /** The driver reports a broken or refused connection. */
@@ -86,6 +104,12 @@ export interface AreaFact {
   readonly tenant: TenantId | undefined
 }
 
+export interface ShardFact {
+  /** The collection, or the name given to `cache.ingest`. */
+  readonly queue: string
+  readonly shard: number
+}
+
 export interface KeyFact {
   readonly key: string
   readonly collection: string
@@ -107,8 +131,9 @@ export type WaitOutcome = 'value' | 'failed' | 'takeover' | 'timeout' | 'redis-a
 /**
  * `published`: the saved row is cached; of several, all that were to be. `dropped`: nothing is, and the next read loads, because writers overlapped or
  * there was no row to cache. `pending`: the source has changed, but Redis could not be told yet.
+ * `accepted`: written behind; it is read back from now on, and will be in the source.
  */
-export type WriteOutcome = 'published' | 'dropped' | 'pending'
+export type WriteOutcome = 'published' | 'dropped' | 'pending' | 'accepted'
 
 export type EventName = keyof CacheEvents
 export type Listener<Name extends EventName> = (fact: CacheEvents[Name]) => void

@@ -21,27 +21,51 @@ export type {
 export type { Cleaning, CleaningReport } from './invalidation/cleaning.js'
 export type { ClearOptions } from './invalidation/clearing.js'
 export type { Usage } from './tenants/usage.js'
+export type { Ingest, IngestAppends, IngestTenants } from './cache.js'
+export type { DeadLetters } from './behind/dead-letters.js'
+export type { DeadLetter } from './behind/letter.js'
+export type { Worker, WorkerOptions } from './behind/worker.js'
+export {
+  writeBehind,
+  type BehindLimits,
+  type BehindOptions,
+  type Durability,
+  type WhenFull,
+  type WriteBehind
+} from './behind-options.js'
+export type { Claim, Mark, Sink, SinkBatch, SinkOperation } from './sink.js'
+export type { PostgresSinkOptions } from './sinks/postgres-options.js'
+export { postgresSink, type PostgresSink } from './sinks/postgres-sink.js'
+export type { PgClient, PgPool, PgQuery, PgResult } from './sinks/postgres-tables.js'
 export { writeThrough } from './write/write-through.js'
 export type { Duration } from './durations.js'
 export {
+  BacklogFullError,
   ClosedError,
   CorralError,
   CorruptEntryError,
+  DurabilityUnmetError,
   InvalidKeyError,
   InvalidLoaderResultError,
   InvalidOptionError,
   LoadFailedElsewhereError,
   LoadTimeoutError,
+  NotFlushedError,
   NotWritableError,
   OverloadedError,
   RecursiveLoadError,
   RedisUnavailableError,
   TenantlessError,
+  ShardsDifferError,
+  SinkNotReadyError,
+  SinkRefusesError,
   TenantRequiredError,
   UncacheableValueError,
+  UnflushedError,
   UnknownOptionError,
   ValueTooLargeError,
   WritesFailedError,
+  WriteUnknownError,
   WriteTimeoutError,
   type CorralErrorCode,
   type FailureReport
@@ -54,6 +78,7 @@ export type {
   Listener,
   LoadReason,
   RejectionReason,
+  ShardFact,
   StaleReason,
   WaitOutcome,
   WriteOutcome
@@ -78,4 +103,4 @@ export type {
   SeenError,
   WakeUpHealth
 } from './health.js'
-export type { CacheStats, CollectionStats } from './stats.js'
+export type { BehindStats, CacheStats, CollectionStats } from './stats.js'

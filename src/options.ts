@@ -1,4 +1,5 @@
 import { InvalidOptionError, UnknownOptionError } from './errors.js'
+import type { WriteBehind } from './behind-options.js'
 import { toMilliseconds, type Duration } from './durations.js'
 import type { Awaitable, CacheId, LoadContext, StandardSchema, TenantId } from './ports.js'
 
@@ -64,9 +65,14 @@ export interface CollectionOptions<Id extends CacheId, Value, T extends Tenancy 
   readonly tags?: ((value: NoInfer<Value>, id: Id) => Iterable<string>) | undefined
   /**
    * Makes `put` possible. `writeThrough(async (id: Id, value: Value, context) => savedRow)`, or the function alone, whose
-   * parameters the compiler then knows by itself.
+   * parameters the compiler then knows by itself; or `writeBehind({ sink, … })`, which makes `delete` possible as well, and
+   * `increment`.
    */
-  readonly write?: WriteThrough<Id, Value> | WriteFunction<Id, Value> | undefined
+  readonly write?:
+    | WriteThrough<Id, Value>
+    | WriteFunction<Id, Value>
+    | WriteBehind<NoInfer<Id>, NoInfer<Value>>
+    | undefined
   /** Makes `delete` possible: removes it from the source of record, and resolves once that is committed. */
   readonly remove?: ((id: Id, context: LoadContext) => Awaitable<unknown>) | undefined
   /**
@@ -316,7 +322,14 @@ export function resolveEntryPolicy(
 export function writeFunctionOf<Id extends CacheId, Value>(
   write: CollectionOptions<Id, Value>['write']
 ): WriteFunction<Id, Value> | undefined {
-  return typeof write === 'function' ? write : write?.write
+  if (typeof write === 'function') return write
+  return write?.kind === 'write-through' ? write.write : undefined
+}
+
+export function writeBehindOf<Id extends CacheId, Value>(
+  write: CollectionOptions<Id, Value>['write']
+): WriteBehind<Id, Value> | undefined {
+  return typeof write === 'object' && write.kind === 'write-behind' ? write : undefined
 }
 
 export function resolveWritePolicy(options: {
@@ -379,11 +392,14 @@ export function checkEntryOptions(options: unknown, more: readonly string[] = []
   assertKnown(options, [...ENTRY_OPTION_NAMES, ...more], 'a call without a collection')
 }
 
+export function checkName(name: unknown, what: string): asserts name is string {
+  if (typeof name === 'string' && NAME.test(name) && name !== 'tenant') return
+  // `tenant` marks the keys of tenants: a collection of that name would share their prefix.
+  throw new InvalidOptionError(what, name, `${NAME_FORM}, and not 'tenant'`)
+}
+
 export function checkCollectionOptions(name: unknown, options: unknown): void {
-  if (typeof name !== 'string' || !NAME.test(name) || name === 'tenant') {
-    // `tenant` marks the keys of tenants: a collection of that name would share their prefix.
-    throw new InvalidOptionError('collection name', name, `${NAME_FORM}, and not 'tenant'`)
-  }
+  checkName(name, 'collection name')
   assertKnown(options, COLLECTION_OPTION_NAMES, `collection "${name}"`)
   const { load, loadMany, write, remove, version, tags, schema, tenancy } = options as Record<string, unknown>
   if (typeof load !== 'function')
@@ -391,13 +407,7 @@ export function checkCollectionOptions(name: unknown, options: unknown): void {
   if (loadMany !== undefined && typeof loadMany !== 'function') {
     throw new InvalidOptionError('loadMany', loadMany, 'a function (ids, context) => Map or array of values')
   }
-  if (write !== undefined && typeof writeFunctionOf(write as WriteThrough<CacheId, unknown>) !== 'function') {
-    throw new InvalidOptionError(
-      'write',
-      write,
-      'what writeThrough(fn) returns, or a function (id, value, context)'
-    )
-  }
+  checkWrite(write as CollectionOptions<CacheId, unknown>['write'], options as Record<string, unknown>)
   if (remove !== undefined && typeof remove !== 'function') {
     throw new InvalidOptionError('remove', remove, 'a function (id, context)')
   }
@@ -414,6 +424,31 @@ export function checkCollectionOptions(name: unknown, options: unknown): void {
     throw new InvalidOptionError('schema', schema, 'a Standard Schema (zod, valibot, arktype, …)')
   }
   resolveTenancy(tenancy, 'optional')
+}
+
+function checkWrite(
+  write: CollectionOptions<CacheId, unknown>['write'] | null,
+  { remove, version, notFoundTtl }: Record<string, unknown>
+): void {
+  if (write === undefined) return
+  if (write !== null && typeof writeFunctionOf(write) === 'function') return
+  if (write === null || writeBehindOf(write) === undefined) {
+    throw new InvalidOptionError(
+      'write',
+      write,
+      'what writeThrough(fn) or writeBehind(options) returns, or a function (id, value, context)'
+    )
+  }
+  if (remove !== undefined) {
+    throw new InvalidOptionError('remove', remove, 'left out with writeBehind, whose sink deletes')
+  }
+  if (version !== undefined) {
+    throw new InvalidOptionError('version', version, 'left out with writeBehind; postgresSink has one')
+  }
+  // An increment of what is not there starts from the entry that says so.
+  if (notFoundTtl !== undefined && toMilliseconds(notFoundTtl, 'notFoundTtl') < 1_000) {
+    throw new InvalidOptionError('notFoundTtl', notFoundTtl, "at least '1s' with writeBehind")
+  }
 }
 
 export function resolveCachePolicy(options: unknown): CachePolicy {

@@ -29,7 +29,47 @@ export interface CollectionStats {
   unreadable: number
 }
 
+/** What is written behind, by collection or name; counted in this process. */
+export interface BehindStats {
+  /** Operations that Redis acknowledged. */
+  accepted: number
+  /** Operations that got no answer in time. */
+  unknown: number
+  /** Calls to Redis that were made again because the answer did not come. */
+  retriedAppends: number
+  /** Times that a batch met a full shard. */
+  timesFull: number
+  /** Operations that this process's workers brought to the sink, and the rows, batches and milliseconds that it took. */
+  flushed: number
+  rows: number
+  batches: number
+  flushMs: number
+  /** Batches that failed, and operations that were put aside for good. */
+  flushFailures: number
+  deadLetters: number
+  /** What waits in each shard, as far as this process has heard. */
+  readonly depth: { operations: number; bytes: number; ageMs: number }[]
+}
+
+export function newBehindStats(shards: number): BehindStats {
+  return {
+    accepted: 0,
+    unknown: 0,
+    retriedAppends: 0,
+    timesFull: 0,
+    flushed: 0,
+    rows: 0,
+    batches: 0,
+    flushMs: 0,
+    flushFailures: 0,
+    deadLetters: 0,
+    depth: Array.from({ length: shards }, () => ({ operations: 0, bytes: 0, ageMs: 0 }))
+  }
+}
+
 export interface CacheStats {
+  /** What is written behind, by collection or name. */
+  readonly behind: Readonly<Record<string, Readonly<BehindStats>>>
   readonly collections: Readonly<Record<string, Readonly<CollectionStats>>>
   readonly total: Readonly<CollectionStats>
   readonly redis: {

@@ -1,4 +1,6 @@
 import { isInternalKey } from '../keys/key-parts.js'
+import { shardOfKey } from '../keys/key-schema.js'
+import { textOf } from '../redis/scripts.js'
 import type { Operator } from '../redis/operator.js'
 import { keysInScope, type Progress, type Scope } from './survey.js'
 
@@ -13,9 +15,16 @@ export async function dropKeys(operator: Operator, keys: readonly string[]): Pro
   let dropped = 0
   for (const key of new Set(keys)) {
     const node = await operator.nodeOf(key)
-    dropped += Number(await node.call('UNLINK', key))
+    const [command, ...args] = deletionOf(key)
+    dropped += Number(await node.call(command, ...args))
   }
   return dropped
+}
+
+/** What is written behind stays until the source has it. */
+function deletionOf(key: string): [command: string, ...args: string[]] {
+  if (shardOfKey(key) === undefined) return ['UNLINK', key]
+  return ['EVAL', textOf('drop-flushed'), '1', key]
 }
 
 export async function countExisting(operator: Operator, keys: readonly string[]): Promise<number> {
@@ -34,7 +43,7 @@ export async function dropScope(operator: Operator, scope: Scope, progress?: Pro
     const entries = keys.filter((key) => !isInternalKey(key))
     for (let at = 0; at < entries.length; at += PAGE) {
       // One key a command: in a Cluster the keys of a page are in many slots.
-      const replies = await node.pipeline(entries.slice(at, at + PAGE).map((key) => ['UNLINK', key] as const))
+      const replies = await node.pipeline(entries.slice(at, at + PAGE).map(deletionOf))
       for (const reply of replies) {
         if (reply instanceof Error) throw reply
         dropped += Number(reply)

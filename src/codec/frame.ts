@@ -21,7 +21,8 @@ import {
  *   0   magic 0xC0: no UTF-8 text begins with it
  *   1 * version, 1 to 15
  *   2 * state: 1 HOLD, 2 FAILED, 3 VALUE
- *   3 * HOLD: purpose (1 load, 2 write: see guard-frame.ts); FAILED: kind (1 load failed, 2 uncacheable); VALUE: 0
+ *   3 * HOLD: purpose (1 load, 2 write: see guard-frame.ts); FAILED: kind (1 load failed, 2 uncacheable); VALUE: 0, or
+ *       the sum of 1 the source does not have it yet, 2 a counter, 4 to be dropped once the source has it
  *   4 * token, 8 bytes: the lease holder's, or the fill's
  *  HOLD ends here. FAILED goes on:
  *  12   CRC-32 of all that follows and of the bytes 2 to 11, seeded with the key's
@@ -37,7 +38,9 @@ import {
  *  42   cost of the load, u32, ms
  *  46   the generations it was loaded under: 8 bytes for what was cleared, 4 for what was made stale
  *  58   with tags: u16 length of what follows, and for each its two generations, doubles, and its name with a u16 length
- *       payload
+ *       payload; of a counter the payload of its number, and the eight bytes of the number once more: scripts change it,
+ *       and cannot make the CRC, so its checksum is of the key alone
+ *  An unflushed VALUE has the stream id of its last operation, u48 and u64, in the place of the lease.
  */
 const MAGIC = 0xc0
 const VERSION = 1
@@ -46,6 +49,10 @@ const VERSION_MOST = 15
 const STATE_HOLD = 1
 const STATE_FAILED = 2
 const STATE_VALUE = 3
+const UNFLUSHED = 1
+const COUNTER = 2
+const COUNTER_PAYLOAD_BYTES = 11
+const COUNTER_COPY_BYTES = 8
 const PURPOSE_LOAD = 1
 const KIND_LOAD_FAILED = 1
 const KIND_UNCACHEABLE = 2
@@ -65,6 +72,7 @@ const PAYLOAD_AT = 58
 const TAG_BYTES = 18
 
 const STATE_AT = 2
+const DETAIL_AT = 3
 const FAILED_CHECKSUM_AT = 12
 const REPORT_AT = 16
 
@@ -259,11 +267,25 @@ export function parseFrame(key: string, bytes: Buffer | null): Entry {
 
 function parseValue(key: string, bytes: Buffer): Entry {
   if (bytes.length < PAYLOAD_AT) return unreadable('it is cut short', bytes)
+  if ((bytes[DETAIL_AT]! & COUNTER) !== 0) return parseCounter(key, bytes)
   if (bytes.readUInt32BE(CHECKSUM_AT) !== checksum(key, bytes)) {
     return unreadable('its checksum does not match', bytes)
   }
+  return valueIn(bytes)
+}
+
+function valueIn(bytes: Buffer): Entry {
   const tags = hasTags(bytes) ? readTags(bytes) : NO_TAGS
   return tags === undefined ? unreadable('its tags are damaged', bytes) : new StoredValue(bytes, bytes, tags)
+}
+
+function parseCounter(key: string, bytes: Buffer): Entry {
+  const end = bytes.length - COUNTER_COPY_BYTES
+  if (end !== payloadStart(bytes) + COUNTER_PAYLOAD_BYTES) return unreadable('it is cut short', bytes)
+  const isKeys = bytes.readUInt32BE(CHECKSUM_AT) === counterChecksum(key)
+  const isTwice = bytes.compare(bytes, end, bytes.length, end - COUNTER_COPY_BYTES, end) === 0
+  if (!isKeys || !isTwice) return unreadable('its checksum does not match', bytes)
+  return valueIn(bytes.subarray(0, end))
 }
 
 /** Parsed on every hit, so what only a load asks for is cut out when it is asked for. */
@@ -275,6 +297,7 @@ class StoredValue implements ValueEntry {
   readonly leaseUntilMs: number
   readonly backingOff: boolean
   readonly notFound: boolean
+  readonly unflushed: boolean
   readonly flags: number
   readonly hardHigh: number
   readonly hardLow: number
@@ -288,7 +311,8 @@ class StoredValue implements ValueEntry {
     this.storedAtMs = readU48(header, STORED_AT)
     this.freshMs = bytes[FRESH_AT]! * TWO_TO_32 + bytes.readUInt32BE(FRESH_AT + 1)
     this.loadMs = bytes.readUInt32BE(LOAD_COST_AT)
-    this.leaseUntilMs = readU48(header, LEASE_UNTIL_AT)
+    this.unflushed = (header[DETAIL_AT]! & UNFLUSHED) !== 0
+    this.leaseUntilMs = this.unflushed ? 0 : readU48(header, LEASE_UNTIL_AT)
     this.backingOff = this.leaseUntilMs !== 0 && isZero(header, LEASE_TOKEN_AT)
     this.notFound = (flags & FLAG_NOT_FOUND) !== 0
     this.flags = flags & ~FRAME_FLAGS
@@ -398,6 +422,13 @@ function mixOf(bytes: Buffer, start: number, seed: number): number {
   }
   return sum >>> 0
 }
+
+/** What stands in the place of a counter's checksum, for this key alone. */
+export function counterChecksum(key: string): number {
+  return (hashOf(key) ^ COUNTER_SEED) >>> 0
+}
+
+const COUNTER_SEED = 0x636e7472
 
 /**
  * FNV-1a over UTF-16 units: as a seed it only has to differ between keys, and for a short key it is several times

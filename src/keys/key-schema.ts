@@ -9,6 +9,8 @@ import type { CacheId, IdObject, IdPart, TenantId } from '../ports.js'
  *   shop:tenant:acme_corp:products:9876       namespace : tenant : its id : collection : id
  *   shop:~:homepage                           what `getOrLoad` stores, in a collection without a name
  *   shop:#gen:…  shop:#tag:…                  not entries: the counters of what can be cleared as a whole
+ *   shop:views:{views.3}:42                   an entry that is written behind: with its shard as one more part
+ *   shop:#behind:{views.3}:stream             what belongs to a shard of a queue, in the slot of its entries
  *
  * Names → key is injective. A part never holds ':', so the number of parts tells the two forms apart and where each
  * part ends. In a part, `A-Z a-z 0-9 _ . @ / + ~ -` stand for themselves and every other character as the %XX of its
@@ -117,12 +119,82 @@ export function entriesOf(area: Area): { patterns: readonly string[]; isIn: (key
 export function partsOf(
   key: string
 ): { readonly tenant: string | undefined; readonly collection: string; readonly id: string } | undefined {
-  const parts = key.split(':')
+  const parts = key.split(':').filter((part) => !part.startsWith('{'))
   if (parts.length === 3 && !parts[1]!.startsWith(INTERNAL)) {
     return { tenant: undefined, collection: parts[1]!, id: parts[2]! }
   }
   if (parts.length !== 5 || parts[1] !== 'tenant') return undefined
   return { tenant: parts[2], collection: parts[3]!, id: parts[4]! }
+}
+
+/** Where the operations of one shard of a queue are, beside its entries. */
+export interface ShardKeys {
+  /** Names the shard to a sink and in messages. */
+  readonly name: string
+  readonly stream: string
+  readonly state: string
+  readonly producers: string
+  readonly unflushed: string
+  readonly owner: string
+  readonly letters: string
+}
+
+export function shardKeys(namespace: string, queue: string, shard: number): ShardKeys {
+  const prefix = `${namespace}:${INTERNAL}behind:${shardTag(queue, shard)}:`
+  return {
+    name: `${namespace}/${queue}/${shard}`,
+    stream: `${prefix}stream`,
+    state: `${prefix}state`,
+    producers: `${prefix}producers`,
+    unflushed: `${prefix}unflushed`,
+    owner: `${prefix}owner`,
+    letters: `${prefix}letters`
+  }
+}
+
+/** The workers of a queue, and how many shards it has. */
+export function queueKeys(namespace: string, queue: string): { workers: string; shards: string } {
+  const prefix = `${namespace}:${INTERNAL}behind:${queue}:`
+  return { workers: `${prefix}workers`, shards: `${prefix}shards` }
+}
+
+/**
+ * The key of an entry that is written behind. Its shard is told by all of its names, so that it is always the same, and is
+ * part of the key, so that entry and stream lie in one slot of a Cluster. No other part ever holds a brace.
+ */
+export function behindKey(prefix: string, queue: string, part: string, shards: number): string {
+  return `${prefix}${shardTag(queue, shardOf(prefix, part, shards))}:${part}`
+}
+
+function shardTag(queue: string, shard: number): string {
+  return `{${queue}.${shard}}`
+}
+
+export function shardOf(prefix: string, part: string, shards: number): number {
+  return shards === 1 ? 0 : hashOf(prefix + part) % shards
+}
+
+/** The shard of such a key, and the hash that lists what is unflushed in it; undefined for any other key. */
+export function shardOfKey(key: string): { readonly index: number; readonly unflushed: string } | undefined {
+  const opens = key.indexOf(':{')
+  if (opens === -1) return undefined
+  const closes = key.indexOf('}', opens)
+  const tag = key.slice(opens + 1, closes + 1)
+  const namespace = key.slice(0, key.indexOf(':'))
+  return {
+    index: Number(tag.slice(tag.lastIndexOf('.') + 1, -1)),
+    unflushed: `${namespace}:${INTERNAL}behind:${tag}:unflushed`
+  }
+}
+
+/** FNV-1a, finished as in MurmurHash3: ids that differ in the last digit alone must spread evenly. */
+function hashOf(text: string): number {
+  let hash = 0x811c9dc5
+  for (let index = 0; index < text.length; index++)
+    hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193)
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
+  return (hash ^ (hash >>> 16)) >>> 0
 }
 
 /** The last part of a key. Throws `InvalidKeyError` for what cannot be told apart for ever: NaN, dates, instances, … */

@@ -17,6 +17,7 @@ function entry(fields: Partial<ValueEntry> = {}): ValueEntry {
     leaseUntilMs: 0,
     backingOff: false,
     notFound: false,
+    unflushed: false,
     flags: 0,
     payload: Buffer.alloc(0),
     bytes: Buffer.alloc(0),

@@ -62,6 +62,7 @@ export function isPlainlyFresh(
 }
 
 function decideOnValue(entry: ValueEntry, nowMs: number, policy: EntryPolicy, draw: number): Decision {
+  if (entry.unflushed) return SERVE
   const freshFor = freshForMs(entry, nowMs)
   if (freshFor > 0 && !isFromTheFuture(entry, nowMs)) {
     if (isLeased(entry, nowMs) || !isEarlyRefreshDue(entry, freshFor, policy.earlyRefresh, draw)) return SERVE

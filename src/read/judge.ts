@@ -138,7 +138,7 @@ export class Judge {
 
   #lookup(entry: ValueEntry, value: unknown, nowMs: number): Lookup {
     const freshFor = freshForMs(entry, nowMs)
-    const source = freshFor > 0 ? this.#store.source : 'stale'
+    const source = freshFor > 0 || entry.unflushed ? this.#store.source : 'stale'
     return { value, source, ageMs: ageMs(entry, nowMs), ttlMs: Math.max(0, freshFor) }
   }
 

@@ -1,6 +1,12 @@
 import type { PayloadCodec } from '../codec/codec.js'
 import { failedFrame, newToken } from '../codec/frame.js'
-import { ClosedError, OverloadedError, RedisUnavailableError, type FailureReport } from '../errors.js'
+import {
+  ClosedError,
+  NotFlushedError,
+  OverloadedError,
+  RedisUnavailableError,
+  type FailureReport
+} from '../errors.js'
 import { spread, type Clock } from '../clock.js'
 import type { FailedEntry, Token } from '../entry.js'
 import type { Events, LoadReason, RejectionReason } from '../events.js'
@@ -165,6 +171,8 @@ export class Loading {
         if (answer.kind === 'held' && answer.by === 'writer') wait.writerSeen()
         if (wait.isTooLong) {
           wait.over('timeout')
+          // The source has something older than what was acknowledged: no answer is better than that one.
+          if (answer.kind === 'held' && answer.by === 'flush') throw lostUnflushed(request)
           return await this.#waitedTooLong(flight, request, plan, fallback)
         }
         wait.begin()
@@ -442,6 +450,11 @@ export class Loading {
 function unknown(error: unknown): false {
   if (error instanceof RedisUnavailableError) return false
   throw error
+}
+
+function lostUnflushed({ key, source }: ReadRequest): NotFlushedError {
+  const hint = 'The entry was deleted from outside before it was flushed. Is a worker running?'
+  return new NotFlushedError([key], source.policy.waitTimeoutMs, hint)
 }
 
 async function landingOf(packed: Packed, ttlMs: number, validBelow: number): Promise<Landing> {

@@ -24,7 +24,7 @@ export interface RedisClient {
   set(key: string, value: string, ...options: (string | number)[]): Promise<unknown>
   ping(): Promise<unknown>
   time(): Promise<unknown>
-  call(command: string, ...args: (string | number)[]): Promise<unknown>
+  call(command: string, ...args: (string | number | Buffer)[]): Promise<unknown>
   subscribe(...channels: string[]): Promise<unknown>
   connect(): Promise<void>
   disconnect(reconnect?: boolean): void

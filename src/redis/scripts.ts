@@ -11,7 +11,7 @@ const SHA = Object.fromEntries(
 
 interface Call {
   readonly script: ScriptName
-  readonly key: string
+  readonly keys: readonly string[]
   readonly args: readonly ScriptArgument[]
   readonly resolve: (reply: unknown) => void
   readonly reject: (error: unknown) => void
@@ -31,8 +31,13 @@ export class ScriptRunner {
   }
 
   run(script: ScriptName, key: string, args: readonly ScriptArgument[]): Promise<unknown> {
+    return this.runOn(script, [key], args)
+  }
+
+  /** A script over several keys of one slot. */
+  runOn(script: ScriptName, keys: readonly string[], args: readonly ScriptArgument[]): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      this.#queue.push({ script, key, args, resolve, reject })
+      this.#queue.push({ script, keys, args, resolve, reject })
       if (this.#queue.length === 1) setImmediate(this.#flush)
     })
   }
@@ -47,7 +52,8 @@ export class ScriptRunner {
 
   async #send(call: Call): Promise<void> {
     try {
-      call.resolve(await this.#client.evalshaBuffer(SHA[call.script], 1, call.key, ...call.args))
+      const { script, keys, args } = call
+      call.resolve(await this.#client.evalshaBuffer(SHA[script], keys.length, ...keys, ...args))
     } catch (error) {
       await this.#failed(call, error)
     }
@@ -56,7 +62,8 @@ export class ScriptRunner {
   async #sendTogether(calls: readonly Call[]): Promise<void> {
     try {
       const pipeline = this.#client.pipeline()
-      for (const { script, key, args } of calls) pipeline.evalshaBuffer(SHA[script], 1, key, ...args)
+      for (const { script, keys, args } of calls)
+        pipeline.evalshaBuffer(SHA[script], keys.length, ...keys, ...args)
       const replies = (await pipeline.exec()) ?? []
       await Promise.all(calls.map((call, index) => this.#settle(call, replies[index])))
     } catch (error) {
@@ -73,7 +80,8 @@ export class ScriptRunner {
   async #failed(call: Call, error: unknown): Promise<void> {
     if (!isUnknownScript(error)) return call.reject(error)
     try {
-      call.resolve(await this.#client.evalBuffer(LUA[call.script], 1, call.key, ...call.args))
+      const { script, keys, args } = call
+      call.resolve(await this.#client.evalBuffer(LUA[script], keys.length, ...keys, ...args))
     } catch (evalError) {
       call.reject(evalError)
     }
@@ -82,4 +90,12 @@ export class ScriptRunner {
 
 function isUnknownScript(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('NOSCRIPT')
+}
+
+export function shaOf(script: ScriptName): string {
+  return SHA[script]
+}
+
+export function textOf(script: ScriptName): string {
+  return LUA[script]
 }

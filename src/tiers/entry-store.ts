@@ -38,7 +38,7 @@ export interface EntryStore {
   publish(key: string, token: Token, written: Publication): Promise<boolean>
   /** Stores a value that the caller brings; every lease is void. False while writers are at work. */
   set(key: string, frame: Buffer, lifeMs: number): Promise<boolean>
-  /** Removes the entries, whatever their state; answers how many there were. */
+  /** Removes the entries, whatever their state, but for what the source does not have yet; answers how many there were. */
   drop(keys: readonly string[]): Promise<number>
   /** Makes the values stale, and voids every load of them; answers how many there were. */
   soften(keys: readonly string[]): Promise<number>
@@ -48,6 +48,8 @@ export interface EntryStore {
   dropOlder(keys: readonly string[], beforeMs: number): Promise<number>
   /** What each of the entries takes, in bytes, without its key; 0 for one that is gone. */
   sizes(keys: readonly string[]): Promise<number[]>
+  /** Runs a change of entries that is not one of these steps, so that this process, and who depends on it, keeps nothing of them. */
+  changing<T>(keys: readonly string[], change: () => Promise<T>): Promise<T>
   listen(key: string): Wake
   /** `tell` runs at every connect, before anything is read: it drops what must not be read any more. */
   beforeUse(tell: (undelivered: Delivery) => Promise<void>): void
@@ -98,7 +100,8 @@ export type LeaseAnswer =
   | {
       readonly kind: 'held'
       readonly leftMs: number
-      readonly by: 'loader' | 'writer'
+      /** `flush`: the entry is lost, and the source does not have what was written behind. */
+      readonly by: 'loader' | 'writer' | 'flush'
       readonly seenStands: boolean
     }
   /** There is something that the asker has not seen. */

@@ -227,6 +227,10 @@ export class LocalStore implements EntryStore {
     return keys.map((key) => this.#entries.get(key)?.length ?? 0)
   }
 
+  changing<T>(_keys: readonly string[], change: () => Promise<T>): Promise<T> {
+    return change()
+  }
+
   listen(key: string): Wake {
     return this.#listeners.listen(key)
   }

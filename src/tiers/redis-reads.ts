@@ -141,7 +141,8 @@ export class RedisReads {
     askedAtMs: number
   ): FetchedEntry | Promise<FetchedEntry> {
     const { entry } = fetched
-    if (entry.state !== 'value') return fetched
+    // What the source does not have yet is nothing that a clear could mean.
+    if (entry.state !== 'value' || entry.unflushed) return fetched
     const { key, scope } = question
     const standing = this.#parts.generations.standing(entry, key, scope, askedAtMs)
     if (standing === undefined) return this.#readAgain(question, entry)
@@ -158,7 +159,7 @@ export class RedisReads {
       const cells = generations.cellsOf(last, key, scope)
       fetched = (await this.#askWith([key], cells, askedAtMs))[0]!
       const { entry } = fetched
-      if (entry.state !== 'value') return fetched
+      if (entry.state !== 'value' || entry.unflushed) return fetched
       const standing = generations.standing(entry, key, scope, askedAtMs)
       if (standing !== undefined) return fetched.standing(standing)
       last = entry

@@ -1,6 +1,8 @@
 import type { Clock } from '../clock.js'
 import type { Token } from '../entry.js'
+import { UnflushedError } from '../errors.js'
 import type { MemoryHealth, WakeUpHealth } from '../health.js'
+import { shardOfKey } from '../keys/key-schema.js'
 import type { RedisClient } from '../redis/client.js'
 import type { Wake } from '../redis/key-listeners.js'
 import type { RedisLink } from '../redis/link.js'
@@ -27,6 +29,11 @@ const GRANTED = 1
 const HELD = 2
 const ENTRY = 3
 const GUARDED = 5
+const UNFLUSHED = 6
+/** A worker may be about to flush. */
+const FLUSH_LOOK_AGAIN_MS = 50
+/** Of guard-entry. */
+const GUARD_UNFLUSHED = 2
 
 export interface RedisStoreParts {
   readonly link: RedisLink
@@ -124,7 +131,9 @@ export class RedisStore implements EntryStore {
 
   async takeLease({ key, scope, token, leaseMs, seen, force }: LeaseRequest): Promise<LeaseAnswer> {
     const args = [token, leaseMs, seen ?? NOTHING, force ? '1' : '']
-    const reply = await this.#runTracked('take a lease', 'take-lease', key, args)
+    const unflushed = shardOfKey(key)?.unflushed
+    const keys = unflushed === undefined ? [key] : [key, unflushed]
+    const reply = await this.#runTracked('take a lease', 'take-lease', keys, args)
     const [kind, detail, stands] = reply as [kind: number, detail: unknown, stands: number]
     const [leftMs, seenStands] = [Math.max(0, Number(detail)), stands === 1]
     switch (kind) {
@@ -134,6 +143,8 @@ export class RedisStore implements EntryStore {
         return { kind: 'held', leftMs, by: 'loader', seenStands }
       case GUARDED:
         return { kind: 'held', leftMs, by: 'writer', seenStands }
+      case UNFLUSHED:
+        return { kind: 'held', leftMs: FLUSH_LOOK_AGAIN_MS, by: 'flush', seenStands: false }
       case ENTRY: {
         const fetched = new FetchedEntry(key, detail as Buffer)
         return { kind: 'entry', fetched: await this.again(fetched, scope) }
@@ -160,9 +171,10 @@ export class RedisStore implements EntryStore {
   }
 
   async guard(key: string, token: Token, lifeMs: number, renewal: boolean): Promise<boolean> {
-    return (
-      (await this.#change('guard an entry', 'guard-entry', key, [token, lifeMs, renewal ? '1' : ''])) === 1
-    )
+    const args = [token, lifeMs, renewal ? '1' : '']
+    const reply = await this.#change('guard an entry', 'guard-entry', key, args)
+    if (reply === GUARD_UNFLUSHED) throw new UnflushedError(key)
+    return reply === 1
   }
 
   async publish(
@@ -179,7 +191,16 @@ export class RedisStore implements EntryStore {
   }
 
   drop(keys: readonly string[]): Promise<number> {
-    return this.#told(keys, () => this.#link.call('drop entries', (client) => unlink(client, keys)))
+    return this.changing(keys, () => this.#link.call('drop entries', (client) => this.#drop(client, keys)))
+  }
+
+  async #drop(client: RedisClient, keys: readonly string[]): Promise<number> {
+    const behind = keys.filter(isWrittenBehind)
+    if (behind.length === 0) return unlink(client, keys)
+    const others = keys.filter((key) => !isWrittenBehind(key))
+    const runner = this.#runnerOf(client)
+    const flushed = behind.map((key) => runner.run('drop-flushed', key, []))
+    return sum(await Promise.all([unlink(client, others), ...flushed]))
   }
 
   async soften(keys: readonly string[]): Promise<number> {
@@ -209,7 +230,7 @@ export class RedisStore implements EntryStore {
         await Promise.all([change, news && runner.run('announce-changes', news.key, news.args)])
       }
       return tell({
-        drop: (keys) => told(keys, unlink(client, keys)),
+        drop: (keys) => told(keys, this.#drop(client, keys)),
         move: (key, keptMs) => told([key], runner.run('move-generation', key, ['hard', '', keptMs]))
       })
     }
@@ -242,10 +263,10 @@ export class RedisStore implements EntryStore {
   #runTracked(
     action: string,
     script: ScriptName,
-    key: string,
+    keys: readonly string[],
     args: (string | number | Buffer)[]
   ): Promise<unknown> {
-    return this.#coherence.callTracked(action, (client) => this.#runnerOf(client).run(script, key, args))
+    return this.#coherence.callTracked(action, (client) => this.#runnerOf(client).runOn(script, keys, args))
   }
 
   /** A step after which what is kept of the key, here and elsewhere, is nothing to go by. */
@@ -255,7 +276,7 @@ export class RedisStore implements EntryStore {
     key: string,
     args: (string | number | Buffer)[]
   ): Promise<unknown> {
-    return this.#told([key], () => this.#run(action, script, key, args))
+    return this.changing([key], () => this.#run(action, script, key, args))
   }
 
   readonly #runOnCounter = (
@@ -273,7 +294,7 @@ export class RedisStore implements EntryStore {
    * What is kept here is dropped before the change is sent, and again after its reply: an answer that was asked for in
    * between may be from before it. Who cannot be told by Redis is told by a message right behind the change.
    */
-  async #told<T>(keys: readonly string[], change: () => Promise<T>): Promise<T> {
+  async changing<T>(keys: readonly string[], change: () => Promise<T>): Promise<T> {
     const memory = this.#memory
     const news = this.#coherence.announcementOf(keys)
     if (memory === undefined && news === undefined) return change()
@@ -307,6 +328,10 @@ export class RedisStore implements EntryStore {
     this.#runners.set(client, runner)
     return runner
   }
+}
+
+function isWrittenBehind(key: string): boolean {
+  return shardOfKey(key) !== undefined
 }
 
 function sum(replies: readonly unknown[]): number {

@@ -32,6 +32,7 @@ describe.skipIf(!canListProcesses)('npm run demo', () => {
       Number(/no cache: ([\d,]+) queries for 5,000 requests/.exec(output)?.[1]?.replace(',', ''))
     ).toBeGreaterThan(5)
     expect(output).toMatch(/^ {2}one film +[\d.]+ ms/m)
+    expect(output, 'not one view more or less').toMatch(/^ {2}Corral +30,000 +[\d,]+ +30,000 +30,000$/m)
     expect(output, 'no colours and no cursor movements in a pipe').not.toContain('\u001B')
     expect(await demo.leftovers(GONE_WITHIN_MS)).toEqual([])
   })

@@ -598,3 +598,49 @@ async function queries(name: keyof typeof MARKS): Promise<number> {
   )
   return Number(rows[0]?.calls)
 }
+
+describe('POST /api/products/:id/views', () => {
+  const post = (
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+    instance = 0
+  ): Promise<Answer> => {
+    const json = body === undefined ? {} : { 'Content-Type': 'application/json' }
+    const init = body === undefined ? {} : { body: JSON.stringify(body) }
+    return ask(path, { method: 'POST', headers: { ...json, ...headers }, ...init }, instance)
+  }
+  const inTables = async (id: number, shop: string): Promise<{ counted: number; events: number }> => {
+    const { rows } = await database.query(
+      `select (select views from movie_store.product_views where product_id = $1 and shop_id = $2) as counted,
+              (select count(*) from movie_store.page_views where product_id = $1 and shop_id = $2) as events`,
+      [id, shop]
+    )
+    return { counted: Number(rows[0].counted ?? 0), events: Number(rows[0].events) }
+  }
+
+  it('counts at once, in every process, and reaches the tables of the shop a moment later', async () => {
+    const before = await inTables(70, 'main')
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, (_, n) => post('/api/products/70/views', undefined, {}, n % 2))
+    )
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([202]))
+    const total = before.counted + 20
+    expect((await get('/api/products/70/views', {}, 1)).body).toEqual({ data: { views: total } })
+    expect(
+      (await post('/api/products/70/views', { referrer: 'https://example.org' }, { 'X-Tenant': 'acme' })).body
+    ).toEqual({
+      data: { views: 1 }
+    })
+    await expect
+      .poll(() => inTables(70, 'main'), { timeout: 10_000 })
+      .toEqual({ counted: total, events: before.events + 20 })
+    await expect.poll(() => inTables(70, 'acme'), { timeout: 10_000 }).toEqual({ counted: 1, events: 1 })
+  })
+
+  it('says what was needed', async () => {
+    expect((await post('/api/products/999999/views')).status).toBe(404)
+    expect((await post('/api/products/70/views', { from: 'x' })).body.error).toContain('"referrer"')
+    expect((await post('/api/products/70/views', { referrer: 5 })).status).toBe(400)
+  })
+})

@@ -11,6 +11,8 @@ export interface ApiOptions extends ServeOptions {
   readonly adminToken?: string | undefined
   /** Connections to PostgreSQL. Default 10. */
   readonly connections?: number
+  /** Whether this process brings recorded views to PostgreSQL. Default true; false when processes of their own do. */
+  readonly worker?: boolean
   /** Routes beside the API's own. */
   readonly moreRoutes?: (store: MovieStore) => readonly Route[]
 }
@@ -19,11 +21,13 @@ export interface ApiOptions extends ServeOptions {
 export async function startApi(options: ApiOptions): Promise<ApiServer> {
   const database = openDatabase(options.databaseUrl, options)
   const store = createMovieStore(database)
-  const catalogue = createCatalogue(store, options.redisUrl)
+  const catalogue = createCatalogue(store, options.redisUrl, database.pool)
   const routes = [
     ...createRoutes(catalogue, store, options.adminToken),
     ...(options.moreRoutes?.(store) ?? [])
   ]
+  await catalogue.views.migrate()
+  if (options.worker ?? true) catalogue.views.worker()
   const server = await serve(routes, options)
   return {
     url: server.url,

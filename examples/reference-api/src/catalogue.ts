@@ -1,4 +1,4 @@
-import { type Cache, createCache, type LoadContext, type Written } from 'corral'
+import { type Cache, createCache, type LoadContext, type PgPool, type Written } from 'corral'
 import {
   type GenrePage,
   type Homepage,
@@ -9,6 +9,7 @@ import {
   type SavedOffer,
   type Shop
 } from './store/movie-store.js'
+import { createViews, type Views } from './views.js'
 
 export interface Answer<Value> {
   readonly source: 'cache' | 'database'
@@ -18,6 +19,7 @@ export interface Answer<Value> {
 /** What the API reads and changes, through the cache. A tenant is a shop; without one it is the main shop. */
 export interface Catalogue {
   readonly cache: Cache
+  readonly views: Views
   product(id: number, tenant: string | undefined): Promise<Answer<Product>>
   products(ids: readonly number[], tenant: string | undefined): Promise<Map<number, Product>>
   homepage(tenant: string | undefined): Promise<Answer<Homepage>>
@@ -31,7 +33,12 @@ export interface Catalogue {
   clearGenre(genre: string, tenant: string | undefined): Promise<void>
 }
 
-export function createCatalogue(store: MovieStore, redisUrl: string, namespace = 'shop'): Catalogue {
+export function createCatalogue(
+  store: MovieStore,
+  redisUrl: string,
+  pool: PgPool,
+  namespace = 'shop'
+): Catalogue {
   const cache = createCache({ redis: redisUrl, namespace })
 
   const products = cache.collection('products', {
@@ -89,6 +96,7 @@ export function createCatalogue(store: MovieStore, redisUrl: string, namespace =
 
   return {
     cache,
+    views: createViews(cache, store, pool),
     product: async (id, tenant) => answerOf(await forTenant(products, tenant).lookup(id)),
     products: (ids, tenant) => forTenant(products, tenant).getMany(ids),
     homepage: async (tenant) => answerOf(await forTenant(pages, tenant).lookup('home')),

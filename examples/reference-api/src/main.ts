@@ -1,4 +1,5 @@
-// `npm start -w reference-api`: one process of the API. PORT (3000), DATABASE_URL, REDIS_URL and ADMIN_TOKEN are read.
+// `npm start -w reference-api`: one process of the API. PORT (3000), DATABASE_URL, REDIS_URL, ADMIN_TOKEN and WORKER
+// (off: src/worker.ts runs beside it) are read.
 import { startApi } from './api.js'
 import { findServers } from './local-servers.js'
 import { isLoaded, loadStore } from './seed/load.js'
@@ -16,7 +17,8 @@ if (!(await isLoaded(servers.databaseUrl))) {
 const api = await startApi({
   ...servers,
   port: Number(process.env['PORT'] ?? DEFAULT_PORT),
-  adminToken: process.env['ADMIN_TOKEN']
+  adminToken: process.env['ADMIN_TOKEN'],
+  worker: process.env['WORKER'] !== 'off'
 })
 console.log(`Listening on ${api.url}`)
 

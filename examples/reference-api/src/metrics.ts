@@ -1,4 +1,4 @@
-import type { CacheStats } from 'corral'
+import type { BehindStats, CacheStats } from 'corral'
 
 type Counter = keyof CacheStats['total']
 
@@ -24,7 +24,13 @@ const COUNTERS: readonly { readonly name: string; readonly help: string; readonl
 ]
 
 /** The cache's counts in the text format of Prometheus. */
-export function renderMetrics({ collections, redis, loads, pendingInvalidations }: CacheStats): string {
+export function renderMetrics({
+  collections,
+  redis,
+  loads,
+  pendingInvalidations,
+  behind
+}: CacheStats): string {
   const lines = COUNTERS.flatMap(({ name, help, counter }) => [
     `# HELP ${name} ${help}`,
     `# TYPE ${name} counter`,
@@ -32,13 +38,49 @@ export function renderMetrics({ collections, redis, loads, pendingInvalidations 
       ([collection, counts]) => `${name}{collection="${collection}"} ${counts[counter]}`
     )
   ])
+  const queues = Object.entries(behind)
   return `${[
     ...lines,
+    ...ofQueues(
+      'cache_behind_accepted_total',
+      'counter',
+      'Operations that Redis acknowledged.',
+      queues,
+      (queue) => queue.accepted
+    ),
+    ...ofQueues(
+      'cache_behind_flushed_total',
+      'counter',
+      'Operations that this process wrote to the database.',
+      queues,
+      (queue) => queue.flushed
+    ),
+    ...ofQueues(
+      'cache_behind_dead_letters_total',
+      'counter',
+      'Operations that the database can never take.',
+      queues,
+      (queue) => queue.deadLetters
+    ),
+    ...ofQueues('cache_behind_waiting', 'gauge', 'Operations that wait for the database.', queues, (queue) =>
+      queue.depth.reduce((sum, { operations }) => sum + operations, 0)
+    ),
     ...gauge('cache_redis_up', 'Whether Redis answers.', redis.state === 'ready' ? 1 : 0),
     ...gauge('cache_loads_running', 'Loads running now.', loads.running),
     ...gauge('cache_loads_queued', 'Loads waiting for their turn now.', loads.queued),
     ...gauge('cache_invalidations_pending', 'Entries to drop once Redis is back.', pendingInvalidations)
   ].join('\n')}\n`
+}
+
+function ofQueues(
+  name: string,
+  type: string,
+  help: string,
+  queues: readonly [name: string, stats: BehindStats][],
+  of: (stats: BehindStats) => number
+): string[] {
+  const lines = queues.map(([queue, stats]) => `${name}{queue="${queue}"} ${of(stats)}`)
+  return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...lines]
 }
 
 function gauge(name: string, help: string, value: number): string[] {

@@ -27,6 +27,9 @@ export function describeProblem(error: unknown): ProblemAnswer {
       case 'OVERLOADED':
       case 'LOAD_TIMEOUT':
       case 'REDIS_UNAVAILABLE':
+      case 'BACKLOG_FULL':
+      case 'WRITE_UNKNOWN':
+      case 'DURABILITY_UNMET':
       case 'CLOSED':
         return answer(503, 'The service is busy; try again in a moment.', { 'Retry-After': '1' })
       case 'WRITE_TIMEOUT':

@@ -17,6 +17,7 @@ export interface ApiRequest {
 const MAX_INTEGER = 2_147_483_647
 const MAX_ID = MAX_INTEGER
 const MAX_IDS = 100
+const MAX_REFERRER = 500
 const TENANT = /^[a-z][a-z0-9_-]{0,39}$/
 
 export function productIdOf({ params }: ApiRequest): number {
@@ -93,6 +94,21 @@ export function offerOf({ body }: ApiRequest): Offer {
     stock: wholeNumber(stock, '"stock"', 0),
     version: version === undefined ? undefined : wholeNumber(version, '"version"', 1)
   }
+}
+
+/** `{ "referrer": "https://…" }`, or nothing at all. */
+export function referrerOf({ body }: ApiRequest): string | undefined {
+  if (body === undefined) return undefined
+  const { referrer, ...others } = (body ?? {}) as Record<string, unknown>
+  const isReferrer =
+    referrer === undefined || (typeof referrer === 'string' && referrer.length <= MAX_REFERRER)
+  if (typeof body === 'object' && !Array.isArray(body) && Object.keys(others).length === 0 && isReferrer) {
+    return referrer as string | undefined
+  }
+  throw new Problem(
+    400,
+    `Send nothing, or a JSON object with "referrer", a text of at most ${MAX_REFERRER} characters.`
+  )
 }
 
 function wholeNumber(value: unknown, what: string, least: number): number {

@@ -9,6 +9,7 @@ import {
   pageOf,
   productIdOf,
   productIdsOf,
+  referrerOf,
   tenantOf
 } from './requests.js'
 import { MAIN_SHOP, type MovieStore } from './store/movie-store.js'
@@ -31,6 +32,8 @@ export function createRoutes(catalogue: Catalogue, store: MovieStore, adminToken
     { method: 'get', path: '/api/products', handle: getProducts },
     { method: 'put', path: '/api/products/:id', handle: putProduct },
     { method: 'delete', path: '/api/products/:id', handle: deleteProduct },
+    { method: 'post', path: '/api/products/:id/views', handle: postView },
+    { method: 'get', path: '/api/products/:id/views', handle: getViews },
     { method: 'get', path: '/api/homepage', handle: getHomepage },
     { method: 'get', path: '/api/genres/:genre', handle: getGenre },
     { method: 'delete', path: '/api/admin/cache', handle: clearCache },
@@ -60,6 +63,28 @@ export function createRoutes(catalogue: Catalogue, store: MovieStore, adminToken
   async function deleteProduct(request: ApiRequest): Promise<ApiAnswer> {
     const { cache } = await catalogue.removeOffer(productIdOf(request), await knownTenantOf(request))
     return { json: { cache } }
+  }
+
+  /** The view is in Redis when this answers, and in PostgreSQL a moment later. */
+  async function postView(request: ApiRequest): Promise<ApiAnswer> {
+    const [productId, referrer] = [productIdOf(request), referrerOf(request)]
+    const shop = await shopWith(productId, request)
+    const views = await catalogue.views.record(shop, { productId, referrer, seenAt: new Date() })
+    return { status: 202, json: { data: { views } } }
+  }
+
+  async function getViews(request: ApiRequest): Promise<ApiAnswer> {
+    const productId = productIdOf(request)
+    const shop = await shopWith(productId, request)
+    return { json: { data: { views: await catalogue.views.of(shop, productId) } } }
+  }
+
+  /** The shop that is asked, which has the film. */
+  async function shopWith(productId: number, request: ApiRequest): Promise<string> {
+    const tenant = await knownTenantOf(request)
+    const { data } = await catalogue.product(productId, tenant)
+    if (data === undefined) throw new Problem(404, `There is no product ${productId}.`)
+    return tenant ?? MAIN_SHOP
   }
 
   async function getHomepage(request: ApiRequest): Promise<ApiAnswer> {

@@ -64,7 +64,9 @@ export async function serve(routes: readonly Route[], options: ServeOptions = {}
 
 /** What is no JSON would be ignored by its parser, and look like an empty body. */
 function refuseOther(request: Request, _response: Response, next: NextFunction): void {
-  if (request.is('json') === false)
+  // A POST without a body says so in its length.
+  const isEmpty = request.method === 'POST' && request.get('content-length') === '0'
+  if (!isEmpty && request.is('json') === false)
     throw new Problem(415, 'Send JSON, with "Content-Type: application/json".')
   next()
 }

@@ -12,6 +12,7 @@
 local key, before_ms = KEYS[1], tonumber(ARGV[1])
 local header = read_header(key)
 if header == nil or is_foreign(header) or is_hold(header) or is_guarded(header) then return 0 end
+if is_unflushed(header) then return 0 end
 if is_value(header) then
   if struct.unpack('>I6', header:sub(13, 18)) >= before_ms then return 0 end
   -- Somebody loads what will take its place, and would find the lease gone.

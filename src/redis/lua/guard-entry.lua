@@ -8,13 +8,14 @@
 -- ARGV[2]  life of its guard from now, ms
 -- ARGV[3]  '1': only if the guard still stands. Else ''
 --
--- Returns 1 guarded, 0 the guard was lost
+-- Returns 1 guarded, 0 the guard was lost, 2 nothing was done: the source does not have this entry yet
 -- @include entry-header
 -- @include guard
 
 local key, token, life_ms, renewal = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
 local now = now_ms()
 local header = read_header(key)
+if header ~= nil and not is_foreign(header) and is_unflushed(header) then return 2 end
 local standing = header ~= nil and not is_foreign(header) and is_guarded(header)
 local guard = standing and read_guard(redis.call('GET', key), now) or new_guard()
 local index = find_writer(guard, token)

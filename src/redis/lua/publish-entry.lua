@@ -19,6 +19,8 @@ local key, token, frame, life_ms = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local version, unknown = tonumber(ARGV[4]), ARGV[5] == '1'
 local now = now_ms()
 local header = read_header(key)
+-- Written behind since the guard was lost: what it shows is newer.
+if header ~= nil and not is_foreign(header) and is_unflushed(header) then return 0 end
 local standing = header ~= nil and not is_foreign(header) and is_guarded(header)
 local guard = standing and read_guard(redis.call('GET', key), now) or new_guard()
 local index = find_writer(guard, token)

@@ -1,7 +1,7 @@
 -- Makes a value stale: it may be served for as long as stale values may, and the next reader refreshes it.
 --
 -- Guarantee: every load that began before is void, as after a DEL; what it would store is older than this. The guard
--- of a writer stands: its row will be newer.
+-- of a writer stands: its row will be newer. What the source does not have yet stays until it has.
 --
 -- KEYS[1]  the entry
 --
@@ -12,6 +12,10 @@ local key = KEYS[1]
 local header = read_header(key)
 if header == nil or is_foreign(header) then return redis.call('UNLINK', key) end
 if is_guarded(header) then return 0 end
+if is_unflushed(header) then
+  doom(key, header)
+  return 1
+end
 if not is_value(header) then return redis.call('UNLINK', key) end
 
 local stored = struct.unpack('>I6', header:sub(13, 18))

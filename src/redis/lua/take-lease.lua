@@ -5,6 +5,7 @@
 -- with the answer: no wake-up can fall between "held" and waiting for it.
 --
 -- KEYS[1]  the entry
+-- KEYS[2]  of an entry that is written behind: the hash of what is unflushed in its shard
 -- ARGV[1]  token of the caller, 8 bytes
 -- ARGV[2]  life of the lease, ms
 -- ARGV[3]  token of the VALUE or FAILED that the caller read and cannot use, or ''
@@ -15,6 +16,7 @@
 --         {3, entry}            there is something the caller has not seen: decide again
 --         {4}                   a later version's entry: load, store nothing
 --         {5, left ms, 0}       held by writers: the source is about to change
+--         {6}                   the entry is gone, and operations on it are not in the source yet
 --         `stands` is 1 when the VALUE that the caller has seen is still there, under the lease.
 -- @include entry-header
 
@@ -26,7 +28,10 @@ local function hold()
   return { 1, 0, 0 }
 end
 
-if header == nil then return hold() end
+if header == nil then
+  if KEYS[2] and redis.call('HEXISTS', KEYS[2], key) == 1 then return { 6 } end
+  return hold()
+end
 if is_foreign(header) then return { 4 } end
 
 if is_hold(header) then
@@ -44,6 +49,7 @@ if is_failed(header) then
 end
 
 if not is_value(header) then return hold() end
+if is_unflushed(header) then return { 3, redis.call('GET', key) } end
 if not force then
   if token_of(header) ~= seen then return { 3, redis.call('GET', key) } end
   local left = lease_left_ms(header, now_ms())

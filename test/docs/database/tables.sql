@@ -15,3 +15,15 @@ create table products (
   version integer not null default 1
 );
 insert into products (id, name, price) values (7, 'Lasso', 1200), (8, 'Saddle', 90000), (9, 'Spurs', 3500);
+
+drop table if exists product_views, page_views, corral_shards, corral_marks;
+
+create table product_views (
+  product_id integer primary key,
+  views      bigint  not null
+);
+
+create table page_views (
+  path    text        not null,
+  seen_at timestamptz not null
+);

@@ -13,6 +13,7 @@ import { measureLatency } from './latency.js'
 import { count, duration, heading, table } from './report.js'
 import { createStatementCounter } from './statement-counter.js'
 import { step } from './step.js'
+import { countViews } from './views-story.js'
 import { raceWriters } from './writers-story.js'
 
 /** Ends what was started, the last first. Each is told of as soon as it runs. */
@@ -78,6 +79,7 @@ async function tell(options: DemoOptions): Promise<void> {
   })
 
   await compareWriters(urls, databaseUrl)
+  await compareViews(databaseUrl, redisUrl)
 
   if (options.once) return
   console.log(invitation(urls))
@@ -135,7 +137,7 @@ async function compareLatency(
   console.log(heading('One reader: the same call while the cache is cold, and warm'))
   const rows = await step('Measuring one call after the other', async () => {
     const database = openDatabase(databaseUrl, { connections: 1, applicationName: 'demo' })
-    const catalogue = createCatalogue(createMovieStore(database), redisUrl, 'latency')
+    const catalogue = createCatalogue(createMovieStore(database), redisUrl, database.pool, 'latency')
     try {
       return await measureLatency(catalogue, emptyCache)
     } finally {
@@ -179,6 +181,20 @@ async function compareWriters(urls: readonly string[], databaseUrl: string): Pro
   console.log(`\n  After each round the row is compared with what a reader is answered.`)
 }
 
+async function compareViews(databaseUrl: string, redisUrl: string): Promise<void> {
+  console.log(heading('Visitors: each view of a film is counted and kept, while a worker is killed'))
+  const database = await connectClient({ connectionString: databaseUrl, application_name: 'demo' })
+  endings.push(() => database.end())
+  const report = await countViews({
+    databaseUrl,
+    redisUrl,
+    database,
+    started: (worker) => endings.push(() => worker.kill())
+  })
+  console.log(`\n${report}`)
+  console.log(`\n  The totals are PostgreSQL's, after a flush: not one view more or less.`)
+}
+
 function invitation(urls: readonly string[]): string {
   const [first = '', second = first] = urls
   return `${heading('Try it, and end it with Ctrl-C')}
@@ -191,6 +207,8 @@ function invitation(urls: readonly string[]): string {
   curl -s -X DELETE ${first}/api/products/43              # and then 404; a PUT brings it back
   curl -s '${first}/api/genres/Drama?page=2'              # every page of a genre goes with one tag
   curl -s -X DELETE -H 'X-Tenant: acme' -H 'Authorization: Bearer ${ADMIN_TOKEN}' ${first}/api/admin/cache
+  curl -s -X POST ${first}/api/products/42/views          # counted at once, in PostgreSQL a moment later
+  curl -s ${second}/api/products/42/views
   curl -s ${first}/api/homepage
   curl -s ${first}/metrics
 

@@ -37,6 +37,7 @@ export async function loadStore(
     }
     await client.query('begin')
     await client.query(readSql('schema'))
+    await client.query(readSql('views'))
     await insert('shops', { id: 'text', name: 'text' }, SHOPS)
     await insert('products', PRODUCT_TYPES, movies)
     await insert('offers', { shopId: 'text', productId: 'int', priceCents: 'int', stock: 'int' }, offers)
@@ -61,7 +62,7 @@ export async function isLoaded(url: string): Promise<boolean> {
   const client = await connectClient({ connectionString: url })
   try {
     const { rows } = await client.query<{ found: boolean }>(
-      "select to_regclass('movie_store.order_items') is not null as found"
+      "select to_regclass('movie_store.order_items') is not null and to_regclass('movie_store.page_views') is not null as found"
     )
     return rows[0]?.found === true
   } finally {

@@ -8,6 +8,8 @@ export interface Database {
     signal?: AbortSignal
   ): Promise<Row[]>
   close(): Promise<void>
+  /** For who runs transactions of their own. */
+  readonly pool: pg.Pool
 }
 
 export interface DatabaseOptions {
@@ -61,7 +63,8 @@ export function openDatabase(url: string, options: DatabaseOptions = {}): Databa
         client.release(unusable)
       }
     },
-    close: () => pool.end()
+    close: () => pool.end(),
+    pool
   }
 }
 

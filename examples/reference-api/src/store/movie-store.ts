@@ -84,6 +84,8 @@ export interface MovieStore {
   listGenre(shop: string, genre: string, page: number, signal?: AbortSignal): Promise<GenrePage | undefined>
   findShop(id: string, signal?: AbortSignal): Promise<Shop | undefined>
   buildHomepage(shop: string, signal?: AbortSignal): Promise<Homepage>
+  /** Undefined when nobody has looked at the film in this shop yet. */
+  countViews(shop: string, id: number, signal?: AbortSignal): Promise<number | undefined>
   ping(): Promise<void>
 }
 
@@ -97,7 +99,8 @@ const SQL = {
   film: readSql('film'),
   genre: readSql('genre'),
   shop: readSql('shop'),
-  homepage: readSql('homepage')
+  homepage: readSql('homepage'),
+  productViews: readSql('product-views')
 }
 
 export function createMovieStore(database: Database): MovieStore {
@@ -141,6 +144,10 @@ export function createMovieStore(database: Database): MovieStore {
       const [row] = await database.query<{ homepage: Homepage }>(SQL.homepage, [shop], signal)
       if (row === undefined) throw new Error('The query of the home page gave no row')
       return row.homepage
+    },
+    countViews: async (shop, id, signal) => {
+      const [row] = await database.query<{ views: string }>(SQL.productViews, [shop, id], signal)
+      return row && Number(row.views)
     },
     ping: async () => {
       await database.query('select 1', [])

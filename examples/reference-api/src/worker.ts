@@ -1,0 +1,35 @@
+// `npm run worker -w reference-api`: brings recorded views to PostgreSQL, beside any number of API processes that run with
+// WORKER=off, and beside any number of its own kind. DATABASE_URL and REDIS_URL are read.
+import { createCatalogue } from './catalogue.js'
+import { openDatabase } from './store/database.js'
+import { createMovieStore } from './store/movie-store.js'
+
+/** What waits in Redis when the process is told to end has this long; the rest is another worker's. */
+const DRAIN_MS = 5_000
+
+const { DATABASE_URL: databaseUrl, REDIS_URL: redisUrl } = process.env
+if (databaseUrl === undefined || redisUrl === undefined) {
+  console.error('Set DATABASE_URL and REDIS_URL to those of the API.')
+  process.exit(2)
+}
+const database = openDatabase(databaseUrl, { applicationName: 'reference-api worker' })
+const { cache, views } = createCatalogue(createMovieStore(database), redisUrl, database.pool)
+cache.on('flushFailed', ({ queue, shard, error }) =>
+  console.error(`${queue}/${shard} was not flushed:`, error)
+)
+cache.on('deadLettered', ({ queue, letter, reason }) =>
+  console.error(`${queue} put aside ${letter}: ${reason}`)
+)
+const worker = views.worker()
+await worker.ready()
+console.log(`Worker ${worker.name}`)
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop())
+process.once('disconnect', () => void stop())
+
+async function stop(): Promise<void> {
+  await worker.stop({ drain: DRAIN_MS })
+  await cache.close()
+  await database.close()
+  process.exit(0)
+}

@@ -1,0 +1,133 @@
+import type { PayloadCodec } from '../codec/codec.js'
+import { parseFrame } from '../codec/frame.js'
+import { CorruptEntryError, InvalidOptionError } from '../errors.js'
+import type { ShardStreams } from '../redis/shard-stream.js'
+import { decodeLetter, type DeadLetter, type LetterContent } from './letter.js'
+import type { Queue } from './queue.js'
+import { decodeRecord, type Outgoing, type Recorded } from './record.js'
+
+/** Operations that a sink can never take, put aside for a person to look at. */
+export interface DeadLetters {
+  /** All of them, oldest first; of one collection or ingest, or of all. */
+  list(queue?: string): Promise<DeadLetter[]>
+  /**
+   * Sends them to the sink again, behind what waits already, once: after the reason is gone. A row is what the letter says
+   * then, whatever it was meanwhile. Answers how many were there.
+   */
+  replay(letters: DeadLetter | readonly DeadLetter[]): Promise<number>
+  /** Forgets them. Answers how many were there. */
+  drop(letters: DeadLetter | readonly DeadLetter[]): Promise<number>
+}
+
+export interface DeadLetterParts {
+  readonly streams: ShardStreams
+  readonly codec: PayloadCodec
+  readonly queues: () => readonly Queue[]
+}
+
+export class BehindDeadLetters implements DeadLetters {
+  readonly #parts: DeadLetterParts
+
+  constructor(parts: DeadLetterParts) {
+    this.#parts = parts
+  }
+
+  async list(name?: string): Promise<DeadLetter[]> {
+    const queues = name === undefined ? this.#parts.queues() : [this.#queueOf(name)]
+    const letters: DeadLetter[] = []
+    for (const queue of queues) {
+      const all = await Promise.all(queue.shards.map((keys) => this.#parts.streams.letters(keys)))
+      for (const [shard, ofShard] of all.entries()) {
+        for (const [letter, bytes] of ofShard) {
+          letters.push(await this.#opened(queue, shard, letter, decodeLetter(bytes)))
+        }
+      }
+    }
+    return letters.sort((one, other) => one.at.getTime() - other.at.getTime())
+  }
+
+  async replay(letters: DeadLetter | readonly DeadLetter[]): Promise<number> {
+    let replayed = 0
+    for (const { queue: name, shard, letter } of listOf(letters)) {
+      const queue = this.#queueOf(name)
+      const keys = queue.shards[shard]!
+      const kept = (await this.#parts.streams.letters(keys)).find(([known]) => known === letter)
+      if (kept === undefined) continue
+      // First into the stream, then out of the letters. In between it is in both, and under its own name: when it is
+      // replayed again, stream and sink know it.
+      await queue.resubmit(shard, `letter:${letter}`, outgoing(decodeRecord(decodeLetter(kept[1]).record)))
+      replayed += await this.#parts.streams.exhume(keys, [letter])
+    }
+    return replayed
+  }
+
+  async drop(letters: DeadLetter | readonly DeadLetter[]): Promise<number> {
+    let dropped = 0
+    for (const { queue, shard, letter } of listOf(letters)) {
+      dropped += await this.#parts.streams.exhume(this.#queueOf(queue).shards[shard]!, [letter])
+    }
+    return dropped
+  }
+
+  #queueOf(name: string): Queue {
+    const queue = this.#parts.queues().find((one) => one.name === name)
+    if (queue !== undefined) return queue
+    throw new InvalidOptionError(
+      'queue',
+      name,
+      'a collection with writeBehind, or a name given to cache.ingest'
+    )
+  }
+
+  async #opened(queue: Queue, shard: number, letter: string, content: LetterContent): Promise<DeadLetter> {
+    const record = decodeRecord(content.record)
+    return {
+      letter,
+      queue: queue.name,
+      shard,
+      kind: record.kind,
+      id: record.id,
+      tenant: record.tenant,
+      value: await this.#readableValueOf(record),
+      reason: content.reason,
+      code: content.code,
+      at: new Date(content.at)
+    }
+  }
+
+  /** Undefined for one whose damage is the very reason why it is here. */
+  async #readableValueOf(record: Recorded): Promise<unknown> {
+    try {
+      return await this.#valueOf(record)
+    } catch (error) {
+      if (error instanceof CorruptEntryError) return undefined
+      throw error
+    }
+  }
+
+  async #valueOf({ kind, key, rest, by }: Recorded): Promise<unknown> {
+    const { codec } = this.#parts
+    switch (kind) {
+      case 'increment':
+        return by
+      case 'append':
+        return codec.decode(rest[0]!, rest.subarray(1))
+      case 'put': {
+        const entry = parseFrame(key, rest)
+        return entry.state === 'value' ? codec.decode(entry.flags, entry.payload) : undefined
+      }
+      case 'delete':
+        return undefined
+    }
+  }
+}
+
+function listOf(letters: DeadLetter | readonly DeadLetter[]): readonly DeadLetter[] {
+  return Array.isArray(letters) ? (letters as readonly DeadLetter[]) : [letters as DeadLetter]
+}
+
+/** As it was sent first, but without an entry: what a letter says shows in the source, and readers load it from there. */
+function outgoing({ kind, key, id, tenant, rest }: Recorded): Outgoing {
+  if (kind === 'append') return { kind, id, tenant, flags: rest[0]!, payload: rest.subarray(1) }
+  return { kind: 'replay', of: kind, id, tenant, key, rest }
+}

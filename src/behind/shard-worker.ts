@@ -1,0 +1,297 @@
+import type { PayloadCodec } from '../codec/codec.js'
+import { parseFrame } from '../codec/frame.js'
+import type { Clock } from '../clock.js'
+import { CorruptEntryError, RedisUnavailableError } from '../errors.js'
+import type { Events } from '../events.js'
+import type { Held, ShardStreams, StreamEntry } from '../redis/shard-stream.js'
+import type { Claim, Mark } from '../sink.js'
+import type { EntryStore } from '../tiers/entry-store.js'
+import { coalesce, type Decoded } from './coalesce.js'
+import { encodeLetter, reasonOf } from './letter.js'
+import type { Queue } from './queue.js'
+import { decodeRecords, type Recorded } from './record.js'
+
+const READ_MOST_BYTES = 4 * 1024 * 1024
+const KEYS_PER_SETTLE = 500
+const RETRY_LEAST_MS = 50
+const RETRY_MOST_MS = 5_000
+const REDIS_RETRY_MOST_MS = 400
+const NOTE_INTERVAL_MS = 10
+
+export interface ShardWorkerParts {
+  readonly queue: Queue
+  readonly shard: number
+  readonly worker: string
+  readonly holdMs: number
+  readonly streams: ShardStreams
+  readonly store: EntryStore
+  readonly codec: PayloadCodec
+  readonly events: Events
+  readonly clock: Clock
+}
+
+/** An operation as it was read, and which one of its producer's it is. */
+interface Taken extends Recorded {
+  readonly producer: string
+  readonly batch: number
+}
+
+class Fenced extends Error {}
+
+type Leaving = 'given-back' | 'fenced' | 'hold-lost'
+
+/**
+ * Brings what one shard's stream has to the sink, in order, for as long as it is held.
+ *
+ *   hold (Redis) ─▶ take (sink: the epoch grows) ─▶ read ─▶ apply ─▶ settle and trim ─▶ read …
+ *                      ▲                                      │
+ *                      └────────── anything went wrong ───────┘
+ *
+ * The stream is always read from its beginning, and what the sink's marks say is applied is left out. So nothing hangs
+ * on what this process remembers: after a crash, a pause, a lost reply or another Redis it reads and compares.
+ */
+export class ShardWorker {
+  readonly #parts: ShardWorkerParts
+  #claim: { epoch: number; marks: Map<string, Mark> } | undefined
+  #stopping: 'no' | 'drain' | 'now' = 'no'
+  #wake: (() => void) | undefined
+  #flushes = 0
+  #failures = 0
+  readonly done: Promise<Leaving>
+
+  constructor(parts: ShardWorkerParts) {
+    this.#parts = parts
+    this.done = this.#run()
+  }
+
+  /** `drain`: when nothing is left. `now`: after the transaction that is under way. */
+  stop(how: 'drain' | 'now'): void {
+    if (this.#stopping !== 'now') this.#stopping = how
+    this.#wake?.()
+  }
+
+  /** Flush at once what waits. */
+  nudge(): void {
+    this.#wake?.()
+  }
+
+  async #run(): Promise<Leaving> {
+    let leaving: Leaving = 'given-back'
+    while (this.#stopping !== 'now') {
+      try {
+        const step = await this.#step()
+        if (step !== 'go-on') {
+          leaving = step
+          break
+        }
+      } catch (error) {
+        this.#claim = undefined
+        if (error instanceof Fenced) {
+          leaving = 'fenced'
+          break
+        }
+        await this.#failed(error)
+      }
+    }
+    const { queue, shard, events } = this.#parts
+    events.emit('shardLeft', { queue: queue.name, shard, reason: leaving })
+    return leaving
+  }
+
+  async #step(): Promise<Leaving | 'go-on'> {
+    const { queue, shard, worker, holdMs, streams, events } = this.#parts
+    const keys = queue.shards[shard]!
+    const held = await streams.hold(keys, worker, holdMs)
+    queue.stats.depth[shard] = { operations: held.operations, bytes: held.bytes, ageMs: held.ageMs }
+    if (!held.isMine) return 'hold-lost'
+    if (held.operations === 0 && this.#stopping === 'drain') return 'given-back'
+    if (this.#claim === undefined) {
+      const claim: Claim = await queue.policy.sink.take(keys.name)
+      this.#claim = { epoch: claim.epoch, marks: new Map(claim.marks) }
+      this.#failures = 0
+      events.emit('shardTaken', { queue: queue.name, shard, epoch: claim.epoch })
+      return 'go-on'
+    }
+    if (!this.#isDue(held)) {
+      await this.#pause(this.#tickMs(held))
+      return 'go-on'
+    }
+    this.#flushes = held.flushes
+    const entries = await streams.read(keys, queue.policy.maxBatch, READ_MOST_BYTES)
+    // The state counts operations that the stream does not have: they were deleted from outside.
+    if (entries.length === 0) await this.#pause(this.#tickMs(held))
+    else await this.#flush(entries, held.ageMs)
+    return 'go-on'
+  }
+
+  #isDue(held: Held): boolean {
+    const { flushEveryMs, maxBatch } = this.#parts.queue.policy
+    if (held.operations === 0) return false
+    // A tick early rather than late: what is promised is "within flushEvery".
+    const isOld = held.ageMs + this.#tickMs(held) >= flushEveryMs
+    return (
+      isOld || held.operations >= maxBatch || held.flushes !== this.#flushes || this.#stopping === 'drain'
+    )
+  }
+
+  #tickMs(held: Held): number {
+    const { holdMs, queue } = this.#parts
+    const mostMs = Math.min(250, holdMs / 3, queue.policy.flushEveryMs / 4)
+    return Math.max(NOTE_INTERVAL_MS, held.operations === 0 ? mostMs : mostMs / 2)
+  }
+
+  async #flush(entries: readonly StreamEntry[], lagMs: number): Promise<void> {
+    const { queue, shard, events, clock } = this.#parts
+    const { marks } = this.#claim!
+    const fates = new Map<string, '0' | '1'>()
+    const taken: Taken[] = []
+    for (const { producer, batch, records } of entries) {
+      for (const record of decodeRecords(records)) {
+        const isApplied = isCovered(marks.get(producer), batch, record.index)
+        if (!isApplied) taken.push({ ...record, producer, batch })
+        if (record.key === '') continue
+        // Applied by somebody who did not live to settle it, or lost by Redis since and sent again: what the entry
+        // shows may not be what the source has.
+        if (isApplied || record.isReplay) fates.set(record.key, '0')
+        else if (!fates.has(record.key)) fates.set(record.key, '1')
+      }
+    }
+    const startedAt = clock.now()
+    let rows = 0
+    if (taken.length > 0) rows = await this.#apply(taken, fates)
+    const durationMs = clock.now() - startedAt
+    await this.#settle(entries.at(-1)!, fates)
+    this.#failures = 0
+    if (taken.length === 0) return
+    const { stats } = queue
+    stats.flushed += taken.length
+    stats.rows += rows
+    stats.batches++
+    stats.flushMs += durationMs
+    events.emit('flushed', { queue: queue.name, shard, operations: taken.length, rows, durationMs, lagMs })
+  }
+
+  /**
+   * One transaction. When the reason of a failure lies in an operation, the halves go in transactions of their own, each
+   * with the marks of its end, until the operation stands alone and is put aside. Answers the number of rows.
+   */
+  async #apply(taken: readonly Taken[], fates: Map<string, '0' | '1'>): Promise<number> {
+    const { queue } = this.#parts
+    const { sink } = queue.policy
+    try {
+      const operations = coalesce(await this.#decoded(taken))
+      await this.#commit(operations, taken)
+      return operations.length
+    } catch (error) {
+      // What cannot be read will not become readable either.
+      const isPoison = error instanceof CorruptEntryError || sink.isPoison(error)
+      if (error instanceof Fenced || !isPoison) throw error
+      if (taken.length === 1) {
+        await this.#bury(taken[0]!, error)
+        if (taken[0]!.key !== '') fates.set(taken[0]!.key, '0')
+        await this.#commit([], taken)
+        return 0
+      }
+      this.#reportFailure(error)
+      const middle = Math.ceil(taken.length / 2)
+      const first = await this.#apply(taken.slice(0, middle), fates)
+      return first + (await this.#apply(taken.slice(middle), fates))
+    }
+  }
+
+  async #commit(operations: ReturnType<typeof coalesce>, taken: readonly Taken[]): Promise<void> {
+    const { queue, shard } = this.#parts
+    const { epoch, marks } = this.#claim!
+    const reached = new Map<string, Mark>()
+    for (const { producer, batch, index } of taken) reached.set(producer, { batch, index })
+    const outcome = await queue.policy.sink.apply({
+      shard: queue.shards[shard]!.name,
+      epoch,
+      operations,
+      marks: reached
+    })
+    if (outcome === 'fenced') throw new Fenced()
+    for (const [producer, mark] of reached) marks.set(producer, mark)
+  }
+
+  async #decoded(taken: readonly Taken[]): Promise<Decoded[]> {
+    const decoded: Decoded[] = []
+    for (const { kind, key, id, tenant, rest, by } of taken) {
+      if (kind === 'append') {
+        const value = await this.#parts.codec.decode(rest[0]!, rest.subarray(1))
+        decoded.push({ kind, tenant, value })
+      } else if (kind === 'put')
+        decoded.push({ kind, key, id: id!, tenant, value: await this.#valueOf(key, rest) })
+      else if (kind === 'increment') decoded.push({ kind, key, id: id!, tenant, by })
+      else decoded.push({ kind, key, id: id!, tenant })
+    }
+    return decoded
+  }
+
+  #valueOf(key: string, frame: Buffer): unknown {
+    const entry = parseFrame(key, frame)
+    if (entry.state !== 'value') throw new CorruptEntryError('an operation holds no value')
+    return this.#parts.codec.decode(entry.flags, entry.payload)
+  }
+
+  /** Before the marks pass it: an operation is put aside twice, under one name, rather than lost. */
+  async #bury(taken: Taken, error: unknown): Promise<void> {
+    const { queue, shard, streams, events } = this.#parts
+    const letter = `${taken.producer}/${taken.batch}/${taken.index}`
+    const { reason, code } = reasonOf(error)
+    const content = encodeLetter({ reason, code, at: Date.now(), record: taken.bytes })
+    await streams.bury(queue.shards[shard]!, letter, content)
+    queue.stats.deadLetters++
+    events.emit('deadLettered', { queue: queue.name, shard, letter: `${shard}/${letter}`, reason })
+  }
+
+  /** The trim comes last: until then all of it can be done again. */
+  async #settle(last: StreamEntry, fates: ReadonlyMap<string, '0' | '1'>): Promise<void> {
+    const { queue, shard, streams, store } = this.#parts
+    const entryKeys = [...fates.keys()]
+    const all = [...fates.values()].join('')
+    for (let at = 0; ; at += KEYS_PER_SETTLE) {
+      const end = at + KEYS_PER_SETTLE
+      const isLast = end >= entryKeys.length
+      const page = entryKeys.slice(at, end)
+      const isSame = await store.changing(page, () =>
+        streams.settle(queue.shards[shard]!, last, page, all.slice(at, end), queue.keepMs, isLast)
+      )
+      // Another Redis, or an emptied one: read again, and compare with the marks.
+      if (isLast || !isSame) return
+    }
+  }
+
+  async #failed(error: unknown): Promise<void> {
+    this.#failures++
+    // What Redis did not answer was reported by the link.
+    if (!(error instanceof RedisUnavailableError)) this.#reportFailure(error)
+    const { clock } = this.#parts
+    // A sink that is down is not helped by being asked all the time; Redis is asked by everybody anyway.
+    const mostMs = error instanceof RedisUnavailableError ? REDIS_RETRY_MOST_MS : RETRY_MOST_MS
+    const pauseMs = Math.min(mostMs, RETRY_LEAST_MS * 2 ** Math.min(10, this.#failures - 1))
+    if (this.#stopping === 'no') await this.#pause(pauseMs * (0.5 + clock.random() / 2))
+    else await this.#pause(RETRY_LEAST_MS)
+  }
+
+  #reportFailure(error: unknown): void {
+    const { queue, shard, events } = this.#parts
+    queue.stats.flushFailures++
+    events.emit('flushFailed', { queue: queue.name, shard, error, attempt: this.#failures })
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms)
+      this.#wake = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+}
+
+function isCovered(mark: Mark | undefined, batch: number, index: number): boolean {
+  if (mark === undefined) return false
+  return batch < mark.batch || (batch === mark.batch && index <= mark.index)
+}

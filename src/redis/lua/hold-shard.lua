@@ -1,0 +1,23 @@
+-- Asks for a shard, or keeps it, and learns how much is waiting in it. It decides who works, not whose work counts: that
+-- is the sink's epoch.
+--
+-- KEYS[1]  the shard's owner     KEYS[2]  the shard's state
+-- ARGV[1]  the worker            ARGV[2]  for how long, ms
+--
+-- Returns {1 held or 0 another's, unflushed operations, unflushed bytes, oldest ms, now ms, number of flushes asked for}
+local owner, state, worker, life_ms = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
+
+local holder = redis.call('GET', owner)
+local is_mine = not holder or holder == worker
+if is_mine then redis.call('SET', owner, worker, 'PX', life_ms) end
+local total, bytes, done, done_bytes, oldest, flushes =
+  unpack(redis.call('HMGET', state, 'total', 'bytes', 'done', 'doneBytes', 'oldest', 'flushes'))
+local time = redis.call('TIME')
+return {
+  is_mine and 1 or 0,
+  tonumber(total or 0) - tonumber(done or 0),
+  tonumber(bytes or 0) - tonumber(done_bytes or 0),
+  tonumber(oldest or 0),
+  time[1] * 1000 + math.floor(time[2] / 1000),
+  tonumber(flushes or 0)
+}

@@ -1,0 +1,272 @@
+import { toMilliseconds } from '../durations.js'
+import { InvalidOptionError } from '../errors.js'
+import type { CacheId } from '../ports.js'
+import type { Claim, Mark, Sink, SinkBatch, SinkOperation } from '../sink.js'
+import { resolveSinkOptions, type PostgresSinkOptions } from './postgres-options.js'
+import { named, Statements, type RowShape } from './postgres-statements.js'
+import {
+  assertBookkeeping,
+  postgresSinkMigration,
+  quoted,
+  readColumnTypes,
+  type PgClient,
+  type PgPool
+} from './postgres-tables.js'
+import { UnwritableValueError } from './postgres-text.js'
+
+export interface PostgresSink<Id extends CacheId = CacheId, Value = unknown> extends Sink<Id, Value> {
+  /** Makes the two tables that it keeps its books in. Changes nothing when they are there. */
+  migrate(): Promise<void>
+  /** The same as text, for a migration tool. */
+  readonly migrateSql: string
+}
+
+/** A producer's mark is of no use once nobody can send its batches again, a Redis that is restored from a copy included. */
+const MARKS_KEPT = "interval '7 days'"
+
+/**
+ * Applies batches to a table of PostgreSQL, with `unnest`, in one transaction with its own books. Synchronous commit is
+ * switched on for it where the database has it off. Never makes a table unasked.
+ *
+ * @param pool a `Pool` of the package `pg`, or whatever has its `connect`
+ */
+export function postgresSink<Id extends CacheId = CacheId, Value = unknown>(
+  pool: PgPool,
+  options: PostgresSinkOptions<Id, Value>
+): PostgresSink<Id, Value> {
+  if (typeof (pool as Partial<PgPool> | null)?.connect !== 'function') {
+    throw new InvalidOptionError('pool', pool, 'a Pool of the package "pg"')
+  }
+  const { shape, kinds } = resolveSinkOptions(options as PostgresSinkOptions)
+  const timeoutMs = options.timeout === undefined ? 30_000 : toMilliseconds(options.timeout, 'timeout', 1)
+  return new Postgres(pool, shape, kinds, options.schema, timeoutMs) as unknown as PostgresSink<Id, Value>
+}
+
+class Postgres implements PostgresSink {
+  readonly name: string
+  readonly tenants: boolean
+  readonly kinds: readonly SinkOperation['kind'][]
+  readonly migrateSql: string
+  readonly #pool: PgPool
+  readonly #shape: RowShape
+  readonly #schema: string | undefined
+  readonly #timeoutMs: number
+  readonly #shards: string
+  readonly #marks: string
+  #statements: Promise<Statements> | undefined
+
+  constructor(
+    pool: PgPool,
+    shape: RowShape,
+    kinds: readonly SinkOperation['kind'][],
+    schema: string | undefined,
+    timeoutMs: number
+  ) {
+    this.name = `postgres:${shape.table}`
+    this.tenants = shape.tenant !== undefined
+    this.kinds = kinds
+    this.migrateSql = postgresSinkMigration(schema)
+    this.#pool = pool
+    this.#shape = shape
+    this.#schema = schema
+    this.#timeoutMs = timeoutMs
+    const place = schema === undefined ? '' : `${quoted(schema)}.`
+    this.#shards = `${place}corral_shards`
+    this.#marks = `${place}corral_marks`
+  }
+
+  async migrate(): Promise<void> {
+    await this.#connected(async (client) => {
+      // Two processes that start together would both find nothing, and one would fail.
+      await client.query('BEGIN')
+      await client.query("SELECT pg_advisory_xact_lock(hashtext('corral migration'))")
+      await client.query(this.migrateSql)
+      await client.query('COMMIT')
+    })
+  }
+
+  async check(): Promise<void> {
+    this.#statements = undefined
+    await this.#prepared()
+    await this.#connected((client) => assertBookkeeping(client, this.name, this.#schema))
+  }
+
+  async take(shard: string): Promise<Claim> {
+    await this.#prepared()
+    return this.#transaction(async (client) => {
+      const taken = await client.query({
+        text: `INSERT INTO ${this.#shards} AS s (shard, epoch) VALUES ($1, 1)
+               ON CONFLICT (shard) DO UPDATE SET epoch = s.epoch + 1, taken_at = now()
+               RETURNING epoch, ${SYNCHRONOUS}`,
+        values: [shard]
+      })
+      await client.query({
+        text: `DELETE FROM ${this.#marks} WHERE shard = $1 AND applied_at < now() - ${MARKS_KEPT}`,
+        values: [shard]
+      })
+      const { rows } = await client.query({
+        text: `SELECT producer, batch, index FROM ${this.#marks} WHERE shard = $1`,
+        values: [shard]
+      })
+      const marks = rows.map((row): [string, Mark] => [
+        row['producer'] as string,
+        { batch: Number(row['batch']), index: Number(row['index']) }
+      ])
+      return { epoch: Number(taken.rows[0]!['epoch']), marks: new Map(marks) }
+    })
+  }
+
+  async apply({ shard, epoch, operations, marks }: SinkBatch): Promise<'applied' | 'fenced'> {
+    const prepared = await this.#prepared()
+    const statements = prepared.for(operations)
+    const applying = this.#transaction(async (client) => {
+      const { rows } = await client.query(
+        named(`SELECT epoch, ${SYNCHRONOUS} FROM ${this.#shards} WHERE shard = $1 FOR UPDATE`, [shard])
+      )
+      if (Number(rows[0]?.['epoch']) !== epoch) return 'fenced'
+      for (const statement of statements) await client.query(statement)
+      await this.#store(client, shard, marks)
+      return 'applied' as const
+    })
+    return applying.catch((error: unknown) => this.#failed(error, prepared))
+  }
+
+  /** Perhaps a column has another type since: the table is looked at again before an operation is blamed. */
+  async #failed(error: unknown, prepared: Statements): Promise<never> {
+    this.#statements = undefined
+    if (this.isPoison(error) && (await this.#prepared()).signature !== prepared.signature) {
+      throw new Error(`Table "${this.#shape.table}" has changed`, { cause: error })
+    }
+    throw error
+  }
+
+  async write(operation: SinkOperation): Promise<void> {
+    const statements = (await this.#prepared()).for([operation])
+    await this.#transaction(async (client) => {
+      for (const statement of statements) await client.query(statement)
+    })
+  }
+
+  /**
+   * Of PostgreSQL's classes: 22 data, 23 constraints, 44 check options; a program limit such as an index row that is too long;
+   * and what a trigger raises. Everything else says nothing about a row: a lost connection, a lock, a missing right.
+   */
+  isPoison(error: unknown): boolean {
+    if (error instanceof UnwritableValueError) return true
+    const { code } = (error ?? {}) as { code?: unknown }
+    return typeof code === 'string' && /^(22|23|44)...$|^54000$|^P0001$/.test(code)
+  }
+
+  async #store(client: PgClient, shard: string, marks: ReadonlyMap<string, Mark>): Promise<void> {
+    const all = [...marks]
+    await client.query(
+      named(
+        `INSERT INTO ${this.#marks} (shard, producer, batch, index)
+         SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::integer[])
+         ON CONFLICT (shard, producer)
+         DO UPDATE SET batch = excluded.batch, index = excluded.index, applied_at = now()`,
+        [
+          shard,
+          all.map(([producer]) => producer),
+          all.map(([, { batch }]) => batch),
+          all.map(([, { index }]) => index)
+        ]
+      )
+    )
+  }
+
+  /** The statements, once the table is known; asked again after a failure. */
+  #prepared(): Promise<Statements> {
+    this.#statements ??= this.#connected(async (client) => {
+      const { table, key, tenant, columns } = this.#shape
+      const keys = tenant === undefined ? key : [tenant, ...key]
+      const isAppend = key.length === 0
+      const names = columns.map(({ column }) => column)
+      const types = await readColumnTypes(client, this.name, {
+        table,
+        key: isAppend ? [] : keys,
+        columns: isAppend ? [...keys, ...names] : names
+      })
+      return new Statements(this.#shape, types)
+    }).catch((error: unknown) => {
+      this.#statements = undefined
+      throw error
+    })
+    return this.#statements
+  }
+
+  /** Committed when `work` resolves, but for 'fenced', which leaves nothing behind. */
+  #transaction<T>(work: (client: PgClient) => Promise<T>): Promise<T> {
+    return this.#connected(async (client) => {
+      // Whatever the database's default is: who waited for a lock must see what was committed meanwhile.
+      await client.query('BEGIN ISOLATION LEVEL READ COMMITTED')
+      const result = await work(client)
+      await client.query(result === 'fenced' ? 'ROLLBACK' : 'COMMIT')
+      return result
+    })
+  }
+
+  /** A connection under a deadline; one that failed in any way is not used again. */
+  async #connected<T>(work: (client: PgClient) => Promise<T>): Promise<T> {
+    const connecting = this.#pool.connect()
+    let client: PgClient | undefined
+    let timer: NodeJS.Timeout | undefined
+    let isLate = false
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        isLate = true
+        reject(new Error(`PostgreSQL did not answer within ${this.#timeoutMs} ms`))
+      }, this.#timeoutMs)
+    })
+    try {
+      connecting.then((given) => isLate && given.release(true)).catch(ignoredAfterDeadline)
+      client = await Promise.race([connecting, late])
+      // A connection that breaks between two statements says so in an event, which ends the process when nobody listens.
+      client.on?.('error', shownByTheNextStatement)
+      const result = await Promise.race([work(client), late])
+      givenBack(client)
+      return result
+    } catch (error) {
+      await this.#rolledBack(client, isLate)
+      throw error
+    } finally {
+      clearTimeout(timer)
+      late.catch(ignoredAfterDeadline)
+    }
+  }
+
+  /** An ordinary error leaves a transaction open that only has to be rolled back; of anything else the connection goes. */
+  async #rolledBack(client: PgClient | undefined, isLate: boolean): Promise<void> {
+    if (client === undefined) return
+    if (isLate) return client.release(true)
+    let timer: NodeJS.Timeout | undefined
+    const silence = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error('no answer to ROLLBACK')), ROLLBACK_PATIENCE_MS)
+    })
+    try {
+      await Promise.race([client.query('ROLLBACK'), silence])
+      givenBack(client)
+    } catch {
+      // The first error is the one that tells; this connection is of no more use.
+      client.release(true)
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}
+
+const ROLLBACK_PATIENCE_MS = 2_000
+
+/** Where commits need not reach the disk, the stream would be trimmed of what a crash of the database then loses. */
+const SYNCHRONOUS = `CASE WHEN current_setting('synchronous_commit') = 'off'
+                       THEN set_config('synchronous_commit', 'on', true) END`
+
+function shownByTheNextStatement(): void {}
+
+function givenBack(client: PgClient): void {
+  client.off?.('error', shownByTheNextStatement)
+  client.release()
+}
+
+/** The deadline has been thrown already, or was not reached. */
+function ignoredAfterDeadline(): void {}

@@ -1,0 +1,370 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import {
+  postgresSink,
+  writeBehind,
+  type BehindOptions,
+  type Cache,
+  type Collection,
+  type PostgresSink
+} from '../../src/index.js'
+import { startWorld, type World } from './support.js'
+
+let world: World
+
+beforeAll(async () => {
+  world = await startWorld()
+})
+afterAll(() => world?.[Symbol.asyncDispose]())
+
+const TABLES = `
+  DROP TABLE IF EXISTS product_views, notes;
+  CREATE TABLE product_views (product_id int PRIMARY KEY, views bigint NOT NULL);
+  CREATE TABLE notes (shop text NOT NULL DEFAULT '', id text NOT NULL, body text, stars int, PRIMARY KEY (shop, id))`
+
+let sink: PostgresSink
+let loads = 0
+
+beforeEach(async () => {
+  await world.reset(TABLES)
+  sink = postgresSink(world.pool, { table: 'product_views', key: 'product_id', value: 'views' })
+  await sink.migrate()
+  loads = 0
+})
+
+async function rowOf(id: number): Promise<number | undefined> {
+  const { rows } = await world.pool.query('SELECT views FROM product_views WHERE product_id = $1', [id])
+  return rows[0] && Number(rows[0].views)
+}
+
+function views(cache: Cache, options: Partial<BehindOptions> = {}): Collection<number, number> {
+  return cache.collection('views', {
+    ttl: '1h',
+    load: async (id: number) => {
+      loads++
+      return rowOf(id)
+    },
+    write: writeBehind({ sink, flushEvery: '50ms', shards: 4, ...options })
+  })
+}
+
+const keyOf = (id: number): Promise<string> =>
+  world.redis.keys(`shop:views:{views.*}:${id}`).then(([key]) => key!)
+
+describe('what is written behind', () => {
+  it('is read back at once, by every process, and is in the table after a flush', async () => {
+    const [one, other] = [world.open(), world.open()]
+    const [mine, theirs] = [views(one), views(other)]
+    expect(await mine.put(42, 10)).toEqual({ value: 10, cache: 'accepted' })
+    expect(await mine.get(42)).toBe(10)
+    expect(await theirs.get(42)).toBe(10)
+    expect(await theirs.increment(42, 5)).toBe(15)
+    expect(await mine.get(42)).toBe(15)
+    expect(await rowOf(42)).toBeUndefined()
+    expect(loads).toBe(0)
+
+    other.worker()
+    await one.flush()
+    expect(await rowOf(42)).toBe(15)
+    expect(await mine.get(42)).toBe(15)
+    expect(loads).toBe(0)
+    expect(await world.redis.pttl(await keyOf(42))).toBeGreaterThan(0)
+  })
+
+  it('is read back at once by a process that keeps values in memory, and a moment later by the others', async () => {
+    const memory = { maxBytes: 10 * 1024 * 1024 }
+    const [one, other] = [world.open({ memory }), world.open({ memory })]
+    const [mine, theirs] = [views(one), views(other)]
+    await mine.put(42, 0)
+    one.worker()
+    for (let n = 1; n <= 200; n++) {
+      expect(await mine.increment(42)).toBe(n)
+      expect(await mine.get(42)).toBe(n)
+      if (n % 50 === 0) await one.flush()
+      else await theirs.get(42)
+    }
+    await expect.poll(() => theirs.get(42)).toBe(200)
+    for (let n = 0; n < 5; n++) expect(await theirs.get(42)).toBe(200)
+    await mine.delete(42)
+    expect(await mine.get(42)).toBeUndefined()
+    await expect.poll(() => theirs.get(42)).toBeUndefined()
+    expect(one.stats().total.memoryHits + other.stats().total.memoryHits).toBeGreaterThan(0)
+  })
+
+  it('adds to what the source has when nothing is cached, and loads it once', async () => {
+    await world.pool.query('INSERT INTO product_views VALUES (7, 1000)')
+    const cache = world.open()
+    const mine = views(cache)
+    const results = await Promise.all(Array.from({ length: 100 }, () => mine.increment(7)))
+    expect(new Set(results).size).toBe(100)
+    expect(Math.max(...results)).toBe(1100)
+    expect(loads).toBe(1)
+    cache.worker()
+    await cache.flush()
+    expect(await rowOf(7)).toBe(1100)
+    expect(await mine.increment(7, 0.5)).toBe(1100.5)
+  })
+
+  it('counts what does not exist as 0', async () => {
+    const cache = world.open()
+    const mine = views(cache)
+    expect(await mine.increment(8, 3)).toBe(3)
+    cache.worker()
+    await cache.flush()
+    expect(await rowOf(8)).toBe(3)
+  })
+
+  it('keeps the order of one key: put, delete, put, increment', async () => {
+    const cache = world.open()
+    const mine = views(cache)
+    cache.worker()
+    await mine.put(1, 5)
+    expect(await mine.delete(1)).toEqual({ value: undefined, cache: 'accepted' })
+    expect(await mine.get(1)).toBeUndefined()
+    await cache.flush()
+    expect(await rowOf(1)).toBeUndefined()
+    await mine.put(1, 6)
+    await mine.increment(1)
+    await cache.flush()
+    expect(await rowOf(1)).toBe(7)
+    await mine.delete(1)
+    expect(await mine.increment(1, 2)).toBe(2)
+    await cache.flush()
+    expect(await rowOf(1)).toBe(2)
+    expect(await mine.get(1)).toBe(2)
+  })
+
+  it('is not evicted, not dropped and not overtaken before it is in the table', async () => {
+    await world.pool.query('INSERT INTO product_views VALUES (42, 1)')
+    const cache = world.open()
+    const mine = views(cache)
+    await mine.put(42, 10)
+    expect(await world.redis.pttl(await keyOf(42))).toBe(-1)
+    await mine.invalidate(42)
+    await mine.invalidate(42, { soft: true })
+    await mine.clear().then((cleaning) => cleaning.finished)
+    await cache.clear().then((cleaning) => cleaning.finished)
+    expect(await mine.set(42, 99)).toBe(false)
+    expect(await mine.refresh(42)).toBe(10)
+    expect(await mine.get(42)).toBe(10)
+    expect(loads).toBe(0)
+    await expect(cache.write([mine.key(42)], async () => undefined)).rejects.toMatchObject({
+      code: 'INVALID_OPTION'
+    })
+
+    cache.worker()
+    await cache.flush()
+    // It was declared wrong meanwhile, so it is loaded again.
+    expect(await mine.get(42)).toBe(10)
+    expect(loads).toBe(1)
+  })
+
+  it('voids a load that began before it', async () => {
+    const cache = world.open()
+    let release!: () => void
+    const held = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    const mine = cache.collection('views', {
+      ttl: '1h',
+      load: async () => {
+        await held
+        return 1
+      },
+      write: writeBehind({ sink, shards: 4 })
+    })
+    const early = mine.get(42)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    await mine.put(42, 10)
+    const late = mine.get(42)
+    release()
+    expect(await late).toBe(10)
+    expect(await early).toBe(1)
+    expect(await mine.get(42)).toBe(10)
+  })
+
+  it('is waited for when its entry was deleted from outside, and never read from the source before that', async () => {
+    await world.pool.query('INSERT INTO product_views VALUES (42, 1)')
+    const cache = world.open()
+    const mine = views(cache)
+    await mine.put(42, 10)
+    await world.redis.del(await keyOf(42))
+    const reading = mine.get(42)
+    const adding = mine.increment(42)
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    expect(loads).toBe(0)
+    cache.worker()
+    expect(await adding).toBe(11)
+    expect([10, 11]).toContain(await reading)
+    await cache.flush()
+    expect(await rowOf(42)).toBe(11)
+  })
+
+  it('loads again what was cleared before it adds to it', async () => {
+    const cache = world.open()
+    const mine = views(cache)
+    cache.worker()
+    await mine.increment(42, 5)
+    await cache.flush()
+    await world.pool.query('UPDATE product_views SET views = 100')
+    await mine.clear()
+    expect(await mine.increment(42)).toBe(101)
+    await cache.flush()
+    expect(await rowOf(42)).toBe(101)
+  })
+
+  it('lives as long as its ttl from when it was written, not from when it was flushed', async () => {
+    const cache = world.open()
+    const mine = cache.collection('views', {
+      ttl: '300ms',
+      jitter: 0,
+      load: (id: number) => rowOf(id),
+      write: writeBehind({ sink, shards: 1 })
+    })
+    await mine.put(1, 5)
+    await new Promise((resolve) => setTimeout(resolve, 400))
+    expect((await mine.lookup(1)).source).toBe('redis')
+    cache.worker()
+    await cache.flush()
+    expect((await mine.lookup(1)).source).toBe('loader')
+  })
+})
+
+describe('rows with several columns, of several tenants', () => {
+  interface Note {
+    readonly body: string
+    readonly stars: number
+  }
+
+  it('go to the rows of their tenants', async () => {
+    const cache = world.open()
+    const notes = cache.collection('notes', {
+      ttl: '1h',
+      load: (): Note | undefined => undefined,
+      write: writeBehind({
+        sink: postgresSink(world.pool, {
+          table: 'notes',
+          key: 'id',
+          columns: ['body', 'stars'],
+          tenant: 'shop'
+        })
+      })
+    })
+    const acme = notes.tenant('acme')
+    await Promise.all([
+      notes.put('a', { body: 'of nobody', stars: 1 }),
+      acme.put('a', { body: "acme's", stars: 2 }),
+      notes.tenant('other').put('a', { body: 'gone', stars: 3 })
+    ])
+    await notes.tenant('other').delete('a')
+    await expect(acme.increment('a')).rejects.toMatchObject({ code: 'SINK_REFUSES' })
+    cache.worker()
+    await cache.flush()
+    const { rows } = await world.pool.query('SELECT shop, id, body, stars FROM notes ORDER BY shop')
+    expect(rows).toEqual([
+      { shop: '', id: 'a', body: 'of nobody', stars: 1 },
+      { shop: 'acme', id: 'a', body: "acme's", stars: 2 }
+    ])
+  })
+
+  it('are refused by a sink without a column for them', async () => {
+    const mine = views(world.open())
+    await expect(mine.tenant('acme').put(1, 1)).rejects.toMatchObject({ code: 'SINK_REFUSES' })
+  })
+})
+
+describe('a put that the table can never hold', () => {
+  it('is put aside, and its entry with it', async () => {
+    const cache = world.open()
+    const mine = views(cache, { shards: 1 })
+    await Promise.all([mine.put(1, 1), mine.put(2, 2.5), mine.put(3, 3)])
+    expect(await mine.get(2)).toBe(2.5)
+    cache.worker()
+    await cache.flush()
+    expect([await rowOf(1), await rowOf(2), await rowOf(3)]).toEqual([1, undefined, 3])
+    expect(await mine.get(2)).toBeUndefined()
+    const [letter] = await cache.deadLetters.list('views')
+    expect(letter).toMatchObject({ kind: 'put', id: 2, value: 2.5, code: '22P02' })
+    await world.pool.query('ALTER TABLE product_views ALTER views TYPE numeric')
+    expect(await cache.deadLetters.replay(letter!)).toBe(1)
+    await cache.flush()
+    expect(await rowOf(2)).toBe(2.5)
+    expect(await mine.get(2)).toBe(2.5)
+  })
+})
+
+describe('a full shard', () => {
+  it('refuses when it is told to', async () => {
+    const mine = views(world.open(), { shards: 1, limits: { operations: 3 }, whenFull: 'refuse' })
+    for (const id of [1, 2, 3]) await mine.put(id, id)
+    await expect(mine.put(4, 4)).rejects.toMatchObject({ code: 'BACKLOG_FULL', operations: 3 })
+    expect(await mine.get(4)).toBeUndefined()
+  })
+
+  it('lets writes wait for room, and lets them go when there is some', async () => {
+    const cache = world.open()
+    const mine = views(cache, { shards: 1, limits: { operations: 3 } })
+    for (const id of [1, 2, 3]) await mine.put(id, id)
+    let isDone = false
+    const waiting = mine.put(4, 4).then(() => {
+      isDone = true
+    })
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    expect(isDone).toBe(false)
+    cache.worker()
+    await waiting
+    await cache.flush()
+    expect(await rowOf(4)).toBe(4)
+  })
+
+  it('lets writes through to the table, but not past what waits for the same row', async () => {
+    const cache = world.open()
+    const mine = views(cache, { shards: 1, limits: { operations: 2 }, whenFull: 'write-through' })
+    await mine.put(1, 1)
+    await mine.put(2, 2)
+    await mine.put(3, 30)
+    expect(await rowOf(3)).toBe(30)
+    expect(await mine.get(3)).toBe(30)
+    expect(await mine.increment(3, 2)).toBe(32)
+    expect(await rowOf(3)).toBe(32)
+
+    const behind = mine.put(1, 100)
+    await new Promise((resolve) => setTimeout(resolve, 150))
+    expect(await rowOf(1)).toBeUndefined()
+    cache.worker()
+    await behind
+    await cache.flush()
+    expect(await rowOf(1)).toBe(100)
+  })
+
+  it('is full by age as well', async () => {
+    const mine = views(world.open(), { shards: 1, limits: { age: '100ms' }, whenFull: 'refuse' })
+    await mine.put(1, 1)
+    await mine.put(1, 2)
+    await new Promise((resolve) => setTimeout(resolve, 150))
+    await expect(mine.put(1, 3)).rejects.toMatchObject({ code: 'BACKLOG_FULL' })
+  })
+})
+
+describe('a server that cannot keep what is promised', () => {
+  it('is refused with what to change', async () => {
+    await world.redis.config('SET', 'maxmemory-policy', 'allkeys-lru')
+    try {
+      const refused = await views(world.open())
+        .put(1, 1)
+        .catch((error: unknown) => error)
+      expect(refused).toMatchObject({ code: 'DURABILITY_UNMET' })
+      expect(String(refused)).toContain('CONFIG SET maxmemory-policy noeviction')
+    } finally {
+      await world.redis.config('SET', 'maxmemory-policy', 'noeviction')
+    }
+    await expect(views(world.open(), { durability: 'fsync' }).put(1, 1)).rejects.toThrow('appendonly is no')
+    await expect(views(world.open(), { durability: 'replicated' }).put(1, 1)).rejects.toThrow('no replica')
+  })
+
+  it('is refused with another number of shards', async () => {
+    await views(world.open(), { shards: 4 }).put(1, 1)
+    await expect(views(world.open(), { shards: 5 }).put(1, 1)).rejects.toMatchObject({
+      code: 'SHARDS_DIFFER'
+    })
+  })
+})
