@@ -6,7 +6,7 @@ import { writePlans, type Plan } from './plan.js'
 const plan: Plan = {
   seed: 3,
   pace: 0.1,
-  pushes: 'told',
+  pushes: 'none',
   skewMs: [10, -10, 0],
   slowness: 0.2,
   options: { entries: { ttl: '1h' }, versioned: false, whenRedisAway: 'refuse' },

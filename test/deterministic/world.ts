@@ -134,8 +134,11 @@ export class World {
   }
 
   sleep(owner: Process | undefined, ms: number): Promise<void> {
+    const before = this.#current
     this.#current = owner
-    return new Promise((resolve) => setTimeout(resolve, ms))
+    const slept = new Promise<void>((resolve) => setTimeout(resolve, ms))
+    this.#current = before
+    return slept
   }
 
   /**
