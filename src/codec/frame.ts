@@ -409,9 +409,11 @@ function checksum(key: string, frame: Buffer): number {
  * but a chance of 2^-32, as for a CRC.
  */
 function mixOf(bytes: Buffer, start: number, seed: number): number {
-  let sum = seed
+  // Kept a signed 32-bit integer all the way: V8 would make a double of a larger one, at each step.
+  let sum = seed | 0
   let at = start
-  for (const last = bytes.length - 4; at <= last; at += 4) {
+  const lastWord = bytes.length - 4
+  for (; at <= lastWord; at += 4) {
     const word = bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)
     sum = Math.imul(sum ^ word, 0x9e3779b1)
     sum ^= sum >>> 15
