@@ -121,8 +121,7 @@ function planOf(parts: Pick<Parts, 'callers'> & Partial<Parts>): fc.Arbitrary<Pl
   return fc.record<Plan>({
     seed: fc.nat(),
     pace: fc.constantFrom(0, 0, 0.02, 0.1, 0.3),
-    // Waiters look by timer here: the modelled driver cannot yet give a pair of tracked connections its heartbeat.
-    pushes: fc.constant('none' as const),
+    pushes: fc.constantFrom('told' as const, 'told' as const, 'silent' as const, 'none' as const),
     skewMs: fc.array(fc.integer({ min: -30, max: 30 }), { minLength: PROCESSES, maxLength: PROCESSES }),
     slowness: fc.constantFrom(0, 0, 0.2, 0.4),
     options: options(entries, fc.boolean()),

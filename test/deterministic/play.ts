@@ -36,12 +36,15 @@ class Game {
   readonly #redis: ModelRedis
   readonly #source: Source
   readonly #processes: readonly FleetProcess[]
+  readonly #restoreTimers: () => void
   #running = 0
   #isMended = false
 
   constructor(plan: Plan, scheduler: Scheduler) {
     this.#plan = plan
     this.world = new World(scheduler, plan.seed)
+    // Before there are processes: a heartbeat that one sets by Node's own timers would beat on in all later games.
+    this.#restoreTimers = this.world.time.install()
     this.#ledger = new Ledger(this.world, isCalm(plan))
     this.#redis = new ModelRedis(this.world, this.#ledger, KEYS)
     this.#source = new Source(this.world, this.#ledger, plan.loads, plan.writes)
@@ -71,7 +74,6 @@ class Game {
   }
 
   async play(): Promise<void> {
-    const restore = this.world.time.install()
     try {
       for (const caller of this.#plan.callers) this.#start(caller)
       void this.#strike(this.#plan.faults)
@@ -82,7 +84,7 @@ class Game {
     } finally {
       for (const process of this.#processes) process.abandon()
       await microtasksDone()
-      restore()
+      this.#restoreTimers()
     }
     const { violations, trace } = this.world
     if (violations.length === 0) return
