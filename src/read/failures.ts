@@ -38,7 +38,7 @@ export class Failures {
   }
 
   forgetAll(isIn: (key: string) => boolean): void {
-    for (const key of [...this.#byKey.keys()]) if (isIn(key)) this.#byKey.delete(key)
+    for (const key of this.#byKey.keys()) if (isIn(key)) this.#byKey.delete(key)
   }
 
   /** What to throw when the store says that the last load failed: the loader's own error, if that was here. */

@@ -50,7 +50,7 @@ class Game {
     this.#source = new Source(this.world, this.#ledger, plan.loads, plan.writes)
     const parts = { world: this.world, redis: this.#redis, source: this.#source, ledger: this.#ledger }
     const faults = new Map(plan.commandFaults.map(({ command, fault }) => [command, fault]))
-    const places = [...new Set(plan.callers.map(({ process }) => process))].sort()
+    const places = [...new Set(plan.callers.map(({ process }) => process))].sort((a, b) => a - b)
     this.#processes = places.map(
       (place) =>
         new FleetProcess(
