@@ -106,7 +106,7 @@ export function eventsPage(events: Declarations, stats: string): string {
 /** `KeyFact & { readonly ageMs: number }` → the names, with their types. */
 function payload(type: string): string {
   const own = /\{(.*)\}/.exec(type)?.[1] ?? ''
-  const fields = own.split(/;|\breadonly /).map((field) => field.trim())
+  const fields = own.split(/;|\s(?=readonly \w+:)/).map((field) => field.trim().replace(/^readonly /, ''))
   const names = [
     ...(type.startsWith('KeyFact') ? ['key', 'collection'] : []),
     ...(type.startsWith('AreaFact') ? ['collection', 'tenant'] : []),

@@ -141,6 +141,6 @@ describe('the command line', () => {
     })
     const code = await new Promise((resolve) => child.once('close', resolve))
     expect(code).toBe(2)
-    expect(printed).toContain('Usage: node scripts/run.mjs <demo | start | bench | test>')
+    expect(printed).toContain('Usage: node scripts/run.mjs <demo | start | bench | chaos | mutate | test>')
   })
 })

@@ -3,11 +3,12 @@ import { createServer } from 'node:net'
 
 /**
  * Below the range from which systems draw the ports of outgoing connections (32768 and up on Linux, 49152 on macOS), so
- * that a server can come back on its port while thousands of connections are opened around it; and low enough that
- * a Redis Cluster bus, 10,000 above, still fits.
+ * that a server can come back on its port while thousands of connections are opened around it. The bus of a Redis Cluster
+ * node is 10,000 above its port: that is below that range as well, and above every port that is handed out here, so it
+ * meets no other server.
  */
 const LOWEST_PORT = 15_000
-const HIGHEST_PORT = 31_999
+const HIGHEST_PORT = 22_499
 const MAX_ATTEMPTS = 100
 
 /** A TCP port on 127.0.0.1 that was free a moment ago. Another process may take it first: whoever starts a server retries. */
