@@ -4,12 +4,14 @@ import { redactedUrl } from '../admin/connect.js'
 import { addBench } from './commands/bench.js'
 import { addClear } from './commands/clear.js'
 import { addCompletion } from './commands/completion.js'
+import { addDeadLetters } from './commands/dead-letters.js'
 import { addDoctor } from './commands/doctor.js'
 import { addInspect } from './commands/inspect.js'
 import { addInvalidate } from './commands/invalidate.js'
 import { addKeys } from './commands/keys.js'
 import { addStats } from './commands/stats.js'
 import { addTop } from './commands/top.js'
+import { addWorker } from './commands/worker.js'
 import { CommandFailed, EXIT, UsageError } from './exit.js'
 import { painter } from './print.js'
 import type { Terminal } from './terminal.js'
@@ -23,6 +25,8 @@ const COMMANDS = [
   addKeys,
   addInvalidate,
   addClear,
+  addWorker,
+  addDeadLetters,
   addBench,
   addCompletion
 ]

@@ -1,0 +1,51 @@
+import type { Command } from 'commander'
+import { toMilliseconds } from '../../durations.js'
+import { UsageError } from '../exit.js'
+import type { Terminal } from '../terminal.js'
+import { importCache } from '../user-cache.js'
+
+interface Flags {
+  readonly drain: string
+}
+
+export function addWorker(program: Command, terminal: Terminal): void {
+  program
+    .command('worker')
+    .description('bring what was written behind to its sinks, until SIGTERM or Ctrl-C')
+    .argument('<module>', 'a file that exports the cache, as "cache" or as default')
+    .option('--drain <time>', 'how long it flushes what waits before it ends', '5s')
+    .action((module: string, flags: Flags) => work(module, flags, terminal))
+}
+
+async function work(module: string, { drain }: Flags, terminal: Terminal): Promise<void> {
+  const drainMs = drainOf(drain)
+  const cache = await importCache(module, terminal)
+  const ended = untilTold(terminal)
+  try {
+    const worker = cache.worker()
+    cache.on('redisState', ({ state }) => terminal.err(`Redis: ${state}\n`))
+    // A forgotten migration is an exit code, not a line in a log.
+    await worker.ready()
+    terminal.out(`${worker.name} works\n`)
+    await ended
+    await worker.stop({ drain: drainMs })
+    terminal.out(`${worker.name} has stopped\n`)
+  } finally {
+    await cache.close()
+  }
+}
+
+function drainOf(text: string): number {
+  try {
+    return toMilliseconds(/^\d+$/.test(text) ? Number(text) : text, '--drain')
+  } catch (error) {
+    throw new UsageError((error as Error).message)
+  }
+}
+
+function untilTold({ interrupted }: Terminal): Promise<void> {
+  return new Promise((resolve) => {
+    interrupted.addEventListener('abort', () => resolve(), { once: true })
+    process.once('SIGTERM', resolve)
+  })
+}
