@@ -1,4 +1,4 @@
-import { styleText } from 'node:util'
+import { stripVTControlCharacters, styleText } from 'node:util'
 import type { Terminal } from './terminal.js'
 
 type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan' | 'magenta'
@@ -41,11 +41,8 @@ export function table(
   return [paint('dim', line(columns.map(({ title }) => title))), ...rows.map(line), ''].join('\n')
 }
 
-// eslint-disable-next-line no-control-regex -- the escapes are what is looked for
-const ESCAPES = /\u001B\[[0-9;]*m/g
-
 function widthOf(text: string): number {
-  return text.replaceAll(ESCAPES, '').length
+  return stripVTControlCharacters(text).length
 }
 
 /** Names and what they are, one a line. */

@@ -69,7 +69,15 @@ async function limitAlong(root: string, path: string, file: string): Promise<num
   }
 }
 
-/** Undefined for a file that is not there: other systems than Linux have none of these. */
+/** A group without this limit, another system than Linux, and a sandbox that hides its limits. */
+const NOT_TO_BE_HAD = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM'])
+
+/** Undefined for a limit that is not to be had, which is judged as "not known". */
 async function textOf(path: string): Promise<string | undefined> {
-  return readFile(path, 'utf8').catch(() => undefined)
+  try {
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    if (NOT_TO_BE_HAD.has((error as NodeJS.ErrnoException).code ?? '')) return undefined
+    throw error
+  }
 }
