@@ -32,8 +32,9 @@ const CHANGES_MS = quick ? 1_000 : 4_000
 const TRACKERS = 10
 const KEPT_KEYS = 500
 const WRITTEN_KEYS = 5_000
-const WRITER_ROUNDS = quick ? 2 : 5
+const WRITER_ROUNDS = quick ? 2 : 20
 const WRITER_MS = quick ? 400 : 800
+const READ_EVERY_MS = 20
 const CHANGES: readonly Change[] = ['invalidate', 'put', 'delete', 'tag', 'clear']
 
 const file = new URL('../test/faults/memory-worker.ts', import.meta.url)
@@ -62,9 +63,13 @@ else {
   writeDocs()
 }
 
-async function openWorkers(count: number, keepsInMemory: boolean): Promise<WorkerProcess<MemoryCommands>[]> {
+async function openWorkers(
+  count: number,
+  keepsInMemory: boolean,
+  url = server.url
+): Promise<WorkerProcess<MemoryCommands>[]> {
   const workers = await Promise.all(Array.from({ length: count }, () => startWorker<MemoryCommands>(file)))
-  await Promise.all(workers.map((worker) => worker.call('open', server.url, keepsInMemory)))
+  await Promise.all(workers.map((worker) => worker.call('open', url, keepsInMemory)))
   return workers
 }
 
@@ -113,33 +118,46 @@ async function measureChange(change: Change): Promise<ChangeLine> {
   }
 }
 
-/** With and without in turns: on a machine that others use as well, a minute is not like the next. */
+/**
+ * With and without in turns, each fleet beside a Redis of its own and idle during the other's turn: on a machine that others
+ * use as well, a second is not like the next, so that the turns are many and short, and what starts up is left out.
+ */
 async function measureWriters(): Promise<MemoryNewsResult['writers']> {
+  await using plainServer = await startRedisServer()
+  await using trackedServer = await startRedisServer()
+  const fleets = [
+    { url: plainServer.url, workers: await openWorkers(TRACKERS, false, plainServer.url) },
+    { url: trackedServer.url, workers: await openWorkers(TRACKERS, true, trackedServer.url) }
+  ]
   const [without, withTracking, ratio]: [number[], number[], number[]] = [[], [], []]
-  for (let round = 0; round <= WRITER_ROUNDS; round++) {
-    const figures: number[] = []
-    for (const keeps of [false, true]) {
-      await meter.empty()
-      const workers = await openWorkers(TRACKERS, keeps)
-      // One loads, the others find.
-      for (const worker of workers) await worker.call('warm', KEPT_KEYS)
-      const reading = workers.map((worker) => worker.call('readNowAndThen', KEPT_KEYS, 20, WRITER_MS + 200))
-      await sleep(100)
-      figures.push(await writeFor(WRITER_MS))
-      await Promise.all(reading)
-      await Promise.all(workers.map((worker) => worker.kill()))
+  try {
+    for (let round = 0; round <= WRITER_ROUNDS; round++) {
+      const figures: number[] = []
+      for (const { url, workers } of round % 2 === 0 ? fleets : fleets.toReversed()) {
+        // What was written here last time is not an entry: one loads, the others find.
+        for (const worker of workers) await worker.call('warm', KEPT_KEYS)
+        const reading = workers.map((worker) =>
+          worker.call('readNowAndThen', KEPT_KEYS, READ_EVERY_MS, WRITER_MS + 200)
+        )
+        await sleep(100)
+        figures.push(await writeFor(url, WRITER_MS))
+        await Promise.all(reading)
+      }
+      // The first warms up.
+      if (round === 0) continue
+      const [plain, tracked] = (round % 2 === 0 ? figures : figures.toReversed()) as [number, number]
+      without.push(plain)
+      withTracking.push(tracked)
+      ratio.push(rounded(tracked / plain))
     }
-    // The first warms up.
-    if (round === 0) continue
-    without.push(figures[0]!)
-    withTracking.push(figures[1]!)
-    ratio.push(rounded(figures[1]! / figures[0]!))
+  } finally {
+    await Promise.all(fleets.flatMap(({ workers }) => workers.map((worker) => worker.kill())))
   }
   return { without: spreadOf(without), withTracking: spreadOf(withTracking), ratio: spreadOf(ratio) }
 }
 
-async function writeFor(ms: number): Promise<number> {
-  const redis = new Redis(server.url, { enableAutoPipelining: true })
+async function writeFor(url: string, ms: number): Promise<number> {
+  const redis = new Redis(url, { enableAutoPipelining: true })
   const value = 'x'.repeat(200)
   let writes = 0
   const startedAt = performance.now()
