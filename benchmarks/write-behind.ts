@@ -129,18 +129,8 @@ const accepting: Record<string, () => Promise<number>> = {
 
 /** Events a second until the last one is in the table. */
 const arriving: Record<string, () => Promise<number>> = {
-  'INSERT, one row each': async () => {
-    const startedAt = performance.now()
-    let next = 0
-    const one = async (): Promise<void> => {
-      for (let n = next++; n < SINGLE_ROWS; n = next++) {
-        const { id, at, path } = eventOf(n)
-        await pool.query('INSERT INTO events VALUES ($1, $2, $3)', [id, at, path])
-      }
-    }
-    await Promise.all(Array.from({ length: 10 }, one))
-    return perSecondSince(startedAt, SINGLE_ROWS)
-  },
+  'INSERT, one row after the other': () => singleRows(1),
+  'INSERT, one row each, 10 at once': () => singleRows(10),
   'INSERT … unnest, by hand': async () => {
     const startedAt = performance.now()
     for (let from = 0; from < EVENTS; from += BATCH) {
@@ -174,6 +164,19 @@ const arriving: Record<string, () => Promise<number>> = {
         await worker.kill()
       }
     })
+}
+
+async function singleRows(atOnce: number): Promise<number> {
+  const startedAt = performance.now()
+  let next = 0
+  const one = async (): Promise<void> => {
+    for (let n = next++; n < SINGLE_ROWS; n = next++) {
+      const { id, at, path } = eventOf(n)
+      await pool.query('INSERT INTO events VALUES ($1, $2, $3)', [id, at, path])
+    }
+  }
+  await Promise.all(Array.from({ length: atOnce }, one))
+  return perSecondSince(startedAt, SINGLE_ROWS)
 }
 
 function perSecondSince(startedAt: number, count: number): number {

@@ -30,10 +30,10 @@ export interface ShardWorkerParts {
   readonly clock: Clock
 }
 
-/** An operation as it was read, and which one of its producer's it is. */
-interface Taken extends Recorded {
-  readonly producer: string
-  readonly batch: number
+/** An operation, and the entry that says which one of its producer's it is. */
+interface Taken {
+  readonly record: Recorded
+  readonly entry: StreamEntry
 }
 
 class Fenced extends Error {}
@@ -116,11 +116,13 @@ export class ShardWorker {
       await this.#pause(this.#tickMs(held))
       return 'go-on'
     }
-    this.#flushes = held.flushes
     const entries = await streams.read(keys, queue.policy.maxBatch, READ_MOST_BYTES)
     // The state counts operations that the stream does not have: they were deleted from outside.
-    if (entries.length === 0) await this.#pause(this.#tickMs(held))
-    else await this.#flush(entries, held.ageMs)
+    const isEmpty = entries.length === 0
+    const flushed = isEmpty ? 0 : await this.#flush(entries, held.ageMs)
+    // Who asks for a flush means all that is there, and a batch may be less.
+    if (isEmpty || flushed >= held.operations) this.#flushes = held.flushes
+    if (isEmpty) await this.#pause(this.#tickMs(held))
     return 'go-on'
   }
 
@@ -140,15 +142,19 @@ export class ShardWorker {
     return Math.max(NOTE_INTERVAL_MS, held.operations === 0 ? mostMs : mostMs / 2)
   }
 
-  async #flush(entries: readonly StreamEntry[], lagMs: number): Promise<void> {
+  /** Answers how many operations are settled with it, those among them that had been applied before. */
+  async #flush(entries: readonly StreamEntry[], lagMs: number): Promise<number> {
     const { queue, shard, events, clock } = this.#parts
     const { marks } = this.#claim!
+    let read = 0
     const fates = new Map<string, '0' | '1'>()
     const taken: Taken[] = []
-    for (const { producer, batch, records } of entries) {
-      for (const record of decodeRecords(records)) {
-        const isApplied = isCovered(marks.get(producer), batch, record.index)
-        if (!isApplied) taken.push({ ...record, producer, batch })
+    for (const entry of entries) {
+      const mark = marks.get(entry.producer)
+      for (const record of decodeRecords(entry.records)) {
+        read++
+        const isApplied = isCovered(mark, entry.batch, record.index)
+        if (!isApplied) taken.push({ record, entry })
         if (record.key === '') continue
         // Applied by somebody who did not live to settle it, or lost by Redis since and sent again: what the entry
         // shows may not be what the source has.
@@ -162,13 +168,14 @@ export class ShardWorker {
     const durationMs = clock.now() - startedAt
     await this.#settle(entries.at(-1)!, fates)
     this.#failures = 0
-    if (taken.length === 0) return
+    if (taken.length === 0) return read
     const { stats } = queue
     stats.flushed += taken.length
     stats.rows += rows
     stats.batches++
     stats.flushMs += durationMs
     events.emit('flushed', { queue: queue.name, shard, operations: taken.length, rows, durationMs, lagMs })
+    return read
   }
 
   /**
@@ -187,8 +194,9 @@ export class ShardWorker {
       const isPoison = error instanceof CorruptEntryError || sink.isPoison(error)
       if (error instanceof Fenced || !isPoison) throw error
       if (taken.length === 1) {
-        await this.#bury(taken[0]!, error)
-        if (taken[0]!.key !== '') fates.set(taken[0]!.key, '0')
+        const [poison] = taken as [Taken]
+        await this.#bury(poison, error)
+        if (poison.record.key !== '') fates.set(poison.record.key, '0')
         await this.#commit([], taken)
         return 0
       }
@@ -203,7 +211,10 @@ export class ShardWorker {
     const { queue, shard } = this.#parts
     const { epoch, marks } = this.#claim!
     const reached = new Map<string, Mark>()
-    for (const { producer, batch, index } of taken) reached.set(producer, { batch, index })
+    for (const [at, { record, entry }] of taken.entries()) {
+      const isLastOfEntry = taken[at + 1]?.entry !== entry
+      if (isLastOfEntry) reached.set(entry.producer, { batch: entry.batch, index: record.index })
+    }
     const outcome = await queue.policy.sink.apply({
       shard: queue.shards[shard]!.name,
       epoch,
@@ -216,30 +227,34 @@ export class ShardWorker {
 
   async #decoded(taken: readonly Taken[]): Promise<Decoded[]> {
     const decoded: Decoded[] = []
-    for (const { kind, key, id, tenant, rest, by } of taken) {
-      if (kind === 'append') {
-        const value = await this.#parts.codec.decode(rest[0]!, rest.subarray(1))
-        decoded.push({ kind, tenant, value })
-      } else if (kind === 'put')
-        decoded.push({ kind, key, id: id!, tenant, value: await this.#valueOf(key, rest) })
-      else if (kind === 'increment') decoded.push({ kind, key, id: id!, tenant, by })
-      else decoded.push({ kind, key, id: id!, tenant })
+    for (const { record } of taken) {
+      const { kind, key, id, tenant } = record
+      if (kind === 'increment') decoded.push({ kind, key, id: id!, tenant, by: record.by })
+      else if (kind === 'delete') decoded.push({ kind, key, id: id!, tenant })
+      else {
+        let value = this.#valueOf(record)
+        // Compressed bytes alone take their time, and a wait for each of the others would be most of the work.
+        if (value instanceof Promise) value = await value
+        decoded.push(kind === 'append' ? { kind, tenant, value } : { kind, key, id: id!, tenant, value })
+      }
     }
     return decoded
   }
 
-  #valueOf(key: string, frame: Buffer): unknown {
-    const entry = parseFrame(key, frame)
+  #valueOf({ kind, key, rest }: Recorded): unknown {
+    const { codec } = this.#parts
+    if (kind === 'append') return codec.decode(rest[0]!, rest, false, 1)
+    const entry = parseFrame(key, rest)
     if (entry.state !== 'value') throw new CorruptEntryError('an operation holds no value')
-    return this.#parts.codec.decode(entry.flags, entry.payload)
+    return codec.decode(entry.flags, entry.payload)
   }
 
   /** Before the marks pass it: an operation is put aside twice, under one name, rather than lost. */
-  async #bury(taken: Taken, error: unknown): Promise<void> {
+  async #bury({ record, entry }: Taken, error: unknown): Promise<void> {
     const { queue, shard, streams, events } = this.#parts
-    const letter = `${taken.producer}/${taken.batch}/${taken.index}`
+    const letter = `${entry.producer}/${entry.batch}/${record.index}`
     const { reason, code } = reasonOf(error)
-    const content = encodeLetter({ reason, code, at: Date.now(), record: taken.bytes })
+    const content = encodeLetter({ reason, code, at: Date.now(), record: record.bytes })
     await streams.bury(queue.shards[shard]!, letter, content)
     queue.stats.deadLetters++
     events.emit('deadLettered', { queue: queue.name, shard, letter: `${shard}/${letter}`, reason })

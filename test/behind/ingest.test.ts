@@ -65,6 +65,16 @@ const count = async (): Promise<number> =>
   Number((await pool.query('SELECT count(*) FROM page_views')).rows[0].count)
 
 describe('events on their way to a table', () => {
+  it('are all brought there by a flush, however many batches that takes', async () => {
+    const cache = open()
+    const views = cache.ingest<View>('page_views', { sink, flushEvery: '1h', maxBatch: 10, shards: 1 })
+    for (let ms = 0; ms < 25; ms++) await views.append({ path: '/', ms, at })
+    const flushed = cache.flush({ timeout: '20s' })
+    cache.worker()
+    await flushed
+    expect(await count()).toBe(25)
+  })
+
   it('arrive once each, with their types, when they are flushed', async () => {
     const cache = open()
     const views = cache.ingest<View>('page_views', { sink, flushEvery: '100ms' })
