@@ -27,6 +27,6 @@ export async function standingNow(
 async function readCounter(operator: Operator, key: string): Promise<Cell> {
   const node = await operator.nodeOf(key)
   const cell = new Cell(key)
-  cell.apply((await node.call('GET', key)) as string | null, 0)
+  cell.apply((await node.call('GET', key)) as string | null, 0, 0)
   return cell
 }

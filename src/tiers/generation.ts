@@ -28,6 +28,7 @@ export class Cell {
   /** Where the news of changes stood when it was last asked for in a way that makes the store tell of its changes. */
   position: number | undefined
   #undelivered = false
+  #answeredAtMs = Number.NEGATIVE_INFINITY
   #text: string | null = null
 
   /** For how long the store keeps the counter after it was moved; 0 for ever. */
@@ -65,18 +66,25 @@ export class Cell {
   }
 
   /**
-   * An answer. One that was asked for earlier than the last may be of a later moment all the same, when it came over
-   * another connection or by a script; counters only grow, so the larger one is.
+   * An answer. Two questions that were under way at once may have been answered in either order, over different
+   * connections or by a script; counters only grow, so the larger answer is the later one. "There is none" in the other
+   * order would undo what was just made.
    */
-  apply(text: string | null, askedAtMs: number, position?: number): void {
+  apply(text: string | null, askedAtMs: number, answeredAtMs: number, position?: number): void {
     if (position !== undefined) this.position = Math.max(this.position ?? 0, position)
+    const wasUnderWay = askedAtMs < this.#answeredAtMs
     if (text === this.#text) {
       this.askedAtMs = Math.max(this.askedAtMs, askedAtMs)
+      this.#answeredAtMs = answeredAtMs
       return
     }
     const { hard, soft, writers } = parseCounter(text)
-    if (askedAtMs < this.askedAtMs && hard <= this.hard && soft <= this.soft) return
+    const isNoLater = hard <= this.hard && soft <= this.soft
+    const isEarlier = isNoLater && (hard < this.hard || soft < this.soft)
+    // The copy's age stays that of the answer it is from: it will be asked for again.
+    if ((askedAtMs < this.askedAtMs && isNoLater) || (wasUnderWay && isEarlier)) return
     this.askedAtMs = askedAtMs
+    this.#answeredAtMs = answeredAtMs
     this.#text = text
     this.version++
     this.hard = hard

@@ -198,7 +198,7 @@ export class Generations {
     const guard = { token, guardMs, renewal, leastUs: epoch, lifeMs: TAG_KEPT_MS }
     const askedAtMs = this.#clock.now()
     const text = await this.counters.guard(key, guard)
-    if (text !== undefined) this.cell(key).apply(text, askedAtMs)
+    if (text !== undefined) this.cell(key).apply(text, askedAtMs, this.#clock.now())
     return text !== undefined
   }
 
@@ -221,7 +221,7 @@ export class Generations {
   ): Promise<{ readonly hard: number; readonly soft: number }> {
     const askedAtMs = this.#clock.now()
     const text = await this.counters.move(key, how, leastUs, lifeMs)
-    this.cell(key).apply(text, askedAtMs)
+    this.cell(key).apply(text, askedAtMs, this.#clock.now())
     return parseCounter(text)
   }
 
@@ -270,7 +270,10 @@ export class Generations {
       const [askedAtMs, position] = [this.#clock.now(), this.#position()]
       const asked = [...cells]
       const texts = await this.counters.ask(asked.map(({ key }) => key))
-      for (const [index, cell] of asked.entries()) cell.apply(texts[index]!, askedAtMs, position)
+      const answeredAtMs = this.#clock.now()
+      for (const [index, cell] of asked.entries()) {
+        cell.apply(texts[index]!, askedAtMs, answeredAtMs, position)
+      }
     })
     return { cells, answered }
   }
@@ -289,7 +292,8 @@ export class Generations {
   async #ensureOne(cell: Cell, firstUs: number | undefined, keptMs: number): Promise<void> {
     const askedAtMs = this.#clock.now()
     try {
-      cell.apply(await this.counters.ensure(cell.key, firstUs, keptMs), askedAtMs)
+      const text = await this.counters.ensure(cell.key, firstUs, keptMs)
+      cell.apply(text, askedAtMs, this.#clock.now())
       if (keptMs > 0) cell.keptUntilMs = askedAtMs + keptMs
     } finally {
       this.#ensuring.delete(cell)

@@ -96,12 +96,14 @@ export class RedisReads {
     cells: readonly Cell[],
     askedAtMs: number
   ): Promise<readonly FetchedEntry[]> {
-    const { entries, lane } = this.#parts
+    const { entries, lane, clock } = this.#parts
     const asked = cells.length === 0 ? keys : [...keys, ...cells.map(({ key }) => key)]
     let position: number | undefined
     const replies = await entries.ask(asked, lane.call, () => (position = lane.position()))
+    const answeredAtMs = clock.now()
     for (const [index, cell] of cells.entries()) {
-      cell.apply(replies[keys.length + index]?.toString('latin1') ?? null, askedAtMs, position)
+      const text = replies[keys.length + index]?.toString('latin1') ?? null
+      cell.apply(text, askedAtMs, answeredAtMs, position)
     }
     return keys.map((key, index) => new FetchedEntry(key, replies[index]!, position))
   }

@@ -120,10 +120,10 @@ export function entryStoreContract(name: string, open: () => Promise<OpenedForTe
 
     it('keeps a lease that is renewed', async () => {
       const token = newToken()
-      await take(token, { leaseMs: 150 })
+      await take(token, { leaseMs: 1_000 })
       for (let round = 0; round < 4; round++) {
-        await sleep(60)
-        expect(await store.renewLease(KEY, token, 150)).toBe(true)
+        await sleep(300)
+        expect(await store.renewLease(KEY, token, 1_000)).toBe(true)
       }
       expect(await take(newToken())).toMatchObject({ kind: 'held' })
     })
@@ -376,10 +376,10 @@ export function entryStoreContract(name: string, open: () => Promise<OpenedForTe
 
       it('keeps a guard that is renewed, and does not bring back one that was lost', async () => {
         const writer = newToken()
-        await guard(writer, 150)
+        await guard(writer, 1_000)
         for (let round = 0; round < 4; round++) {
-          await sleep(60)
-          expect(await store.guard(KEY, writer, 150, true)).toBe(true)
+          await sleep(300)
+          expect(await store.guard(KEY, writer, 1_000, true)).toBe(true)
         }
         expect(await store.publish(KEY, writer, publication('row'))).toBe(true)
         expect(await store.guard(KEY, writer, 150, true)).toBe(false)

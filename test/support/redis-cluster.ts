@@ -72,22 +72,20 @@ export async function startRedisCluster(options: RedisClusterOptions = {}): Prom
       return stdout
     },
     settled: async (withReplicas = false) => {
-      await until(
-        'every node of the Cluster sees all slots served',
-        async () => {
-          const states = await Promise.all(running().map((node) => ask(node, 'CLUSTER', 'INFO')))
-          if (
-            !states.every(
-              (info) => info.includes('cluster_state:ok') && info.includes('cluster_slots_ok:16384')
-            )
-          )
-            return false
-          if (!withReplicas) return true
-          const roles = await Promise.all(running().map((node) => ask(node, 'INFO', 'replication')))
-          return roles.every((info) => info.includes('role:master') || info.includes('master_link_status:up'))
-        },
-        30_000
-      )
+      let unsettled: string[] = []
+      try {
+        await until(
+          'every node of the Cluster sees all slots served',
+          async () => {
+            const nodes = await Promise.all(running().map((node) => unsettledIn(node, withReplicas)))
+            unsettled = nodes.filter((what) => what !== undefined)
+            return unsettled.length === 0
+          },
+          30_000
+        )
+      } catch (error) {
+        throw new Error(`${String(error)}\n${unsettled.join('\n')}`, { cause: error })
+      }
     },
     stop,
     [Symbol.asyncDispose]: stop
@@ -108,6 +106,16 @@ export async function startRedisCluster(options: RedisClusterOptions = {}): Prom
     await stop()
     throw error
   }
+}
+
+/** What is not well yet in the eyes of one node. */
+async function unsettledIn(node: RedisServer, withReplicas: boolean): Promise<string | undefined> {
+  const info = await ask(node, 'CLUSTER', 'INFO')
+  const isServed = info.includes('cluster_state:ok') && info.includes('cluster_slots_ok:16384')
+  const role = await ask(node, 'INFO', 'replication')
+  const isFollowing = role.includes('role:master') || role.includes('master_link_status:up')
+  if (isServed && (isFollowing || !withReplicas)) return undefined
+  return `${node.port}\n${info}\n${role}\n${await ask(node, 'CLUSTER', 'NODES')}`
 }
 
 async function ask(node: RedisServer, command: string, ...args: string[]): Promise<string> {
