@@ -30,11 +30,13 @@ let runsOn = { is: true }
 
 beforeAll(async () => {
   ;[redis, postgres, folder] = await Promise.all([
-    startRedisServer(),
+    // With so little memory that anything may be evicted at any time, once it is full.
+    startRedisServer({ args: ['--maxmemory', '8mb', '--maxmemory-policy', 'allkeys-random'] }),
     startPostgresServer({ durable: false }),
     mkdtemp(join(tmpdir(), 'corral-history-'))
   ])
   admin = new Redis(redis.url)
+  admin.on('error', () => undefined) // It is killed in some of the tests.
   database = new Pool({ connectionString: postgres.url, max: 2 })
 })
 beforeEach(async () => {
@@ -86,6 +88,21 @@ const inDatabase = async (id: number): Promise<number> => {
   return Number(rows[0]!.version)
 }
 
+/** Fills Redis up, so that it evicts, until `runs.is` is false. Answers whether it did. */
+async function crowdOut(runs: { readonly is: boolean }): Promise<boolean> {
+  const value = 'x'.repeat(1_000)
+  let evicted = false
+  for (let n = 0; runs.is; n++) {
+    try {
+      await admin.set(`other:${n % 20_000}`, value)
+      if (n % 500 === 0) evicted ||= /evicted_keys:[1-9]/.test(await admin.info('stats'))
+    } catch {
+      await sleep(20) // Redis is away at the moment.
+    }
+  }
+  return evicted
+}
+
 /** Once guards of the dead have run out, whatever is cached is what the database has. */
 async function expectAgreement(reader: Writer): Promise<void> {
   await sleep(WRITE_LEASE_MS + 200)
@@ -126,26 +143,34 @@ for (const versioned of [false, true]) {
       await expectAgreement(all[0]!)
     })
 
-    it(`while ${KILLS} of them are killed in the middle, and Redis loses its memory and scripts: still none (#28)`, {
-      timeout: 60_000 + KILLS * 2_000
+    it(`while ${KILLS} of them are killed in the middle, and Redis evicts, is killed, and loses its memory and scripts: still none (#28)`, {
+      timeout: 60_000 + KILLS * 4_000
     }, async () => {
       const run = `killed-${versioned}`
       const witness = await startWriter(run, versioned)
-      const witnessing = witness.call('run', 400 * KILLS, KEYS, 4, 0.05)
+      const witnessing = witness.call('run', 400 * KILLS, KEYS, 4, 0.05, true)
       const thisRun = runsOn
+      const crowding = { is: true }
+      const crowded = crowdOut(crowding)
       const lanes = [0, 1].map(async (lane) => {
         for (let kill = lane; kill < KILLS && thisRun.is; kill += 2) {
           const writer = await startWriter(run, versioned)
-          const running = writer.call('run', 1_000_000, KEYS, 4, 0.5).catch(() => undefined)
+          const running = writer.call('run', 1_000_000, KEYS, 4, 0.5, true).catch(() => undefined)
           await sleep(20 + Math.random() * 150)
           await writer.kill('SIGKILL')
           await running
-          if (kill % 4 === 1) await admin.flushall()
-          if (kill % 4 === 3) await admin.script('FLUSH')
+          if (kill % 8 === 5) {
+            await redis.kill()
+            await redis.restart()
+          } else if (kill % 4 === 1) await admin.flushall()
+          else if (kill % 4 === 3) await admin.script('FLUSH')
         }
       })
       await Promise.all([...lanes, witnessing])
+      crowding.is = false
+      expect(await crowded).toBe(true)
       const history = await historyOf(run)
+      console.log(`${history.length} operations of ${started} processes`)
       expect(history.filter(({ kind }) => kind === 'write').length).toBeGreaterThan(KILLS)
       expect(staleReads(history)).toEqual([])
       await expectAgreement(witness)

@@ -1,6 +1,6 @@
 import { appendFileSync, openSync, writeSync } from 'node:fs'
 import { Pool } from 'pg'
-import { createCache, writeThrough, type Collection } from '../../src/index.js'
+import { createCache, RedisUnavailableError, writeThrough, type Collection } from '../../src/index.js'
 import { serveCommands } from '../support/processes.js'
 
 /** One of several processes that read and write the same few rows through the cache, and note what they saw. */
@@ -87,8 +87,17 @@ export const commands = {
     })
   },
 
-  /** `lanes` loops of reads and writes on `keys` rows, until `operations` are done. */
-  async run(operations: number, keys: number, lanes: number, writeShare: number): Promise<void> {
+  /**
+   * `lanes` loops of reads and writes on `keys` rows, until `operations` are done. A write that is refused while Redis is
+   * away is left out where `refusable`; it is not known what became of it, so it says nothing about what must be read.
+   */
+  async run(
+    operations: number,
+    keys: number,
+    lanes: number,
+    writeShare: number,
+    refusable = false
+  ): Promise<void> {
     let left = operations
     await Promise.all(
       Array.from({ length: lanes }, async () => {
@@ -99,7 +108,9 @@ export const commands = {
               'write',
               id,
               rows.put(id, { id, version: 0 }).then(({ value }) => value)
-            )
+            ).catch((error: unknown) => {
+              if (!(refusable && error instanceof RedisUnavailableError)) throw error
+            })
           else await note('read', id, rows.get(id))
         }
       })
