@@ -2,15 +2,16 @@
  * Keeps the documentation and the code saying the same.
  *
  *   npx tsx scripts/check-docs.ts           prints where they part
- *   npx tsx scripts/check-docs.ts --write   writes docs/reference/events.md and options.md from the comments in src/
+ *   npx tsx scripts/check-docs.ts --write   writes docs/reference/{events,health,options}.md and api/ from the sources
  *
- * Checked: those two pages are what the code says; docs/reference/errors.md has a section for each code, with its
+ * Checked: those pages are what the code says, and each export has its place and its comment; docs/reference/errors.md has a section for each code, with its
  * class; links between pages lead somewhere; the test that a link names is in the file that it leads to.
  */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseSync } from 'oxc-parser'
+import { apiPages } from './api-reference.js'
 
 interface Field {
   readonly name: string
@@ -203,6 +204,7 @@ export function generatedPages(root: string): ReadonlyMap<string, string> {
     (name) => stats.interfaces.get(name)?.source
   )
   return new Map([
+    ...apiPages(root),
     ['docs/reference/health.md', healthPage(read('health.ts'))],
     ['docs/reference/events.md', eventsPage(events, counts.join('\n\n'))],
     [
@@ -362,9 +364,14 @@ export function findProblems(root: string): string[] {
     return /\.\w+$/.test(path) ? textOf(path) : ''
   }
   const problems: string[] = []
-  for (const [path, text] of generatedPages(root)) {
+  const generated = generatedPages(root)
+  for (const [path, text] of generated) {
     if (read(path) !== text)
       problems.push(`${path} is not what the code says: npx tsx scripts/check-docs.ts --write`)
+  }
+  for (const page of pagesOf(root)) {
+    if (page.startsWith('docs/reference/api/') && !generated.has(page))
+      problems.push(`${page} is written by no group of scripts/api-reference.ts any more: delete it`)
   }
   const errors = read('docs/reference/errors.md') ?? ''
   problems.push(...errorPageProblems(textOf('src/errors.ts'), textOf('src/index.ts'), errors))
@@ -375,7 +382,10 @@ export function findProblems(root: string): string[] {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const root = join(dirname(fileURLToPath(import.meta.url)), '..')
   if (process.argv.includes('--write')) {
-    for (const [path, text] of generatedPages(root)) writeFileSync(join(root, path), text)
+    for (const [path, text] of generatedPages(root)) {
+      mkdirSync(join(root, dirname(path)), { recursive: true })
+      writeFileSync(join(root, path), text)
+    }
   }
   const problems = findProblems(root)
   for (const problem of problems) console.error(problem)

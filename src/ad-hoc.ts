@@ -16,11 +16,13 @@ import type { MemoryView } from './tiers/memory-shelf.js'
 import type { ReadRequest, Source } from './tiers/request.js'
 import type { TagTarget } from './write/guards.js'
 
+/** How an entry without a collection lives, and its tags. */
 export interface TaggedOptions extends EntryOptions {
   /** What the entry is about, for `invalidateTags`. */
   readonly tags?: readonly string[] | undefined
 }
 
+/** What `getOrLoad` takes: how the entry lives, its tags, and a signal that ends this caller's wait. */
 export interface GetOrLoadOptions extends TaggedOptions, ReadOptions {}
 
 /** What can be asked without naming a collection: of no tenant, or of one. */

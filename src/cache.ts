@@ -56,6 +56,7 @@ export interface WriteTransaction {
   readonly publish: <Value>(ref: EntryRef<Value>, row: Value | undefined) => void
 }
 
+/** For one `cache.write`. */
 export interface WriteOptions {
   /** The deadline of the change. Default '30s'. */
   readonly timeout?: Duration
@@ -63,6 +64,7 @@ export interface WriteOptions {
   readonly whenRedisAway?: 'refuse' | 'remember'
 }
 
+/** All that a cache does but reading without a collection, which needs a tenant where one is required. */
 export interface CacheControl<T extends Tenancy> {
   /** Entries of one kind, with the loader that reads them from the source. A name can be used once. */
   collection<Id extends CacheId, Value, C extends Tenancy = T>(
@@ -131,18 +133,22 @@ export interface IngestAppends<Value> {
   append(event: Value): Promise<void>
 }
 
+/** The way to a tenant's events. */
 export interface IngestTenants<Value> {
   readonly name: string
   tenant(tenant: TenantId): IngestAppends<Value>
 }
 
+/** What `cache.ingest` gives. With `tenancy: 'required'` all that it has is `tenant`. */
 export type Ingest<Value, T extends Tenancy = 'optional'> = T extends 'required'
   ? IngestTenants<Value>
   : IngestAppends<Value> & IngestTenants<Value>
 
+/** What `createCache` gives. With `tenancy: 'required'` calls without a collection go by way of `tenant(…)` only. */
 export type Cache<T extends Tenancy = 'optional'> = CacheControl<T> &
   (T extends 'required' ? unknown : AdHocReads)
 
+/** What `cache.tenant(…)` gives. */
 export interface TenantCache extends AdHocReads {
   /** Declares wrong all that is cached for this tenant, in every collection; as `cache.clear`. */
   clear(options?: ClearOptions): Promise<Cleaning>

@@ -25,6 +25,7 @@ import type { MemoryShelf, MemoryView } from './tiers/memory-shelf.js'
 import type { Lookup, ReadRequest, Source } from './tiers/request.js'
 import type { Change, Changed, NewRow, Writer } from './write/writer.js'
 
+/** For one call that reads. */
 export interface ReadOptions {
   /** Ends this caller's wait, with the signal's reason. The load goes on for the others and for the cache. */
   readonly signal?: AbortSignal | undefined
@@ -81,6 +82,7 @@ export interface CollectionReads<Id extends CacheId, Value> {
   key(id: Id): EntryRef<Value>
 }
 
+/** How wrong what is invalidated is. */
 export interface InvalidateOptions {
   /** Makes the value stale instead: it is served for as long as `stale` allows while one process refreshes it. Default false. */
   readonly soft?: boolean | undefined
@@ -114,6 +116,7 @@ export interface CollectionWrites<Id extends CacheId, Value> {
   increment(id: Id, by?: Value extends number ? number : never): Promise<number>
 }
 
+/** The way to a tenant's part of a collection. */
 export interface CollectionTenants<Id extends CacheId, Value> {
   readonly name: string
   /** The same collection for one tenant: keys of its own, and the tenant in the loader's context. */

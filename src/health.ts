@@ -16,6 +16,7 @@ export interface CacheHealth {
   readonly loads: { readonly running: number; readonly queued: number }
 }
 
+/** Whether Redis can be used, and what went wrong lately. */
 export interface RedisHealth {
   /** `none`: the cache was made without Redis. */
   readonly state: 'none' | 'starting' | 'ready' | 'away' | 'closed'
@@ -34,6 +35,7 @@ export interface RedisHealth {
  */
 export type RedisErrorClass = 'down' | 'elsewhere' | 'misconfigured' | 'refused'
 
+/** An error of Redis or of the connection, as often as it came. */
 export interface SeenError {
   /** The first word of Redis' reply, such as `OOM`, the system's error code, or `TIMEOUT` and `DISCONNECTED`. */
   readonly code: string
@@ -48,6 +50,7 @@ export interface WakeUpHealth {
   readonly reason: string | undefined
 }
 
+/** What is kept in memory in front of Redis, and what keeps it true. */
 export interface MemoryHealth {
   /**
    * `off`: not asked for. `tracking`: kept true by Redis' client tracking. `channel`: by an invalidation channel, because

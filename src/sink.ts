@@ -46,6 +46,7 @@ export interface Claim {
   readonly marks: ReadonlyMap<string, Mark>
 }
 
+/** What is to be applied to a shard in one transaction. */
 export interface SinkBatch<Id extends CacheId = CacheId, Value = unknown> {
   readonly shard: string
   readonly epoch: number
@@ -55,6 +56,7 @@ export interface SinkBatch<Id extends CacheId = CacheId, Value = unknown> {
   readonly marks: ReadonlyMap<string, Mark>
 }
 
+/** Where written-behind operations end. `sinkContract` of `corral/testing` holds one to what stands here. */
 export interface Sink<Id extends CacheId = CacheId, Value = unknown> {
   /** For messages and events, such as `postgres:product_views`. */
   readonly name: string

@@ -67,6 +67,7 @@ export function newBehindStats(shards: number): BehindStats {
   }
 }
 
+/** A snapshot of `cache.stats()`. */
 export interface CacheStats {
   /** What is written behind, by collection or name. */
   readonly behind: Readonly<Record<string, Readonly<BehindStats>>>

@@ -12,9 +12,11 @@ export interface Cleaning {
   stop(): void
 }
 
+/** What became of a cleaning. */
 export interface CleaningReport {
   /** `failed`: Redis did not answer; `error` says what. */
   readonly outcome: 'done' | 'stopped' | 'failed'
+  /** Entries that were looked at, and those of them that were removed. */
   readonly scanned: number
   readonly removed: number
   readonly durationMs: number
