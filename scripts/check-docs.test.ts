@@ -5,6 +5,7 @@ import {
   errorPageProblems,
   eventsPage,
   findProblems,
+  indexProblems,
   linkProblems,
   optionsPage
 } from './check-docs.js'
@@ -62,6 +63,19 @@ describe('the check of the documentation', () => {
       'src/index.ts does not export BError',
       'docs/reference/errors.md has no section "## B"',
       'docs/reference/errors.md: src/errors.ts has no code C'
+    ])
+  })
+
+  it('finds pages that the index does not lead to', () => {
+    const pages = [
+      'docs/guides/a.md',
+      'docs/concepts/b.md',
+      'docs/decisions/0001-c.md',
+      'docs/reference/api/d.md'
+    ]
+    expect(indexProblems('[a](guides/a.md) [b](concepts/b.md#part)', pages)).toEqual([])
+    expect(indexProblems('[a](guides/a.md)', pages)).toEqual([
+      'docs/README.md does not lead to docs/concepts/b.md'
     ])
   })
 

@@ -349,11 +349,26 @@ function anchorsOf(markdown: string): Set<string> {
   )
 }
 
+const OUTSIDE_DOCS = [
+  'README.md',
+  'ARCHITECTURE.md',
+  'CONTRIBUTING.md',
+  'CHANGELOG.md',
+  'deploy/README.md',
+  'examples/reference-api/README.md'
+]
+
 function pagesOf(root: string): string[] {
   const inDocs = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
-  return ['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'CHANGELOG.md'].concat(
-    inDocs.filter((path) => path.endsWith('.md')).map((path) => `docs/${path}`)
-  )
+  return OUTSIDE_DOCS.concat(inDocs.filter((path) => path.endsWith('.md')).map((path) => `docs/${path}`))
+}
+
+/** Guides, concepts and pages to look things up in that the index of the documentation does not lead to. */
+export function indexProblems(index: string, pages: readonly string[]): string[] {
+  return pages
+    .filter((page) => /^docs\/(guides|concepts|reference)\/[^/]+\.md$/.test(page))
+    .filter((page) => !index.includes(`](${page.slice('docs/'.length)}`))
+    .map((page) => `docs/README.md does not lead to ${page}`)
 }
 
 /** Everything that is wrong with the documentation of the project at `root`. */
@@ -375,6 +390,7 @@ export function findProblems(root: string): string[] {
   }
   const errors = read('docs/reference/errors.md') ?? ''
   problems.push(...errorPageProblems(textOf('src/errors.ts'), textOf('src/index.ts'), errors))
+  problems.push(...indexProblems(read('docs/README.md') ?? '', pagesOf(root)))
   for (const page of pagesOf(root)) problems.push(...linkProblems(page, textOf(page), read))
   return problems
 }
