@@ -266,7 +266,7 @@ function itemParts(item: Item, page: string, linkTo: LinkTo): string[] {
 
 function memberLine({ signature, text }: { readonly signature: string; readonly text: string }): string {
   const head = `- ${codeSpan(signature)}`
-  return text === '' ? head : `${head}\n  ${text.replaceAll('\n', '\n  ')}`
+  return text === '' ? head : `${head}\n  ${text.replaceAll(/\n(?=.)/g, '\n  ')}`
 }
 
 function codeSpan(code: string): string {

@@ -20,6 +20,7 @@ export interface CacheHealth {
 export interface RedisHealth {
   /** `none`: the cache was made without Redis. */
   readonly state: 'none' | 'starting' | 'ready' | 'away' | 'closed'
+  /** Since when it is in this state. */
   readonly since: Date
   /** `open`: calls are refused at once, and probes are sent until Redis answers; `half-open`: one is under way. */
   readonly breaker: 'closed' | 'open' | 'half-open'
@@ -59,7 +60,10 @@ export interface MemoryHealth {
    */
   readonly mode: 'off' | 'tracking' | 'channel' | 'paused' | 'only'
   readonly reason: string | undefined
+  /** Values that are kept. */
   readonly entries: number
+  /** What they take, by a count of what they take on the heap. */
   readonly bytes: number
+  /** What they may take. */
   readonly maxBytes: number
 }

@@ -48,7 +48,9 @@ export interface Claim {
 
 /** What is to be applied to a shard in one transaction. */
 export interface SinkBatch<Id extends CacheId = CacheId, Value = unknown> {
+  /** Namespace, queue and number of the shard: `shop/views/3`. */
   readonly shard: string
+  /** The one that `take` answered. A batch with another one is fenced. */
   readonly epoch: number
   /** In the order in which they were accepted, coalesced. May be empty, when only marks are to be stored. */
   readonly operations: readonly SinkOperation<Id, Value>[]

@@ -16,10 +16,12 @@ export interface Cleaning {
 export interface CleaningReport {
   /** `failed`: Redis did not answer; `error` says what. */
   readonly outcome: 'done' | 'stopped' | 'failed'
-  /** Entries that were looked at, and those of them that were removed. */
+  /** Keys that were looked at. */
   readonly scanned: number
+  /** Of those, the entries that were removed. */
   readonly removed: number
   readonly durationMs: number
+  /** Undefined unless it failed. */
   readonly error: unknown
 }
 
