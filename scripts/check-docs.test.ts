@@ -1,13 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
-import {
-  declarationsOf,
-  errorPageProblems,
-  eventsPage,
-  findProblems,
-  linkProblems,
-  optionsPage
-} from './check-docs.js'
+import { errorPageProblems, findProblems, indexProblems, linkProblems } from './check-docs.js'
+import { declarationsOf, eventsPage, optionsPage } from './reference-pages.js'
 
 describe('the documentation', () => {
   it('says what the code says', () => {
@@ -62,6 +56,19 @@ describe('the check of the documentation', () => {
       'src/index.ts does not export BError',
       'docs/reference/errors.md has no section "## B"',
       'docs/reference/errors.md: src/errors.ts has no code C'
+    ])
+  })
+
+  it('finds pages that the index does not lead to', () => {
+    const pages = [
+      'docs/guides/a.md',
+      'docs/concepts/b.md',
+      'docs/decisions/0001-c.md',
+      'docs/reference/api/d.md'
+    ]
+    expect(indexProblems('[a](guides/a.md) [b](concepts/b.md#part)', pages)).toEqual([])
+    expect(indexProblems('[a](guides/a.md)', pages)).toEqual([
+      'docs/README.md does not lead to docs/concepts/b.md'
     ])
   })
 

@@ -16,18 +16,20 @@ import type { MemoryView } from './tiers/memory-shelf.js'
 import type { ReadRequest, Source } from './tiers/request.js'
 import type { TagTarget } from './write/guards.js'
 
+/** How an entry without a collection lives, and its tags. */
 export interface TaggedOptions extends EntryOptions {
   /** What the entry is about, for `invalidateTags`. */
   readonly tags?: readonly string[] | undefined
 }
 
+/** What `getOrLoad` takes: how the entry lives, its tags, and a signal that ends this caller's wait. */
 export interface GetOrLoadOptions extends TaggedOptions, ReadOptions {}
 
 /** What can be asked without naming a collection: of no tenant, or of one. */
 export interface AdHocReads {
   /**
    * The value under `key`, loaded and stored when it is not cached; with all the guarantees of a collection. Calls with
-   * one key share one load, so they should bring equivalent loaders.
+   * one key share one load, so they should bring equivalent loaders. Rejects as a collection's `get` does.
    */
   getOrLoad<Value>(
     key: CacheId,
@@ -36,9 +38,11 @@ export interface AdHocReads {
   ): Promise<Value | undefined>
   /** What is cached under `key` by `getOrLoad` or `set`; undefined when there is nothing. Never loads. */
   get(key: CacheId): Promise<unknown>
-  /** Into the cache, for `getOrLoad` and `get` to find. Rejects for a value that cannot be cached. */
+  /**
+   * Into the cache, for `getOrLoad` and `get` to find; false and rejections as of a collection's `set`.
+   */
   set(key: CacheId, value: unknown, options: TaggedOptions): Promise<boolean>
-  /** Declares wrong what is cached under `key`. Rejects when Redis did not confirm it. */
+  /** Declares wrong what is cached under `key`. Rejects with `RedisUnavailableError` when Redis did not confirm it. */
   delete(key: CacheId): Promise<void>
   /**
    * Declares wrong whatever carries one of the tags, in every collection: what was loaded before it is served to nobody who

@@ -9,6 +9,7 @@ import type { Sink, SinkOperation } from './sink.js'
  */
 export type Durability = 'memory' | 'replicated' | 'fsync'
 
+/** How much may wait to be written to the source, over all shards of a queue. */
 export interface BehindLimits {
   /** Most operations that may wait. Default 1,000,000; 0 is no limit. Each shard has its part of it. */
   readonly operations?: number | undefined

@@ -56,6 +56,7 @@ export interface WriteTransaction {
   readonly publish: <Value>(ref: EntryRef<Value>, row: Value | undefined) => void
 }
 
+/** For one `cache.write`. */
 export interface WriteOptions {
   /** The deadline of the change. Default '30s'. */
   readonly timeout?: Duration
@@ -63,8 +64,12 @@ export interface WriteOptions {
   readonly whenRedisAway?: 'refuse' | 'remember'
 }
 
+/** All that a cache does but reading without a collection, which needs a tenant where one is required. */
 export interface CacheControl<T extends Tenancy> {
-  /** Entries of one kind, with the loader that reads them from the source. A name can be used once. */
+  /**
+   * Entries of one kind, with the loader that reads them from the source. A name has 1 to 64 letters, digits, `_`, `.` or `-`, and
+   * can be used once. Throws `InvalidOptionError`.
+   */
   collection<Id extends CacheId, Value, C extends Tenancy = T>(
     name: string,
     options: CollectionOptions<Id, Value, C>
@@ -81,7 +86,8 @@ export interface CacheControl<T extends Tenancy> {
   /**
    * A change of the source that makes several entries wrong, such as a transaction of your own, with any driver or ORM:
    * guards them all, runs `change`, then publishes what it said and drops the rest. If it throws, all are dropped. A tag
-   * stands for all that carries it: `[products.key(1), cache.tag('brand:acme')]`.
+   * stands for all that carries it: `[products.key(1), cache.tag('brand:acme')]`. Rejects with what `change` throws, and as `put`
+   * of a collection does.
    */
   write<Result>(
     refs: Iterable<EntryRef<unknown> | TagRef>,
@@ -127,28 +133,33 @@ export interface CacheControl<T extends Tenancy> {
 /** Events of one kind, of no tenant or of one. */
 export interface IngestAppends<Value> {
   readonly name: string
-  /** One more event. Once it resolves the event reaches the sink, once. */
+  /** One more event. Once it resolves the event reaches the sink, once. Rejects as `put` of a collection written behind. */
   append(event: Value): Promise<void>
 }
 
+/** The way to a tenant's events. */
 export interface IngestTenants<Value> {
   readonly name: string
+  /** The events of one tenant. */
   tenant(tenant: TenantId): IngestAppends<Value>
 }
 
+/** What `cache.ingest` gives. With `tenancy: 'required'` all that it has is `tenant`. */
 export type Ingest<Value, T extends Tenancy = 'optional'> = T extends 'required'
   ? IngestTenants<Value>
   : IngestAppends<Value> & IngestTenants<Value>
 
+/** What `createCache` gives. With `tenancy: 'required'` calls without a collection go by way of `tenant(…)` only. */
 export type Cache<T extends Tenancy = 'optional'> = CacheControl<T> &
   (T extends 'required' ? unknown : AdHocReads)
 
+/** What `cache.tenant(…)` gives. */
 export interface TenantCache extends AdHocReads {
   /** Declares wrong all that is cached for this tenant, in every collection; as `cache.clear`. */
   clear(options?: ClearOptions): Promise<Cleaning>
   /**
    * What the tenant takes in the cache, counted now, by SCAN and STRLEN in pages over the whole database; entries being
-   * loaded and those cleared but not yet removed included.
+   * loaded and those cleared but not yet removed included. Rejects with `RedisUnavailableError`.
    */
   usage(): Promise<Usage>
 }

@@ -25,6 +25,7 @@ import type { MemoryShelf, MemoryView } from './tiers/memory-shelf.js'
 import type { Lookup, ReadRequest, Source } from './tiers/request.js'
 import type { Change, Changed, NewRow, Writer } from './write/writer.js'
 
+/** For one call that reads. */
 export interface ReadOptions {
   /** Ends this caller's wait, with the signal's reason. The load goes on for the others and for the cache. */
   readonly signal?: AbortSignal | undefined
@@ -33,16 +34,20 @@ export interface ReadOptions {
 /** Entries of one kind: of no tenant, or of one. */
 export interface CollectionReads<Id extends CacheId, Value> {
   readonly name: string
-  /** The value, from the cache or the loader; undefined when the source has no such thing. */
+  /**
+   * The value, from the cache or the loader; undefined when the source has no such thing. Rejects with the loader's own error,
+   * or `LoadFailedElsewhereError` where another process ran it; with `LoadTimeoutError`, `OverloadedError`,
+   * `UncacheableValueError` or `RecursiveLoadError`; never because Redis is away.
+   */
   get(id: Id, options?: ReadOptions): Promise<Value | undefined>
   /** Like `get`, and where the value came from and how old it is. */
   lookup(id: Id, options?: ReadOptions): Promise<Lookup<Value>>
   /**
    * Many at once: one round trip for what is cached, one `loadMany` for what is not (one for each thousand). What the source does not have is
-   * left out of the map; the order is that of `ids`. Rejects when any load fails.
+   * left out of the map; the order is that of `ids`. Rejects as `get` does when any load fails, and with `InvalidLoaderResultError`.
    */
   getMany(ids: Iterable<Id>, options?: ReadOptions): Promise<Map<Id, Value>>
-  /** What is cached now, fresh or within `stale`; undefined when there is nothing. Never loads. */
+  /** What is cached now, fresh or within `stale`; undefined when there is nothing, or Redis is away. Never loads. */
   peek(id: Id): Promise<Value | undefined>
   /**
    * What this process has in memory and may serve without asking anybody; undefined when there is nothing, or when what
@@ -52,10 +57,11 @@ export interface CollectionReads<Id extends CacheId, Value> {
   /**
    * Into the cache only: priming, with no writer needed. Loads in progress no longer count. False when it was not stored:
    * while a `put`, `delete` or `cache.write` of the entry is under way, whose row will be newer; when one of its tags was
-   * invalidated at the same time; beyond the tenant's budget. Rejects for a value that cannot be cached.
+   * invalidated at the same time; beyond the tenant's budget. Rejects with `UncacheableValueError`, `ValueTooLargeError`, or
+   * `RedisUnavailableError` when Redis did not confirm it.
    */
   set(id: Id, value: Value): Promise<boolean>
-  /** Loads now, whatever is cached, and stores it. What is cached is served to others meanwhile. */
+  /** Loads now, whatever is cached, and stores it. What is cached is served to others meanwhile. Rejects as `get` does. */
   refresh(id: Id, options?: ReadOptions): Promise<Value | undefined>
   /**
    * Declares the entry wrong: a read that starts after this resolved, in any process, gets nothing that was loaded
@@ -68,7 +74,7 @@ export interface CollectionReads<Id extends CacheId, Value> {
   /**
    * The same for every entry whose id `isWrong` picks; resolves with how many there were. Looks through the keys of the
    * database page by page, so it takes as long as there are keys; prefer tags. An id longer than 200 characters, which is
-   * hashed in its key, is always picked.
+   * hashed in its key, is always picked. Rejects with `RedisUnavailableError` when Redis did not do all of it.
    */
   invalidateWhere(isWrong: (id: Id) => boolean, options?: InvalidateOptions): Promise<number>
   /**
@@ -81,6 +87,7 @@ export interface CollectionReads<Id extends CacheId, Value> {
   key(id: Id): EntryRef<Value>
 }
 
+/** How wrong what is invalidated is. */
 export interface InvalidateOptions {
   /** Makes the value stale instead: it is served for as long as `stale` allows while one process refreshes it. Default false. */
   readonly soft?: boolean | undefined
@@ -91,7 +98,9 @@ export type InvalidationOutcome = 'confirmed' | 'pending'
 
 /** A change of the source that is done, and what it left in the cache. */
 export interface Written<Value> {
+  /** The row as it was saved; undefined after `delete`. */
   readonly value: Value
+  /** What became of the entry. */
   readonly cache: WriteOutcome
 }
 
@@ -100,20 +109,26 @@ export interface Written<Value> {
 export interface CollectionWrites<Id extends CacheId, Value> {
   /**
    * Writes through: the source by way of the collection's `write`, then the cache. What `write` throws reaches the
-   * caller, and leaves nothing cached. Resolves with the row as it was saved.
+   * caller, and leaves nothing cached. Resolves with the row as it was saved. Rejects with `RedisUnavailableError` before the source
+   * is changed when Redis cannot be told (see `whenRedisAway`); with `WriteTimeoutError`, after which it may still happen.
+   *
+   * Behind: resolves once Redis has it. Rejects with `BacklogFullError`, `DurabilityUnmetError` or `SinkRefusesError`, when
+   * nothing was accepted, and with `WriteUnknownError`, when it may have been.
    */
   put(id: Id, value: Value): Promise<Written<Value>>
   /** Many at once, each as with `put`. Rejects with `WritesFailedError` when some failed; the others are done. */
   putMany(entries: Iterable<readonly [Id, Value]>): Promise<Map<Id, Written<Value>>>
-  /** Removes from the source by way of `remove`, then from the cache, which remembers that it is gone. */
+  /** Removes from the source by way of `remove`, then from the cache, which remembers that it is gone. Rejects as `put` does. */
   delete(id: Id): Promise<Written<undefined>>
   /**
    * Adds to a number, with `writeBehind` alone; by 1 when nothing is said. Resolves with what it came to. What is not cached is
-   * loaded first; what does not exist counts as 0. A number beyond 2^53, or with a fraction, is as exact as a double.
+   * loaded first; what does not exist counts as 0. A number beyond 2^53, or with a fraction, is as exact as a double. Rejects as
+   * `put` does, and with what `get` rejects with.
    */
   increment(id: Id, by?: Value extends number ? number : never): Promise<number>
 }
 
+/** The way to a tenant's part of a collection. */
 export interface CollectionTenants<Id extends CacheId, Value> {
   readonly name: string
   /** The same collection for one tenant: keys of its own, and the tenant in the loader's context. */

@@ -37,6 +37,7 @@ import { LocalLedger, type UsageLedger } from './tiers/usage-ledger.js'
 import { TenantBudget } from './tenants/budget.js'
 import { measure } from './tenants/usage.js'
 
+/** What `createCache` takes; `namespace` alone is required. */
 export interface CacheOptions<T extends Tenancy = Tenancy> extends CacheLimits {
   /** A URL, ioredis options, or an ioredis instance of your own. Omitted: the same guarantees within this process. */
   readonly redis?: RedisInput | undefined
@@ -47,7 +48,7 @@ export interface CacheOptions<T extends Tenancy = Tenancy> extends CacheLimits {
 }
 
 /**
- * Builds the parts and joins them. Nothing is awaited: calls made before Redis is connected wait for it, for a second at
+ * Makes a cache. Nothing is awaited: calls made before Redis is connected wait for it, for a second at
  * most. Throws `InvalidOptionError`.
  */
 export function createCache<const T extends Tenancy = 'optional'>(options: CacheOptions<T>): Cache<T> {

@@ -44,6 +44,7 @@ export class CorralError extends Error {
 
 /** An option has a wrong type, unit or range, or is not known. The message names it, what came and what was needed. */
 export class InvalidOptionError extends CorralError {
+  /** The option's name, with the object it is in: `memory.maxBytes`. */
   readonly option: string
 
   constructor(option: string, got: unknown, needed: string) {
@@ -278,6 +279,7 @@ export class UnflushedError extends CorralError {
 
 /** A flush did not end in time. What is left stays in Redis, for a worker to come. */
 export class NotFlushedError extends CorralError {
+  /** What is left, as `namespace/queue/shard`; of a read that waited, the key. */
   readonly shards: readonly string[]
 
   constructor(shards: readonly string[], timeoutMs: number, hint: string) {

@@ -99,23 +99,30 @@ export interface CacheEvents {
   listenerFailed: { readonly event: keyof CacheEvents; readonly error: unknown }
 }
 
+/** What a clear was about. Both undefined: everything in the namespace. */
 export interface AreaFact {
   readonly collection: string | undefined
   readonly tenant: TenantId | undefined
 }
 
+/** Which part of which queue an event is about. */
 export interface ShardFact {
   /** The collection, or the name given to `cache.ingest`. */
   readonly queue: string
   readonly shard: number
 }
 
+/** Which entry an event is about: its whole key in Redis, and the name of its collection (`~` for `getOrLoad`). */
 export interface KeyFact {
   readonly key: string
   readonly collection: string
 }
 
+/**
+ * `refreshing`: one process loads meanwhile. `load-failed`: the load failed, and the collection has `staleIfError`.
+ */
 export type StaleReason = 'refreshing' | 'load-failed'
+/** Why a loader runs. From `redis-away` on it runs without a lease, and nothing is stored. */
 export type LoadReason =
   | 'miss'
   | 'refresh'
@@ -125,7 +132,12 @@ export type LoadReason =
   | 'uncacheable'
   | 'waited-too-long'
   | 'invalidation-pending'
+/**
+ * Why a loaded value was not stored. `superseded`: the lease was lost, or what it was loaded under was cleared
+ * meanwhile.
+ */
 export type RejectionReason = 'superseded' | 'too-large' | 'over-budget' | 'uncacheable' | 'redis-away'
+/** How a wait ended. `takeover`: nobody was loading any more, so this process does. */
 export type WaitOutcome = 'value' | 'failed' | 'takeover' | 'timeout' | 'redis-away'
 
 /**
@@ -135,7 +147,9 @@ export type WaitOutcome = 'value' | 'failed' | 'takeover' | 'timeout' | 'redis-a
  */
 export type WriteOutcome = 'published' | 'dropped' | 'pending' | 'accepted'
 
+/** The names of the events. */
 export type EventName = keyof CacheEvents
+/** What `cache.on` takes. It should be quick, and what it returns is ignored. */
 export type Listener<Name extends EventName> = (fact: CacheEvents[Name]) => void
 
 /** The typed emitter. A listener that throws is reported and never disturbs the call that caused the event. */

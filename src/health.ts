@@ -16,9 +16,11 @@ export interface CacheHealth {
   readonly loads: { readonly running: number; readonly queued: number }
 }
 
+/** Whether Redis can be used, and what went wrong lately. */
 export interface RedisHealth {
   /** `none`: the cache was made without Redis. */
   readonly state: 'none' | 'starting' | 'ready' | 'away' | 'closed'
+  /** Since when it is in this state. */
   readonly since: Date
   /** `open`: calls are refused at once, and probes are sent until Redis answers; `half-open`: one is under way. */
   readonly breaker: 'closed' | 'open' | 'half-open'
@@ -34,6 +36,7 @@ export interface RedisHealth {
  */
 export type RedisErrorClass = 'down' | 'elsewhere' | 'misconfigured' | 'refused'
 
+/** An error of Redis or of the connection, as often as it came. */
 export interface SeenError {
   /** The first word of Redis' reply, such as `OOM`, the system's error code, or `TIMEOUT` and `DISCONNECTED`. */
   readonly code: string
@@ -48,6 +51,7 @@ export interface WakeUpHealth {
   readonly reason: string | undefined
 }
 
+/** What is kept in memory in front of Redis, and what keeps it true. */
 export interface MemoryHealth {
   /**
    * `off`: not asked for. `tracking`: kept true by Redis' client tracking. `channel`: by an invalidation channel, because
@@ -56,7 +60,10 @@ export interface MemoryHealth {
    */
   readonly mode: 'off' | 'tracking' | 'channel' | 'paused' | 'only'
   readonly reason: string | undefined
+  /** Values that are kept. */
   readonly entries: number
+  /** What they take, by a count of what they take on the heap. */
   readonly bytes: number
+  /** What they may take. */
   readonly maxBytes: number
 }

@@ -43,6 +43,7 @@ export interface EntryOptions {
   readonly earlyRefresh?: number | undefined
 }
 
+/** What `cache.collection` takes; `ttl` and `load` alone are required. Checked at once, with `InvalidOptionError`. */
 export interface CollectionOptions<Id extends CacheId, Value, T extends Tenancy = Tenancy>
   extends EntryOptions {
   /** Reads the source of record; `undefined` means there is no such thing. */
@@ -108,6 +109,10 @@ export interface CollectionOptions<Id extends CacheId, Value, T extends Tenancy 
   readonly tenancy?: T | undefined
 }
 
+/**
+ * Changes the source, and gives the row as it was saved once that is committed. What it throws reaches the caller
+ * of `put`.
+ */
 export type WriteFunction<Id extends CacheId, Value> = (
   id: Id,
   value: Value,
@@ -161,6 +166,7 @@ export interface MemoryPolicy {
   readonly ttlMs: number
 }
 
+/** The bounds of a cache, each with its default. */
 export interface CacheLimits {
   /**
    * Keeps values in this process, in front of Redis, and drops them as soon as Redis says that they changed. A hit there
@@ -205,6 +211,7 @@ export interface CacheLimits {
   readonly maxLocalBytes?: number | undefined
 }
 
+/** What a tenant may take in the cache, and how often that is counted. */
 export interface TenantBudgetOptions {
   /** Keys and values, and 64 bytes beside each entry; for all tenants, or for each. */
   readonly maxBytes: number | ((tenant: TenantId) => number)

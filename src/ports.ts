@@ -1,16 +1,23 @@
 /** The small interfaces a user implements. */
 
+/** A value, or a promise of it. */
 export type Awaitable<T> = T | Promise<T>
 
 /** What an entry is called by. Objects and arrays are small and plain, such as `{ brand: 'acme', page: 2 }` or `['de', 7]`. */
 export type CacheId = string | number | bigint | boolean | readonly IdPart[] | IdObject
 
+/**
+ * What an id that is an object or an array may hold. Dates, `NaN` and instances of classes are refused with
+ * `InvalidKeyError`.
+ */
 export type IdPart = string | number | bigint | boolean | null | readonly IdPart[] | IdObject
 
+/** An id with names. Their order does not matter, and what is `undefined` is left out. */
 export interface IdObject {
   readonly [name: string]: IdPart | undefined
 }
 
+/** What a tenant is called by. `'7'` and `7` are two tenants; an empty text is none. */
 export type TenantId = string | number | bigint
 
 /** What a loader is told beside the id. */
@@ -34,6 +41,7 @@ export interface StandardSchema<Output = unknown> {
   }
 }
 
+/** What a schema answers: the value, or what is wrong with it. */
 export type StandardResult<Output> =
   | { readonly value: Output; readonly issues?: undefined }
   | { readonly issues: readonly { readonly message: string }[] }

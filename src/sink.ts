@@ -46,8 +46,11 @@ export interface Claim {
   readonly marks: ReadonlyMap<string, Mark>
 }
 
+/** What is to be applied to a shard in one transaction. */
 export interface SinkBatch<Id extends CacheId = CacheId, Value = unknown> {
+  /** Namespace, queue and number of the shard: `shop/views/3`. */
   readonly shard: string
+  /** The one that `take` answered. A batch with another one is fenced. */
   readonly epoch: number
   /** In the order in which they were accepted, coalesced. May be empty, when only marks are to be stored. */
   readonly operations: readonly SinkOperation<Id, Value>[]
@@ -55,6 +58,7 @@ export interface SinkBatch<Id extends CacheId = CacheId, Value = unknown> {
   readonly marks: ReadonlyMap<string, Mark>
 }
 
+/** Where written-behind operations end. `sinkContract` of `corral/testing` holds one to what stands here. */
 export interface Sink<Id extends CacheId = CacheId, Value = unknown> {
   /** For messages and events, such as `postgres:product_views`. */
   readonly name: string

@@ -8,22 +8,29 @@ export interface CollectionStats {
   staleHits: number
   /** Reads that found nothing usable. */
   misses: number
-  /** Runs of the loader that ended; of those, failed ones and ones that found nothing. */
+  /** Runs of the loader that ended. */
   loads: number
+  /** Of those, the ones that failed. */
   loadFailures: number
+  /** Of those, the ones that found nothing. */
   notFound: number
   /** Milliseconds spent in loaders. */
   loadMs: number
-  /** Loaded values stored, and ones not stored. */
+  /** Loaded values that were stored. */
   fills: number
+  /** Loaded values that were not stored; the event `fillRejected` says why. */
   rejectedFills: number
-  /** Waits for another process's load, and loads taken over from a process that was gone. */
+  /** Waits for another process's load. */
   waits: number
+  /** Loads taken over from a process that was gone. */
   takeovers: number
+  /** Leases that were lost while the loader ran. */
   leasesLost: number
+  /** Entries declared wrong by their ids. */
   invalidations: number
-  /** Writes that ended; of those, ones that failed. */
+  /** Writes that ended. */
   writes: number
+  /** Of those, the ones that failed. */
   writeFailures: number
   /** Entries that could not be read, or failed the schema. */
   unreadable: number
@@ -39,13 +46,17 @@ export interface BehindStats {
   retriedAppends: number
   /** Times that a batch met a full shard. */
   timesFull: number
-  /** Operations that this process's workers brought to the sink, and the rows, batches and milliseconds that it took. */
+  /** Operations that this process's workers brought to the sink. */
   flushed: number
+  /** The rows that they came to, after coalescing. */
   rows: number
+  /** The transactions that it took. */
   batches: number
+  /** The milliseconds that it took. */
   flushMs: number
-  /** Batches that failed, and operations that were put aside for good. */
+  /** Batches that failed. */
   flushFailures: number
+  /** Operations that were put aside for good. */
   deadLetters: number
   /** What waits in each shard, as far as this process has heard. */
   readonly depth: { operations: number; bytes: number; ageMs: number }[]
@@ -67,10 +78,13 @@ export function newBehindStats(shards: number): BehindStats {
   }
 }
 
+/** A snapshot of `cache.stats()`. */
 export interface CacheStats {
   /** What is written behind, by collection or name. */
   readonly behind: Readonly<Record<string, Readonly<BehindStats>>>
+  /** By the collection's name; `~` is what `getOrLoad` stores. */
   readonly collections: Readonly<Record<string, Readonly<CollectionStats>>>
+  /** The sum of those. */
   readonly total: Readonly<CollectionStats>
   readonly redis: {
     readonly state: 'none' | 'starting' | 'ready' | 'away' | 'closed'

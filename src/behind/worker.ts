@@ -11,6 +11,7 @@ import { shardsOfWorker } from './assignment.js'
 import type { Queue } from './queue.js'
 import { ShardWorker } from './shard-worker.js'
 
+/** What `cache.worker` takes. */
 export interface WorkerOptions {
   /**
    * A worker that is silent for so long loses its shards to the others: what a crash costs in delay. Default '3s'; from

@@ -12,12 +12,16 @@ export interface Cleaning {
   stop(): void
 }
 
+/** What became of a cleaning. */
 export interface CleaningReport {
   /** `failed`: Redis did not answer; `error` says what. */
   readonly outcome: 'done' | 'stopped' | 'failed'
+  /** Keys that were looked at. */
   readonly scanned: number
+  /** Of those, the entries that were removed. */
   readonly removed: number
   readonly durationMs: number
+  /** Undefined unless it failed. */
   readonly error: unknown
 }
 

@@ -16,6 +16,7 @@ import type { CacheId, IdPart, TenantId } from '../ports.js'
 import type { EntryStore } from '../tiers/entry-store.js'
 import { startCleaning, type Cleaning, type CleaningReport } from './cleaning.js'
 
+/** How a clear goes about it. */
 export interface ClearOptions {
   /** Values become stale instead: they may be served while one process refreshes each, as far as `stale` allows. Default false. */
   readonly soft?: boolean | undefined

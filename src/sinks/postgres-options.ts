@@ -4,6 +4,7 @@ import type { CacheId } from '../ports.js'
 import type { SinkOperation } from '../sink.js'
 import type { RowShape } from './postgres-statements.js'
 
+/** Which table and columns operations go to. `table` is required, and `value` or `columns`. */
 export interface PostgresSinkOptions<Id extends CacheId = CacheId, Value = unknown> {
   /** The table, with its schema if need be: `'shop.product_views'`. */
   readonly table: string

@@ -14,6 +14,7 @@ import {
 } from './postgres-tables.js'
 import { UnwritableValueError } from './postgres-text.js'
 
+/** A sink that ends in a table of PostgreSQL. */
 export interface PostgresSink<Id extends CacheId = CacheId, Value = unknown> extends Sink<Id, Value> {
   /** Makes the two tables that it keeps its books in. Changes nothing when they are there. */
   migrate(): Promise<void>

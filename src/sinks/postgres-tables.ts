@@ -6,6 +6,7 @@ export interface PgPool {
   connect(): Promise<PgClient>
 }
 
+/** The part of a client of `pg` that the sink calls. */
 export interface PgClient {
   query(query: PgQuery | string): Promise<PgResult>
   /** With an error or true the connection is closed instead of being given back. */
@@ -14,12 +15,14 @@ export interface PgClient {
   off?(event: 'error', listener: (error: Error) => void): unknown
 }
 
+/** A statement; with a name it is prepared once for each connection. */
 export interface PgQuery {
   readonly name?: string
   readonly text: string
   readonly values?: unknown[]
 }
 
+/** What a statement answers. */
 export interface PgResult {
   readonly rows: Record<string, unknown>[]
 }

@@ -15,6 +15,7 @@ export interface SinkUnderTest<Id extends CacheId, Value> {
   readonly poison?: Value
 }
 
+/** One promise of a sink. `run` rejects with an `AssertionError` when it is broken. */
 export interface ContractCase {
   readonly name: string
   readonly run: () => Promise<void>

@@ -40,6 +40,7 @@ export function tagsOf({ source, id }: ReadRequest, value: unknown): string[] {
 
 /** Where a value came from, and how old it is. */
 export interface Lookup<Value = unknown> {
+  /** Undefined when the source has no such thing. */
   readonly value: Value | undefined
   /** `stale`: past its `ttl`, from whichever tier. */
   readonly source: 'memory' | 'redis' | 'loader' | 'stale'
