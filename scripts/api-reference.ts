@@ -22,6 +22,7 @@ const GROUPS: readonly Group[] = [
       'createCache',
       'CacheOptions',
       'CacheLimits',
+      'MemoryOptions',
       'TenantBudgetOptions',
       'RedisInput',
       'Cache',
@@ -65,7 +66,8 @@ const GROUPS: readonly Group[] = [
       'Duration',
       'Awaitable',
       'LoadContext',
-      'StandardSchema'
+      'StandardSchema',
+      'StandardResult'
     ]
   },
   {

@@ -87,12 +87,22 @@ export type {
   CacheLimits,
   CollectionOptions,
   EntryOptions,
+  MemoryOptions,
   Tenancy,
   TenantBudgetOptions,
   WriteFunction,
   WriteThrough
 } from './options.js'
-export type { Awaitable, CacheId, IdObject, IdPart, LoadContext, StandardSchema, TenantId } from './ports.js'
+export type {
+  Awaitable,
+  CacheId,
+  IdObject,
+  IdPart,
+  LoadContext,
+  StandardResult,
+  StandardSchema,
+  TenantId
+} from './ports.js'
 export type { Lookup } from './tiers/request.js'
 export type { RedisInput } from './redis/client.js'
 export type {

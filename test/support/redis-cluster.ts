@@ -79,7 +79,9 @@ export async function startRedisCluster(options: RedisClusterOptions = {}): Prom
           async () => {
             const nodes = await Promise.all(running().map((node) => unsettledIn(node, withReplicas)))
             unsettled = nodes.filter((what) => what !== undefined)
-            return unsettled.length === 0
+            if (unsettled.length > 0) return false
+            unsettled = await ownersSeenBy(running())
+            return unsettled.length === 1
           },
           30_000
         )
@@ -106,6 +108,24 @@ export async function startRedisCluster(options: RedisClusterOptions = {}): Prom
     await stop()
     throw error
   }
+}
+
+/**
+ * Who has which slots in the eyes of each node; one map where all agree. A replica that takes over before it has heard of
+ * the last slot that its primary was given does not claim it, and then nobody ever does.
+ */
+async function ownersSeenBy(nodes: readonly RedisServer[]): Promise<string[]> {
+  const maps = await Promise.all(
+    nodes.map(async (node) => {
+      const lines = (await ask(node, 'CLUSTER', 'NODES')).split('\n').map((line) => line.split(' '))
+      const owners = lines.filter((fields) => fields.length > 8)
+      return owners
+        .map(([id, , , , , , , , ...slots]) => `${id} ${slots.join(' ')}`)
+        .sort()
+        .join('\n')
+    })
+  )
+  return [...new Set(maps)]
 }
 
 /** What is not well yet in the eyes of one node. */
