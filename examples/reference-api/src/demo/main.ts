@@ -201,7 +201,7 @@ async function compareViews(databaseUrl: string, redisUrl: string): Promise<void
 function invitation(urls: readonly string[]): string {
   const [first = '', second = first] = urls
   return `${heading('Try it, and end it with Ctrl-C')}
-  curl -s ${first}/api/products/42                       # "source": "database", and then "cache"
+  curl -s ${first}/api/products/42                       # "source": "cache" once anybody has asked, before that "database"
   curl -s ${second}/api/products/42                       # another process, the same cache
   curl -s '${first}/api/products?ids=1,2,3'
   curl -s -H 'X-Tenant: acme' ${first}/api/products/42    # a shop with prices and stock of its own
