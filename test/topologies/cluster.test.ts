@@ -66,36 +66,6 @@ describe('on a Cluster', () => {
     await cache.close()
   })
 
-  it('half of the slots are moved under load: no error, and no read older than a write that was over', async () => {
-    const caches = [0, 1, 2].map(() => createCache({ redis: connect(), namespace: 'reshard' }))
-    const traffic = new Traffic(caches)
-    traffic.start(1_000, 50)
-    await until('it is warm', () => caches.every((cache) => cache.stats().total.hits > 100))
-    const [first] = await servers.primaries()
-    const asked = new Redis(first!.port)
-    const target = String(await asked.cluster('MYID'))
-    asked.disconnect()
-    const startedAt = performance.now()
-    await servers.cli(
-      'reshard',
-      '--cluster-from',
-      'all',
-      '--cluster-to',
-      target,
-      '--cluster-slots',
-      '8192',
-      '--cluster-yes'
-    )
-    const tookMs = performance.now() - startedAt
-    const report = await traffic.stop()
-    console.log(summaryOf(`Cluster, 8,192 slots moved in ${tookMs.toFixed(0)} ms`, report))
-    expect(report.errors).toEqual([])
-    expect(report.violations).toEqual([])
-    expect(report.sources['redis'] ?? 0).toBeGreaterThan(report.reads * 0.5)
-    await servers.settled(true)
-    await Promise.all(caches.map((cache) => cache.close()))
-  }, 90_000)
-
   it('a primary that is killed costs no read, and comes back as a replica', async () => {
     await servers.settled(true)
     const caches = [0, 1, 2].map(() => createCache({ redis: connect(), namespace: 'failover' }))
@@ -139,6 +109,38 @@ describe('on a Cluster', () => {
         ({ completedAtMs }) => Math.abs(completedAtMs - killedAt) > REPLICATION_BOUND_MS
       )
     ).toEqual([])
+    await Promise.all(caches.map((cache) => cache.close()))
+  }, 90_000)
+
+  // After the test above, and not before: in Redis 7.0 the last slot that a primary was given by moving it may be nobody's when
+  // that primary dies and comes back.
+  it('half of the slots are moved under load: no error, and no read older than a write that was over', async () => {
+    const caches = [0, 1, 2].map(() => createCache({ redis: connect(), namespace: 'reshard' }))
+    const traffic = new Traffic(caches)
+    traffic.start(1_000, 50)
+    await until('it is warm', () => caches.every((cache) => cache.stats().total.hits > 100))
+    const [first] = await servers.primaries()
+    const asked = new Redis(first!.port)
+    const target = String(await asked.cluster('MYID'))
+    asked.disconnect()
+    const startedAt = performance.now()
+    await servers.cli(
+      'reshard',
+      '--cluster-from',
+      'all',
+      '--cluster-to',
+      target,
+      '--cluster-slots',
+      '8192',
+      '--cluster-yes'
+    )
+    const tookMs = performance.now() - startedAt
+    const report = await traffic.stop()
+    console.log(summaryOf(`Cluster, 8,192 slots moved in ${tookMs.toFixed(0)} ms`, report))
+    expect(report.errors).toEqual([])
+    expect(report.violations).toEqual([])
+    expect(report.sources['redis'] ?? 0).toBeGreaterThan(report.reads * 0.5)
+    await servers.settled(true)
     await Promise.all(caches.map((cache) => cache.close()))
   }, 90_000)
 })
