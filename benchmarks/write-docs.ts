@@ -15,6 +15,12 @@ import { outageMarkdown, type OutageResult } from './reports/outage.js'
 import { stampedeMarkdown, type StampedeResult } from './reports/stampede.js'
 import { writeMarkdown, type WriteResult } from './reports/write.js'
 import { writeBehindMarkdown, type WriteBehindResult } from './reports/write-behind.js'
+import { expiryStormMarkdown, type StormResult } from './reports/expiry-storm.js'
+import { footprintMarkdown, type FootprintResult } from './reports/footprint.js'
+import { httpMarkdown, type HttpResult } from './reports/http.js'
+import { latencyMarkdown, type LatencyResult } from './reports/latency.js'
+import { staleSetMarkdown, type StaleSetResult } from './reports/stale-set.js'
+import { writeRaceMarkdown, type WriteRaceResult } from './reports/write-race.js'
 import { root, type Circumstances } from './support/machine.js'
 import { readResult } from './support/results.js'
 
@@ -27,12 +33,18 @@ const QUESTIONS: readonly Question[] = [
   { file: 'hit-path', markdown: (result: HitPathResult) => hitPathMarkdown(result) },
   { file: 'memory-hit', markdown: (result: MemoryHitResult) => memoryHitMarkdown(result) },
   { file: 'memory-news', markdown: (result: MemoryNewsResult) => memoryNewsMarkdown(result) },
+  { file: 'http', markdown: (result: HttpResult) => httpMarkdown(result) },
+  { file: 'latency', markdown: (result: LatencyResult) => latencyMarkdown(result) },
   { file: 'outage', markdown: (result: OutageResult) => outageMarkdown(result) },
   { file: 'stampede', markdown: (result: StampedeResult) => stampedeMarkdown(result) },
+  { file: 'expiry-storm', markdown: (result: StormResult) => expiryStormMarkdown(result) },
   { file: 'dead-leader', markdown: (result: DeadLeaderResult) => deadLeaderMarkdown(result) },
+  { file: 'stale-set', markdown: (result: StaleSetResult) => staleSetMarkdown(result) },
   { file: 'write', markdown: (result: WriteResult) => writeMarkdown(result) },
+  { file: 'write-race', markdown: (result: WriteRaceResult) => writeRaceMarkdown(result) },
   { file: 'write-behind', markdown: (result: WriteBehindResult) => writeBehindMarkdown(result) },
-  { file: 'clear', markdown: (result: ClearResult) => clearMarkdown(result) }
+  { file: 'clear', markdown: (result: ClearResult) => clearMarkdown(result) },
+  { file: 'footprint', markdown: (result: FootprintResult) => footprintMarkdown(result) }
 ]
 
 const HEAD = `<!-- Written by benchmarks/write-docs.ts from benchmarks/results; change those, not this. -->
