@@ -20,6 +20,8 @@ export function startProgress(steps: number): Progress {
     barIncompleteChar: '░',
     barsize: 30,
     hideCursor: true,
+    // Some questions are measured in this process.
+    fps: 4,
     stream: process.stderr
   })
   bar.start(steps, 0, { what: '' })
