@@ -5,7 +5,7 @@ import type { MemoryHitResult } from '../reports/memory-hit.js'
 import type { OutageResult } from '../reports/outage.js'
 import type { StampedeResult } from '../reports/stampede.js'
 import type { WriteBehindResult } from '../reports/write-behind.js'
-import { WAYS, type WriteRaceResult } from '../reports/write-race.js'
+import type { WriteRaceResult } from '../reports/write-race.js'
 import { readResult } from '../support/results.js'
 import type { Spread } from '../support/statistics.js'
 import type { Chart, ChartBar, ChartRow } from './chart.js'
@@ -117,14 +117,14 @@ function stampedeChart({ cases }: StampedeResult): Chart | undefined {
 function writeRaceChart({ settings: { rounds }, lines }: WriteRaceResult): Chart {
   return {
     name: 'write-race',
-    title: `Two processes write one row, ${rounds} times at the same moment`,
+    title: `Two processes change a row and set the cache, ${rounds} times at the same moment`,
     axis: 'rounds after which the cache differs from the row (0 is right)',
     isLogarithmic: false,
     rows: lines
       .filter(({ way }) => way !== 'delete')
       .toSorted((a, b) => a.different - b.different)
-      .map(({ name, way, different }) =>
-        rowOf(way === 'put' ? name : `${name}, ${WAYS[way]}`, exactly(different), withThousands(different))
+      .map(({ name, different }) =>
+        rowOf(name.replaceAll('`', ''), exactly(different), withThousands(different))
       )
   }
 }

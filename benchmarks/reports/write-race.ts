@@ -21,7 +21,7 @@ export interface WriteRaceLine {
   readonly medianMs: Spread
 }
 
-export const WAYS: Readonly<Record<WayToWrite, string>> = {
+const WAYS: Readonly<Record<WayToWrite, string>> = {
   put: 'one call for both',
   set: 'the row, then the cache is set',
   delete: 'the row, then the cache is emptied'
