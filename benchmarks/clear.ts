@@ -8,6 +8,7 @@ import { createCache } from 'corral'
 import { startRedisServer } from '../test/support/redis-server.js'
 import { barsOf, tableMarkdown, type ClearLine, type ClearResult } from './reports/clear.js'
 import { circumstances } from './support/machine.js'
+import { startProgress } from './support/progress.js'
 import { RedisMeter } from './support/redis-facts.js'
 import { saveResult } from './support/results.js'
 import { spreadOf } from './support/statistics.js'
@@ -40,10 +41,12 @@ const readPages = reading.cache.collection('pages', options)
 const tagged = writing.cache.collection('tagged', { ...options, tags: () => ['all'] })
 const readTagged = reading.cache.collection('tagged', { ...options, tags: () => ['all'] })
 
-note(`filling ${KEYSPACE} keys`)
+const progress = startProgress(1 + 2 * ROUNDS)
+progress.step(`filling ${KEYSPACE} keys`)
 await fillKeyspace()
 const tenant = await clearTenant()
 const tag = await invalidateTag()
+progress.end()
 const result: ClearResult = {
   circumstances: circumstances(await meter.version(), ['ioredis']),
   settings: {
@@ -72,7 +75,7 @@ async function clearTenant(): Promise<ClearLine> {
   let [stale, slowest, lost] = [0, 0, 0]
   for (const neighbour of NEIGHBOURS) await pages.tenant(neighbour).getMany([1, 2, 3])
   for (let round = 0; round < ROUNDS; round++) {
-    note(`tenant, ${round + 1} of ${ROUNDS}`)
+    progress.step(`tenant, ${round + 1} of ${ROUNDS}`)
     await pages.tenant('1').getMany(ids)
     await readPages.tenant('1').getMany(ids.slice(0, SAMPLE))
     const before = version++
@@ -106,7 +109,7 @@ async function invalidateTag(): Promise<ClearLine> {
   const took: number[] = []
   let stale = 0
   for (let round = 0; round < ROUNDS; round++) {
-    note(`tag, ${round + 1} of ${ROUNDS}`)
+    progress.step(`tag, ${round + 1} of ${ROUNDS}`)
     for (let from = 0; from < TAGGED; from += 5_000) {
       await tagged.getMany(Array.from({ length: Math.min(5_000, TAGGED - from) }, (_, at) => from + at))
     }

@@ -10,6 +10,7 @@ import { CONTENDERS, CORRAL, definitionOf, LOCK_AND_POLL } from './contenders/co
 import type { StampedeWorker } from './contenders/stampede-worker.js'
 import { barsOf, tableMarkdown, type DeadLeaderLine, type DeadLeaderResult } from './reports/dead-leader.js'
 import { circumstances } from './support/machine.js'
+import { startProgress } from './support/progress.js'
 import { RedisMeter } from './support/redis-facts.js'
 import { saveResult } from './support/results.js'
 import { spreadOf } from './support/statistics.js'
@@ -34,8 +35,10 @@ interface Measured {
 
 await using server = await startRedisServer()
 const meter = new RedisMeter(server.url)
+const progress = startProgress(REPEATS + (NAMES.length - 1) * PEER_REPEATS)
 const contenders: DeadLeaderLine[] = []
 for (const name of NAMES) contenders.push(await measureContender(name))
+progress.end()
 const result: DeadLeaderResult = {
   circumstances: circumstances(
     await meter.version(),
@@ -60,7 +63,7 @@ async function measureContender(name: string): Promise<DeadLeaderLine> {
     await Promise.all(survivors.map((worker) => worker.call('get', 0)))
     const measured: Measured[] = []
     for (let repeat = 1; repeat <= (name === CORRAL ? REPEATS : PEER_REPEATS); repeat++) {
-      note(`${name}, ${repeat}`)
+      progress.step(`${name}, ${repeat}`)
       measured.push(await killOnce(name, survivors, repeat))
     }
     return {

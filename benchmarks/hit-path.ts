@@ -20,6 +20,7 @@ import {
 import type { HitFigures, HitRun, HitWorker, Opened } from './contenders/hit-worker.js'
 import { barsOf, caseMarkdown, type HitCase, type HitLine, type HitPathResult } from './reports/hit-path.js'
 import { circumstances } from './support/machine.js'
+import { startProgress } from './support/progress.js'
 import { RedisMeter, type RedisWork } from './support/redis-facts.js'
 import { saveResult } from './support/results.js'
 import { SHAPES, type Shape } from './support/rows.js'
@@ -81,12 +82,20 @@ async function measureShape(shape: Shape): Promise<void> {
       others.some((other) => other.name === name)
   )
   const opened = new Map<string, { worker: WorkerProcess<HitWorker>; facts: Opened }>()
+  const progress = startProgress(contenders.length + RUNS.length)
   try {
     for (const contender of contenders) {
-      note(`rows of ${shape}: filling ${contender.name}`)
+      progress.step(`rows of ${shape}: filling ${contender.name}`)
       opened.set(contender.name, await openContender(contender, shape, `bench${opened.size}`))
     }
-    for (const run of RUNS) await measureRun(shape, run, opened)
+    const measured: HitCase[] = []
+    for (const run of RUNS) {
+      progress.step(`rows of ${shape}: ${run.call}, ${run.concurrency} at once`)
+      measured.push(...(await measureRun(shape, run, opened)))
+    }
+    progress.end()
+    for (const one of measured) console.log(`\n${caseMarkdown(one)}\n`)
+    cases.push(...measured)
   } finally {
     await Promise.all([...opened.values()].map(({ worker }) => worker.kill()))
   }
@@ -112,12 +121,11 @@ async function measureRun(
   shape: Shape,
   { call, concurrency }: (typeof RUNS)[number],
   opened: ReadonlyMap<string, { worker: WorkerProcess<HitWorker>; facts: Opened }>
-): Promise<void> {
+): Promise<HitCase[]> {
   const names = [...opened]
     .filter(([, { facts }]) => call === 'get' || facts.hasGetMany)
     .map(([name]) => name)
-  if (!names.includes(CORRAL) && others.length === 0) return
-  note(`rows of ${shape}: ${call}, ${concurrency} at once`)
+  if (!names.includes(CORRAL) && others.length === 0) return []
   const measure = async (name: string, round: number): Promise<Measured> => {
     const { worker } = opened.get(name)!
     await meter.begin()
@@ -133,8 +141,7 @@ async function measureRun(
     concurrency,
     contenders: names.map((name) => lineOf(name, figures.get(name)!, baseline, opened.get(name)!.facts.exact))
   }
-  cases.push(one)
-  console.log(`\n${caseMarkdown(one)}\n`)
+  return [one]
 }
 
 function lineOf(

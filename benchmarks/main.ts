@@ -12,12 +12,18 @@ const QUESTIONS = [
   'hit-path',
   'memory-hit',
   'memory-news',
+  'latency',
+  'http',
   'outage',
   'stampede',
+  'expiry-storm',
   'dead-leader',
+  'stale-set',
   'write',
+  'write-race',
   'write-behind',
   'clear',
+  'footprint',
   'codec'
 ]
 

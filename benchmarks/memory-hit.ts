@@ -9,6 +9,7 @@ import { BARE, CORRAL, MEMORY_CONTENDERS } from './contenders/memory-contenders.
 import type { MemoryWorker } from './contenders/memory-worker.js'
 import { barsOf, caseMarkdown, type MemoryHitCase, type MemoryHitResult } from './reports/memory-hit.js'
 import { circumstances } from './support/machine.js'
+import { startProgress } from './support/progress.js'
 import { RedisMeter } from './support/redis-facts.js'
 import { saveResult } from './support/results.js'
 import type { Shape } from './support/rows.js'
@@ -23,6 +24,8 @@ const isPartial = quick || chosenShapes.length + chosenNames.length > 0
 
 const KEYS = 500
 const ROUNDS = quick ? 3 : 7
+/** Not counted. */
+const WARM_ROUNDS = 2
 const ROUND_MS = quick ? 60 : 150
 const SHAPES: readonly Shape[] = ['200 B', '2 KiB', '50 KiB']
 
@@ -61,21 +64,24 @@ async function measureShape(shape: Shape): Promise<MemoryHitCase> {
   )
   const workers = new Map<string, WorkerProcess<MemoryWorker>>()
   const looksUp = new Set<string>()
+  const progress = startProgress(names.length * (1 + WARM_ROUNDS + ROUNDS))
   try {
     for (const [index, name] of names.entries()) {
-      note(`rows of ${shape}: filling ${name}`)
+      progress.step(`rows of ${shape}: filling ${name}`)
       const worker = await startWorker<MemoryWorker>(new URL('contenders/memory-worker.ts', import.meta.url))
       workers.set(name, worker)
       if (await worker.call('open', name, server.url, `memory${index}`, shape, KEYS)) looksUp.add(name)
     }
     const measure = async (name: string): Promise<Measured> => {
+      progress.step(`rows of ${shape}: ${name}`)
       await meter.begin()
       const nsPerHit = await workers.get(name)!.call('hits', ROUND_MS)
       const { commands } = await meter.end()
       return { nsPerHit, hits: (ROUND_MS * 1e6) / nsPerHit, commands }
     }
-    await inTurns(2, names, measure) // Warms up; not counted.
+    await inTurns(WARM_ROUNDS, names, measure)
     const figures = await inTurns(ROUNDS, names, measure)
+    progress.end()
     const lookUps = new Map<string, number[]>()
     for (const name of looksUp) lookUps.set(name, await workers.get(name)!.call('lookUps', ROUND_MS))
     const one: MemoryHitCase = {

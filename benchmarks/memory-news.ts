@@ -16,6 +16,7 @@ import {
   type MemoryNewsResult
 } from './reports/memory-news.js'
 import { circumstances } from './support/machine.js'
+import { startProgress } from './support/progress.js'
 import { RedisMeter } from './support/redis-facts.js'
 import { saveResult } from './support/results.js'
 import { percentile, rounded, spreadOf } from './support/statistics.js'
@@ -41,17 +42,20 @@ const file = new URL('../test/faults/memory-worker.ts', import.meta.url)
 
 await using server = await startRedisServer()
 const meter = new RedisMeter(server.url)
+const progress = startProgress(CHANGES.length + 1)
 const changes: ChangeLine[] = []
 for (const change of CHANGES) {
-  note(change)
+  progress.step(change)
   changes.push(await measureChange(change))
 }
-note('writers')
+progress.step('writers')
+const writers = await measureWriters()
+progress.end()
 const result: MemoryNewsResult = {
   circumstances: circumstances(await meter.version(), ['corral', 'ioredis']),
   settings: { readers: READERS, keys: KEYS, trackers: TRACKERS },
   changes,
-  writers: await measureWriters()
+  writers
 }
 meter.close()
 console.log(`\n${tableMarkdown(result)}\n`)

@@ -21,6 +21,7 @@ import { startProxy } from '../test/support/proxy.js'
 import { startRedisServer } from '../test/support/redis-server.js'
 import { barsOf, CORRAL, tableMarkdown, type OutageLine, type OutageResult } from './reports/outage.js'
 import { circumstances } from './support/machine.js'
+import { startProgress } from './support/progress.js'
 import { RedisMeter } from './support/redis-facts.js'
 import { saveResult } from './support/results.js'
 import { percentile } from './support/statistics.js'
@@ -45,16 +46,18 @@ interface Reader {
 
 const lines: OutageLine[] = []
 let version = ''
-for (const [fault, make] of Object.entries(FAULTS)) {
-  if (chosen.length > 0 && !chosen.includes(fault)) continue
+const faults = Object.entries(FAULTS).filter(([fault]) => chosen.length === 0 || chosen.includes(fault))
+const progress = startProgress(faults.length * 2)
+for (const [fault, make] of faults) {
   for (const [name, open] of [
     [CORRAL, openCorral],
     ['by hand', openByHand]
   ] as const) {
-    note(`Redis ${fault}: ${name}`)
+    progress.step(`Redis ${fault}: ${name}`)
     lines.push(await measure(fault, make, name, open))
   }
 }
+progress.end()
 const result: OutageResult = {
   circumstances: circumstances(version, ['corral', 'ioredis']),
   settings: {

@@ -16,6 +16,7 @@ import {
   type StampedeResult
 } from './reports/stampede.js'
 import { circumstances } from './support/machine.js'
+import { startProgress } from './support/progress.js'
 import { CommandWatch, RedisMeter } from './support/redis-facts.js'
 import { saveResult } from './support/results.js'
 import { percentile, rounded, spreadOf } from './support/statistics.js'
@@ -70,13 +71,17 @@ async function measureCase(
   processes: number,
   callersEach: number
 ): Promise<StampedeCase> {
+  const definitions = [...CONTENDERS, LOCK_AND_POLL].filter(
+    ({ name, servesStale }) =>
+      (entry === 'cold' || servesStale) && (chosenNames.length === 0 || chosenNames.includes(name))
+  )
   const contenders: StampedeLine[] = []
-  for (const definition of [...CONTENDERS, LOCK_AND_POLL]) {
-    if (entry === 'stale' && !definition.servesStale) continue
-    if (chosenNames.length > 0 && !chosenNames.includes(definition.name)) continue
-    note(`${entry}, ${processes} processes: ${definition.name}`)
+  const progress = startProgress(definitions.length)
+  for (const definition of definitions) {
+    progress.step(`${entry}, ${processes} processes: ${definition.name}`)
     contenders.push(await measureContender(definition, entry, processes, callersEach))
   }
+  progress.end()
   const one: StampedeCase = { entry, processes, callersEach, contenders }
   console.log(`\n${caseMarkdown(one)}\n`)
   return one

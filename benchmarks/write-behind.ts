@@ -16,6 +16,7 @@ import { startRedisServer } from '../test/support/redis-server.js'
 import type { SinkWorker } from './contenders/sink-worker.js'
 import { barsOf, tablesMarkdown, type WriteBehindResult } from './reports/write-behind.js'
 import { circumstances } from './support/machine.js'
+import { startProgress } from './support/progress.js'
 import { RedisMeter } from './support/redis-facts.js'
 import { saveResult } from './support/results.js'
 import { spreadOf } from './support/statistics.js'
@@ -189,15 +190,17 @@ async function startSinkWorker(): Promise<WorkerProcess<SinkWorker>> {
   return worker
 }
 
+const progress = startProgress(ROUNDS * (Object.keys(accepting).length + Object.keys(arriving).length))
 const accepted = await inTurns(ROUNDS, Object.keys(accepting), async (name, round) => {
-  note(`${name}, ${round + 1}`)
+  progress.step(`${name}, ${round + 1}`)
   return accepting[name]!()
 })
 const arrived = await inTurns(ROUNDS, Object.keys(arriving), async (name, round) => {
-  note(`${name}, ${round + 1}`)
+  progress.step(`${name}, ${round + 1}`)
   await pool.query('TRUNCATE events')
   return arriving[name]!()
 })
+progress.end()
 const lines = (figures: ReadonlyMap<string, number[]>): WriteBehindResult['accepted'] =>
   [...figures].map(([name, all]) => ({ name, perSecond: spreadOf(all) }))
 const result: WriteBehindResult = {

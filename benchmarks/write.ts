@@ -10,6 +10,7 @@ import { startPostgresServer } from '../test/support/postgres-server.js'
 import { startRedisServer } from '../test/support/redis-server.js'
 import { barsOf, tableMarkdown, type WriteLine, type WriteResult } from './reports/write.js'
 import { circumstances } from './support/machine.js'
+import { startProgress } from './support/progress.js'
 import { RedisMeter } from './support/redis-facts.js'
 import { saveResult } from './support/results.js'
 import { percentile, spreadOf } from './support/statistics.js'
@@ -63,10 +64,11 @@ const WAYS: Readonly<Record<string, (id: number, price: number) => Promise<unkno
   Corral: (id, price) => products.put(id, { id, price, version: 0 })
 }
 
+const progress = startProgress(CALLERS.length * ROUNDS * Object.keys(WAYS).length)
 let lines: WriteLine[] = []
 for (const callers of CALLERS) {
   const figures = await inTurns(ROUNDS, Object.keys(WAYS), async (name, round) => {
-    note(`${callers} at once, round ${round + 1}: ${name}`)
+    progress.step(`${callers} at once, round ${round + 1}: ${name}`)
     return measure(WAYS[name]!, callers)
   })
   const bare = figures.get('the bare change')!
@@ -81,6 +83,7 @@ for (const callers of CALLERS) {
     }))
   ]
 }
+progress.end()
 const result: WriteResult = {
   circumstances: circumstances(await meter.version(), ['ioredis', 'pg']),
   settings: { rounds: ROUNDS, rows: ROWS },

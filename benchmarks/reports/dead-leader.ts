@@ -1,4 +1,4 @@
-import { CORRAL } from '../contenders/contenders.js'
+import { CORRAL } from '../contenders/contender.js'
 import type { Circumstances } from '../support/machine.js'
 import type { Spread } from '../support/statistics.js'
 import { table } from '../support/table.js'

@@ -1,0 +1,163 @@
+import { CORRAL } from '../contenders/contender.js'
+import type { HitPathResult } from '../reports/hit-path.js'
+import { placeOf, type HttpResult } from '../reports/http.js'
+import type { MemoryHitResult } from '../reports/memory-hit.js'
+import type { OutageResult } from '../reports/outage.js'
+import type { StampedeResult } from '../reports/stampede.js'
+import type { WriteBehindResult } from '../reports/write-behind.js'
+import type { WriteRaceResult } from '../reports/write-race.js'
+import { readResult } from '../support/results.js'
+import type { Spread } from '../support/statistics.js'
+import type { Chart, ChartBar, ChartRow } from './chart.js'
+
+/** Of a question, when it has been asked and a picture says more than its table. */
+export function chartOf(question: string): Chart | undefined {
+  const draw = CHARTS[question]
+  const result = draw === undefined ? undefined : readResult<never>(question)
+  return result === undefined ? undefined : draw?.(result)
+}
+
+const CHARTS: Readonly<Record<string, (result: never) => Chart | undefined>> = {
+  'hit-path': hitPathChart,
+  'memory-hit': memoryHitChart,
+  http: httpChart,
+  outage: outageChart,
+  stampede: stampedeChart,
+  'write-race': writeRaceChart,
+  'write-behind': writeBehindChart
+}
+
+function hitPathChart({ cases }: HitPathResult): Chart | undefined {
+  const one = cases.find(
+    ({ shape, call, concurrency }) => shape === '2 KiB' && call === 'get' && concurrency === 64
+  )
+  return (
+    one && {
+      name: 'hit-path',
+      title: 'A warm hit from Redis: rows of 2 KiB, 64 callers in one process',
+      axis: 'hits a second, in those of ioredis and JSON.parse (more is better)',
+      isLogarithmic: false,
+      rows: one.contenders
+        .toSorted((a, b) => b.throughput.median - a.throughput.median)
+        .map(({ name, throughput }) => rowOf(name, throughput, times(throughput.median)))
+    }
+  )
+}
+
+function memoryHitChart({ cases }: MemoryHitResult): Chart | undefined {
+  const one = cases.find(({ shape }) => shape === '2 KiB')
+  return (
+    one && {
+      name: 'memory-hit',
+      title: 'A hit in memory: rows of 2 KiB, one caller',
+      axis: 'nanoseconds a hit (less is better; each line is ten times the one before)',
+      isLogarithmic: true,
+      rows: one.contenders
+        .toSorted((a, b) => a.nsPerHit - b.nsPerHit)
+        .map(({ name, nsPerHit }) => rowOf(name, exactly(nsPerHit), `${withThousands(nsPerHit)} ns`))
+    }
+  )
+}
+
+function httpChart({ lines }: HttpResult): Chart {
+  return {
+    name: 'http',
+    title: 'An Express API over PostgreSQL, 50 connections',
+    axis: 'requests a second (more is better)',
+    isLogarithmic: false,
+    rows: lines
+      .toSorted((a, b) => b.perSecond.median - a.perSecond.median)
+      .map((line) => {
+        const label = line.kind === 'memory' ? `${line.name}, in ${placeOf(line)}` : line.name
+        return rowOf(label, line.perSecond, withThousands(line.perSecond.median))
+      })
+  }
+}
+
+function outageChart({ lines }: OutageResult): Chart {
+  const faults = [...new Set(lines.map(({ fault }) => fault))]
+  return {
+    name: 'outage',
+    title: 'While Redis fails: the wait of a request, p99; above Corral, below four lines by hand',
+    axis: 'milliseconds (less is better; each line is ten times the one before)',
+    isLogarithmic: true,
+    rows: faults.map((fault) => ({
+      label: `Redis ${fault}`,
+      bars: lines
+        .filter((line) => line.fault === fault)
+        .map(({ name, p99, errors }) => ({
+          value: p99,
+          min: p99,
+          max: p99,
+          isOurs: isOurs(name),
+          text:
+            errors === 0
+              ? `${withThousands(p99)} ms`
+              : `${withThousands(p99)} ms, ${withThousands(errors)} errors`
+        }))
+    }))
+  }
+}
+
+function stampedeChart({ cases }: StampedeResult): Chart | undefined {
+  const one = cases.find(({ entry, processes }) => entry === 'cold' && processes > 1)
+  if (one === undefined) return undefined
+  const callers = withThousands(one.processes * one.callersEach)
+  return {
+    name: 'stampede',
+    title: `A stampede: ${callers} callers in ${one.processes} processes miss one key`,
+    axis: 'queries to the database (1 is all it takes; each line is ten times the one before)',
+    isLogarithmic: true,
+    rows: one.contenders
+      .toSorted((a, b) => a.loads.median - b.loads.median || a.loads.max - b.loads.max)
+      .map(({ name, loads }) => rowOf(name, loads, withThousands(loads.median)))
+  }
+}
+
+function writeRaceChart({ settings: { rounds }, lines }: WriteRaceResult): Chart {
+  return {
+    name: 'write-race',
+    title: `Two processes change a row and set the cache, ${rounds} times at the same moment`,
+    axis: 'rounds after which the cache differs from the row (0 is right)',
+    isLogarithmic: false,
+    rows: lines
+      .filter(({ way }) => way !== 'delete')
+      .toSorted((a, b) => a.different - b.different)
+      .map(({ name, different }) =>
+        rowOf(name.replaceAll('`', ''), exactly(different), withThousands(different))
+      )
+  }
+}
+
+function writeBehindChart({ arrived }: WriteBehindResult): Chart {
+  return {
+    name: 'write-behind',
+    title: 'Events until the last one is committed in PostgreSQL',
+    axis: 'events a second (more is better)',
+    isLogarithmic: false,
+    rows: arrived
+      .toSorted((a, b) => b.perSecond.median - a.perSecond.median)
+      .map(({ name, perSecond }) => rowOf(name, perSecond, withThousands(perSecond.median)))
+  }
+}
+
+function rowOf(label: string, { median, min, max }: Spread, text: string): ChartRow {
+  const bar: ChartBar = { isOurs: isOurs(label), value: median, min, max, text }
+  return { label, bars: [bar] }
+}
+
+function isOurs(name: string): boolean {
+  return name.startsWith(CORRAL)
+}
+
+function exactly(figure: number): Spread {
+  return { median: figure, min: figure, max: figure }
+}
+
+function times(ratio: number): string {
+  return `${ratio.toFixed(2)} times`
+}
+
+function withThousands(figure: number): string {
+  return (figure < 10 ? Number(figure.toFixed(1)) : Math.round(figure)).toLocaleString('en')
+}
