@@ -98,17 +98,23 @@ export class Coherence {
     return this.#listeners.listen(key)
   }
 
-  /** Runs one command over the tracked connection where there is one. */
+  /**
+   * Runs one command over the tracked connection where there is one.
+   *
+   * @param onNodeSilence of a Cluster, where there is none; see `RedisLink.call`
+   */
   async callTracked<T>(
     action: string,
-    send: (client: RedisClient, isTracked: boolean) => Promise<T>
+    send: (client: RedisClient, isTracked: boolean) => Promise<T>,
+    onNodeSilence?: () => boolean
   ): Promise<T> {
     const tracked = this.trackedClient
-    if (tracked === undefined) return this.#link.call(action, (client) => send(client, false))
+    if (tracked === undefined) return this.#link.call(action, (client) => send(client, false), onNodeSilence)
     let isSilent = false
-    const onSilence = (): void => {
+    const onSilence = (): boolean => {
       isSilent = true
       this.#pair.distrust()
+      return false
     }
     try {
       return await this.#link.call(action, () => send(tracked, true), onSilence)

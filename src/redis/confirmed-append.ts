@@ -32,6 +32,7 @@ export class ConfirmedCalls {
         if (isUnknownScript(reply)) {
           ;[reply, confirmed] = await this.#together(client, script, keys, args, name, rest, true)
         }
+        if (isMoved(reply)) await follow(client, keys[0]!)
         if (reply instanceof Error) throw reply
         // Not as it is: a refused WAIT says nothing about the script before it, which was carried out.
         if (confirmed instanceof Error) throw new Error(`${name} failed: ${confirmed.message}`)
@@ -49,7 +50,7 @@ export class ConfirmedCalls {
   }
 
   close(): void {
-    if (this.#client !== this.#link.client) this.#client?.disconnect()
+    this.#client?.disconnect()
   }
 
   /** One pipeline: on a Cluster too both go to the same node. */
@@ -74,7 +75,7 @@ export class ConfirmedCalls {
   async #usable(): Promise<RedisClient> {
     if (this.#link.state !== 'ready') await this.#link.call('accept a write', (client) => client.time())
     if (this.#client === undefined) {
-      this.#client = this.#link.duplicate() ?? this.#link.client
+      this.#client = this.#link.duplicateForChannel()
       // What goes wrong shows in the calls.
       this.#client.on('error', () => undefined)
     }
@@ -93,6 +94,20 @@ interface ScriptPipeline extends RedisPipeline {
 }
 
 const AWAY = { cause: new Error('the connection is away') }
+
+function isMoved(reply: unknown): boolean {
+  return reply instanceof Error && /^(MOVED|ASK) /.test(reply.message)
+}
+
+/** The driver follows a slot to its new owner for a command, but not for a pipeline that writes; the next one goes there. */
+async function follow(client: RedisClient, key: string): Promise<void> {
+  await client.strlen(key).catch(forWrongType)
+}
+
+function forWrongType(error: unknown): number {
+  if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return 0
+  throw error
+}
 
 function isUnknownScript(reply: unknown): boolean {
   return reply instanceof Error && reply.message.startsWith('NOSCRIPT')

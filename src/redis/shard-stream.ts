@@ -88,11 +88,12 @@ export class ShardStreams {
       request.operations.controls
     ]
     const all = [keys.stream, keys.state, keys.producers, keys.unflushed, ...request.entryKeys]
-    const reply = await (send ?? this.#send)('append-operations', all, args)
+    const reply = await (send ?? this.send)('append-operations', all, args)
     return readAppendAnswer(reply as unknown[])
   }
 
-  readonly #send: ScriptCall = (script, keys, args) =>
+  /** As everything else is sent. */
+  readonly send: ScriptCall = (script, keys, args) =>
     this.#link.call('accept a write', () => this.#runner.runOn(script, keys, args))
 
   async read(keys: ShardKeys, most: number, mostBytes: number): Promise<StreamEntry[]> {

@@ -8,7 +8,8 @@ import type { Wake } from '../redis/key-listeners.js'
 import type { RedisLink } from '../redis/link.js'
 import type { ChannelNames } from '../redis/change-channel.js'
 import { Coherence, type CoherenceReporter, type KeptEntries } from '../redis/coherence.js'
-import { WholeEntries, type Call } from '../redis/read-batch.js'
+import type { Call, OrUnavailable } from '../redis/node-questions.js'
+import { WholeEntries } from '../redis/read-batch.js'
 import { scanKeys } from '../redis/scan.js'
 import { sizesOf, unlink } from '../redis/keys.js'
 import { ScriptRunner, type ScriptName } from '../redis/scripts.js'
@@ -71,7 +72,7 @@ export class RedisStore implements EntryStore {
       recent: new RecentValues(maxRecentBytes),
       entries: new WholeEntries(link)
     }
-    const call: Call = (action, send) => link.call(action, send)
+    const call: Call = (action, send, onNodeSilence) => link.call(action, send, onNodeSilence)
     this.#reads = new RedisReads({
       ...common,
       lane: { call, position: () => undefined, untold: () => NO_CELLS }
@@ -99,11 +100,15 @@ export class RedisStore implements EntryStore {
     // Of what is being sent at this moment.
     let isHeardOf = false
     return {
-      call: (action, send) =>
-        coherence.callTracked(action, (client, isTracked) => {
-          isHeardOf = coherence.mode === 'channel' || (isTracked && coherence.mode === 'tracking')
-          return send(client)
-        }),
+      call: (action, send, onNodeSilence) =>
+        coherence.callTracked(
+          action,
+          (client, isTracked) => {
+            isHeardOf = coherence.mode === 'channel' || (isTracked && coherence.mode === 'tracking')
+            return send(client)
+          },
+          onNodeSilence
+        ),
       position: () => (isHeardOf ? memory.position : undefined),
       untold: (cells) => (cells.every(isTold) ? NO_CELLS : cells.filter((cell) => !isTold(cell)))
     }
@@ -121,7 +126,7 @@ export class RedisStore implements EntryStore {
     return (question.memory === undefined ? this.#reads : this.#keptReads).read(question)
   }
 
-  readMany(questions: readonly Question[]): Promise<FetchedEntry[]> {
+  readMany(questions: readonly Question[]): Promise<OrUnavailable<FetchedEntry>[]> {
     return (questions[0]?.memory === undefined ? this.#reads : this.#keptReads).readMany(questions)
   }
 
@@ -293,6 +298,9 @@ export class RedisStore implements EntryStore {
   /**
    * What is kept here is dropped before the change is sent, and again after its reply: an answer that was asked for in
    * between may be from before it. Who cannot be told by Redis is told by a message right behind the change.
+   *
+   * On a Cluster the message goes to a node of its own, and would overtake the change: who hears it drops the old value,
+   * reads it again from where the change has not arrived yet, and keeps it. So there it is sent after the reply.
    */
   async changing<T>(keys: readonly string[], change: () => Promise<T>): Promise<T> {
     const memory = this.#memory
@@ -302,6 +310,7 @@ export class RedisStore implements EntryStore {
     try {
       if (news === undefined) return await change()
       const changing = change()
+      if (this.#link.nodes !== undefined) await changing.then(settled, settled)
       const [result] = await Promise.all([
         changing,
         this.#run('announce changes', 'announce-changes', news.key, news.args)
@@ -329,6 +338,9 @@ export class RedisStore implements EntryStore {
     return runner
   }
 }
+
+/** Also of a change without an answer: it may have been made. */
+function settled(): void {}
 
 function isWrittenBehind(key: string): boolean {
   return shardOfKey(key) !== undefined
