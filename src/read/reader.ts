@@ -120,8 +120,7 @@ export class Reader {
       const index = toAsk[at]!
       const request = requests[index]!
       const fetched = this.#foundAt(found, at, request)
-      const fresh =
-        fetched === undefined || hearsHits ? undefined : judge.freshValue(fetched, request, nowMs)
+      const fresh = fetched === undefined || hearsHits ? undefined : judge.freshValue(fetched, request, nowMs)
       if (fresh !== undefined) {
         request.source.stats.hits++
         many.values[index] = fresh

@@ -119,11 +119,12 @@ export class ChangeChannel {
     this.#beating = true
     try {
       const { counterKey, listenersKey } = this.#names
-      const counter = await this.#link.call('ask for news', async (client) => {
-        const asked = client.getBuffer(counterKey)
-        await client.set(listenersKey, '1', 'PX', LISTENER_LIFE_MS)
-        return asked
-      })
+      const [counter] = await Promise.all([
+        this.#link.callFor(counterKey, 'ask for news', (client) => client.getBuffer(counterKey)),
+        this.#link.callFor(listenersKey, 'listen for news', (client) =>
+          client.set(listenersKey, '1', 'PX', LISTENER_LIFE_MS)
+        )
+      ])
       if (epoch !== this.#epoch) return
       // Lost, or never made: announcing nothing makes it.
       if (counter === null) await this.#makeCounter()
@@ -160,7 +161,7 @@ export class ChangeChannel {
 
   async #makeCounter(): Promise<void> {
     const { key, args } = this.announcement([])
-    await this.#link.call('announce changes', () => this.#runner.run('announce-changes', key, args))
+    await this.#link.callFor(key, 'announce changes', () => this.#runner.run('announce-changes', key, args))
   }
 
   readonly #onMessage = (channel: Buffer | string, message: Buffer | string): void => {

@@ -134,7 +134,8 @@ function asClient(instance: Redis | Cluster): RedisClient {
 /** A replica may be behind an invalidation that has returned, and behind the counters that tell of a clear. */
 function assertReadsPrimaries({ isCluster, options: { scaleReads } }: RedisClient): void {
   if (isCluster && scaleReads !== undefined && scaleReads !== 'master') {
-    const needed = "a Cluster with scaleReads 'master', because a replica may answer with what was invalidated"
+    const needed =
+      "a Cluster with scaleReads 'master', because a replica may answer with what was invalidated"
     throw new InvalidOptionError('redis', `a Cluster with scaleReads ${String(scaleReads)}`, needed)
   }
 }

@@ -79,13 +79,37 @@ export class ClusterNodes {
     return watched !== undefined && !watched.breaker.isClosed
   }
 
+  /**
+   * `send` for what concerns `key`, and what its silence means: refused at once while the node is known to be away, and
+   * what becomes of it is noted.
+   */
+  watching<T>(
+    node: string,
+    key: string,
+    send: (client: RedisClient) => Promise<T>
+  ): { readonly send: (client: RedisClient) => Promise<T>; readonly onSilence: () => boolean } {
+    const watched = async (client: RedisClient): Promise<T> => {
+      if (this.isAway(node)) throw new Error(`the connection is away: ${node} does not answer`)
+      try {
+        const answer = await send(client)
+        this.#answered(node)
+        return answer
+      } catch (error) {
+        if (troubleOf(error).errorClass === 'down') this.#silent(node, key)
+        else this.#answered(node)
+        throw error
+      }
+    }
+    return { send: watched, onSilence: () => this.#silent(node, key) }
+  }
+
   /** An answer from before a node was found to be away proves nothing about now. */
-  answered(node: string): void {
+  #answered(node: string): void {
     if (this.#watched.size > 0 && !this.isAway(node)) this.#watched.delete(node)
   }
 
   /** A question about `key` got no answer in time. False when that node was known to be away. */
-  silent(node: string, key: string): boolean {
+  #silent(node: string, key: string): boolean {
     if (this.#closed) return false
     const watched = this.#watched.get(node) ?? this.#watch(node, key)
     if (!watched.breaker.isClosed) return false

@@ -203,7 +203,9 @@ export class Coherence {
     if (this.trackedClient !== undefined || this.#link.state !== 'ready') return
     const askedAtMs = this.#clock.now()
     try {
-      const flag = await this.#link.call('ask who listens', (client) => client.getBuffer(this.#listenersKey))
+      const flag = await this.#link.callFor(this.#listenersKey, 'ask who listens', (client) =>
+        client.getBuffer(this.#listenersKey)
+      )
       this.#heardOfListeners(flag, askedAtMs)
     } catch {
       // The link has reported it, and what is not known counts as "somebody does".

@@ -135,6 +135,13 @@ export class RedisLink {
     }
   }
 
+  /** The same for what concerns one key: on a Cluster its node alone is to blame for silence. */
+  callFor<T>(key: string, action: string, send: (client: RedisClient) => Promise<T>): Promise<T> {
+    if (this.nodes === undefined) return this.call(action, send)
+    const watched = this.nodes.watching(this.nodes.nodeOf(key), key, send)
+    return this.call(action, watched.send, watched.onSilence)
+  }
+
   /** Calls `listener` whenever the connection becomes usable, also when it is already. */
   onReady(listener: () => void): void {
     this.#readyListeners.push(listener)
@@ -237,11 +244,15 @@ export class RedisLink {
   async #probe(): Promise<void> {
     const session = this.#session
     const late = (): Error => new Silence(this.timeoutMs)
+    // What waits to be told is many commands; of a Cluster, a silent node's part of it is left for later.
+    const tellMs = this.nodes === undefined ? 10 * this.timeoutMs : this.timeoutMs
     this.#breaker.probing()
     try {
       await withDeadline(this.serverClock.sync(this.client), this.timeoutMs, late)
-      await withDeadline(this.client.unlink(this.#probeKey), this.timeoutMs, late).catch(this.#unlessTotal)
-      await withDeadline(Promise.resolve(this.#beforeReady?.(this.client)), 10 * this.timeoutMs, late)
+      if (this.nodes === undefined)
+        await withDeadline(this.client.unlink(this.#probeKey), this.timeoutMs, late).catch(this.#unlessTotal)
+      const telling = Promise.resolve(this.#beforeReady?.(this.client))
+      await withDeadline(telling, tellMs, late).catch(this.#unlessOneNode)
     } catch (error) {
       if (session === this.#session && this.#state !== 'closed') this.#probeFailed(error)
       return
@@ -284,6 +295,12 @@ export class RedisLink {
   readonly #unlessTotal = (error: unknown): void => {
     const trouble = troubleOf(error)
     if (trouble.isTotal || trouble.errorClass === 'down') throw error
+    this.#noted(error)
+  }
+
+  /** Of a Cluster one node may be lost and the others worth having. What it was not told is tried again by whoever keeps it. */
+  readonly #unlessOneNode = (error: unknown): void => {
+    if (this.nodes === undefined || troubleOf(error).errorClass !== 'down') throw error
     this.#noted(error)
   }
 

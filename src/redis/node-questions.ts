@@ -31,17 +31,12 @@ export async function askByNode<T>(
   const { action, call, ask, onSend } = question
   const answers = new Array<OrUnavailable<T>>(keys.length)
   const askNode = async (node: string, indexes: readonly number[]): Promise<void> => {
+    const sent = nodes.watching(node, keys[indexes[0]!]!, (client) => {
+      onSend?.()
+      return Promise.all(indexes.map((index) => ask(client, keys[index]!)))
+    })
     try {
-      const own = await call(
-        action,
-        (client) => {
-          if (nodes.isAway(node)) throw new Error(`the connection is away: ${node} does not answer`)
-          onSend?.()
-          return Promise.all(indexes.map((index) => ask(client, keys[index]!)))
-        },
-        () => nodes.silent(node, keys[indexes[0]!]!)
-      )
-      nodes.answered(node)
+      const own = await call(action, sent.send, sent.onSilence)
       for (const [at, index] of indexes.entries()) answers[index] = own[at]!
     } catch (error) {
       if (!(error instanceof RedisUnavailableError)) throw error

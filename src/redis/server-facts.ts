@@ -30,10 +30,7 @@ export async function readServerFacts(link: RedisLink, node?: string): Promise<S
   const field = (name: string): string | undefined => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1]
   // Both answer at once, because none is waited for.
   const [wait, waitaof] = await ask('tell what it can wait for', (client) =>
-    Promise.all([
-      unlessRefused(client.call('WAIT', 0, 1)),
-      unlessRefused(client.call('WAITAOF', 0, 0, 1))
-    ])
+    Promise.all([unlessRefused(client.call('WAIT', 0, 1)), unlessRefused(client.call('WAITAOF', 0, 0, 1))])
   )
   const aof = field('aof_enabled')
   const replicas = field('connected_slaves')

@@ -125,11 +125,7 @@ export class RedisReads {
    * Entries, and with them the counters that copies are too old of: one command, and one moment in Redis; of a Cluster
    * one for each node. `lost`: a counter that was not told, so that copies of it stay as old as they are.
    */
-  async #askWith(
-    keys: readonly string[],
-    cells: readonly Cell[],
-    askedAtMs: number
-  ): Promise<Answers> {
+  async #askWith(keys: readonly string[], cells: readonly Cell[], askedAtMs: number): Promise<Answers> {
     const { entries, lane, clock } = this.#parts
     const asked = cells.length === 0 ? keys : [...keys, ...cells.map(({ key }) => key)]
     const position = new SendPosition(lane)

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.js'
 import type { Token } from '../entry.js'
-import { UnflushedError } from '../errors.js'
+import { RedisUnavailableError, UnflushedError } from '../errors.js'
 import type { MemoryHealth, WakeUpHealth } from '../health.js'
 import { shardOfKey } from '../keys/key-schema.js'
 import type { RedisClient } from '../redis/client.js'
@@ -8,7 +8,7 @@ import type { Wake } from '../redis/key-listeners.js'
 import type { RedisLink } from '../redis/link.js'
 import type { ChannelNames } from '../redis/change-channel.js'
 import { Coherence, type CoherenceReporter, type KeptEntries } from '../redis/coherence.js'
-import type { Call, OrUnavailable } from '../redis/node-questions.js'
+import { askByNode, type Call, type OrUnavailable } from '../redis/node-questions.js'
 import { WholeEntries } from '../redis/read-batch.js'
 import { scanKeys } from '../redis/scan.js'
 import { sizesOf, unlink } from '../redis/keys.js'
@@ -54,6 +54,7 @@ export class RedisStore implements EntryStore {
   readonly source = 'redis'
   readonly generations: Generations
   readonly #link: RedisLink
+  readonly #call: Call
   readonly #memory: MemoryTier | undefined
   readonly #coherence: Coherence
   /** Of what is not kept in memory, and of what may be. */
@@ -72,10 +73,10 @@ export class RedisStore implements EntryStore {
       recent: new RecentValues(maxRecentBytes),
       entries: new WholeEntries(link)
     }
-    const call: Call = (action, send, onNodeSilence) => link.call(action, send, onNodeSilence)
+    this.#call = (action, send, onNodeSilence) => link.call(action, send, onNodeSilence)
     this.#reads = new RedisReads({
       ...common,
-      lane: { call, position: () => undefined, untold: () => NO_CELLS }
+      lane: { call: this.#call, position: () => undefined, untold: () => NO_CELLS }
     })
     this.#keptReads =
       memory === undefined ? this.#reads : new RedisReads({ ...common, lane: this.#laneOf(memory) })
@@ -196,7 +197,15 @@ export class RedisStore implements EntryStore {
   }
 
   drop(keys: readonly string[]): Promise<number> {
-    return this.changing(keys, () => this.#link.call('drop entries', (client) => this.#drop(client, keys)))
+    const { nodes } = this.#link
+    const [action, call] = ['drop entries', this.#call]
+    return this.changing(keys, async () => {
+      if (nodes === undefined) return call(action, (client) => this.#drop(client, keys))
+      const ask = (client: RedisClient, key: string): Promise<number> => this.#drop(client, [key])
+      const dropped = await askByNode(nodes, keys, { action, call, ask })
+      for (const one of dropped) if (one instanceof RedisUnavailableError) throw one
+      return sum(dropped)
+    })
   }
 
   async #drop(client: RedisClient, keys: readonly string[]): Promise<number> {
@@ -271,7 +280,10 @@ export class RedisStore implements EntryStore {
     keys: readonly string[],
     args: (string | number | Buffer)[]
   ): Promise<unknown> {
-    return this.#coherence.callTracked(action, (client) => this.#runnerOf(client).runOn(script, keys, args))
+    const send = (client: RedisClient): Promise<unknown> => this.#runnerOf(client).runOn(script, keys, args)
+    return this.#link.nodes === undefined
+      ? this.#coherence.callTracked(action, send)
+      : this.#link.callFor(keys[0]!, action, send)
   }
 
   /** A step after which what is kept of the key, here and elsewhere, is nothing to go by. */
@@ -327,7 +339,7 @@ export class RedisStore implements EntryStore {
     key: string,
     args: (string | number | Buffer)[]
   ): Promise<unknown> {
-    return this.#link.call(action, (client) => this.#runnerOf(client).run(script, key, args))
+    return this.#link.callFor(key, action, (client) => this.#runnerOf(client).run(script, key, args))
   }
 
   #runnerOf(client: RedisClient): ScriptRunner {
