@@ -136,7 +136,7 @@ function assertReadsPrimaries({ isCluster, options: { scaleReads } }: RedisClien
   if (isCluster && scaleReads !== undefined && scaleReads !== 'master') {
     const needed =
       "a Cluster with scaleReads 'master', because a replica may answer with what was invalidated"
-    throw new InvalidOptionError('redis', `a Cluster with scaleReads ${String(scaleReads)}`, needed)
+    throw new InvalidOptionError('redis', { isCluster, scaleReads }, needed)
   }
 }
 

@@ -4,7 +4,7 @@ import { RedisUnavailableError } from '../errors.js'
 import type { RedisClient, RedisPipeline } from './client.js'
 import type { RedisLink } from './link.js'
 import type { ScriptCall } from './shard-stream.js'
-import { shaOf, textOf, type ScriptName } from './scripts.js'
+import { isUnknownScript, shaOf, textOf, type ScriptName } from './scripts.js'
 
 const CONNECT_PATIENCE_MS = 1_000
 
@@ -107,8 +107,4 @@ async function follow(client: RedisClient, key: string): Promise<void> {
 function forWrongType(error: unknown): number {
   if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return 0
   throw error
-}
-
-function isUnknownScript(reply: unknown): boolean {
-  return reply instanceof Error && reply.message.startsWith('NOSCRIPT')
 }

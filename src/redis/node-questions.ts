@@ -29,7 +29,7 @@ export async function askByNode<T>(
   }
 ): Promise<OrUnavailable<T>[]> {
   const { action, call, ask, onSend } = question
-  const answers = new Array<OrUnavailable<T>>(keys.length)
+  const answers: OrUnavailable<T>[] = Array.from({ length: keys.length })
   const askNode = async (node: string, indexes: readonly number[]): Promise<void> => {
     const sent = nodes.watching(node, keys[indexes[0]!]!, (client) => {
       onSend?.()
