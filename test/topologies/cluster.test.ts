@@ -56,7 +56,10 @@ describe('on a Cluster', () => {
     expect(await count('tenants:tenant:1:')).toBe(200)
     const { finished } = await cache.tenant(1).clear()
     expect((await rows.tenant(1).lookup(0)).source).toBe('loader')
-    expect(await finished).toMatchObject({ outcome: 'done', removed: 199 })
+    const { outcome, removed } = await finished
+    expect(outcome).toBe('done')
+    // The one that was read again had gone by then, or was not older any more.
+    expect([199, 200]).toContain(removed)
     expect(await count('tenants:tenant:1:')).toBe(1)
     expect([
       await count('tenants:tenant:10:'),
