@@ -142,6 +142,12 @@ export class RedisLink {
     return this.call(action, watched.send, watched.onSilence)
   }
 
+  /** A call over another connection to the same place came to nothing. */
+  report(action: string, error: unknown): void {
+    this.#noted(error)
+    this.#reporter.callFailed(action, error)
+  }
+
   /** Calls `listener` whenever the connection becomes usable, also when it is already. */
   onReady(listener: () => void): void {
     this.#readyListeners.push(listener)

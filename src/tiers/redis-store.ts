@@ -3,16 +3,19 @@ import type { Token } from '../entry.js'
 import { RedisUnavailableError, UnflushedError } from '../errors.js'
 import type { MemoryHealth, WakeUpHealth } from '../health.js'
 import { shardOfKey } from '../keys/key-schema.js'
+import type { ReplicaPolicy } from '../options.js'
 import type { RedisClient } from '../redis/client.js'
 import type { Wake } from '../redis/key-listeners.js'
 import type { RedisLink } from '../redis/link.js'
 import type { ChannelNames } from '../redis/change-channel.js'
+import { ConfirmedCalls } from '../redis/confirmed-calls.js'
 import { Coherence, type CoherenceReporter, type KeptEntries } from '../redis/coherence.js'
 import { askByNode, type Call, type OrUnavailable } from '../redis/node-questions.js'
 import { WholeEntries } from '../redis/read-batch.js'
 import { scanKeys } from '../redis/scan.js'
 import { sizesOf, unlink } from '../redis/keys.js'
 import { ScriptRunner, type ScriptName } from '../redis/scripts.js'
+import type { ScriptCall } from '../redis/shard-stream.js'
 import type { Delivery, EntryStore, LeaseAnswer, LeaseRequest, Publication, Question } from './entry-store.js'
 import { FetchedEntry } from './fetched-entry.js'
 import type { Cell, Scope } from './generation.js'
@@ -44,6 +47,8 @@ export interface RedisStoreParts {
   readonly names: ChannelNames
   /** Undefined where nothing is kept in memory. */
   readonly memory: MemoryTier | undefined
+  /** Replicas that what makes entries wrong has to reach; undefined: none. */
+  readonly waitForReplicas?: ReplicaPolicy | undefined
   readonly reporter: CoherenceReporter
 }
 
@@ -55,6 +60,9 @@ export class RedisStore implements EntryStore {
   readonly generations: Generations
   readonly #link: RedisLink
   readonly #call: Call
+  readonly #confirmedCalls: ConfirmedCalls
+  /** How what makes entries wrong is sent, where replicas have to have it. */
+  readonly #confirmed: ScriptCall | undefined
   readonly #memory: MemoryTier | undefined
   readonly #coherence: Coherence
   /** Of what is not kept in memory, and of what may be. */
@@ -62,8 +70,11 @@ export class RedisStore implements EntryStore {
   readonly #keptReads: RedisReads
   readonly #runners = new WeakMap<RedisClient, ScriptRunner>()
 
-  constructor({ link, clock, maxRecentBytes, names, memory, reporter }: RedisStoreParts) {
+  constructor(parts: RedisStoreParts) {
+    const { link, clock, maxRecentBytes, names, memory, waitForReplicas, reporter } = parts
     this.#link = link
+    this.#confirmedCalls = new ConfirmedCalls(link)
+    this.#confirmed = waitForReplicas && this.#confirmedCalls.by({ command: 'wait', ...waitForReplicas })
     this.#memory = memory
     this.generations = new Generations(new RedisCounters(link, this.#runOnCounter), clock)
     this.#coherence = new Coherence({ link, clock, names, kept: memory && this.#kept(memory), reporter })
@@ -178,7 +189,10 @@ export class RedisStore implements EntryStore {
 
   async guard(key: string, token: Token, lifeMs: number, renewal: boolean): Promise<boolean> {
     const args = [token, lifeMs, renewal ? '1' : '']
-    const reply = await this.#change('guard an entry', 'guard-entry', key, args)
+    // What renews it may be lost: then the guard ends early, and its writer finds it gone.
+    const reply = renewal
+      ? await this.#change('guard an entry', 'guard-entry', key, args)
+      : await this.#declare('guard an entry', 'guard-entry', key, args)
     if (reply === GUARD_UNFLUSHED) throw new UnflushedError(key)
     return reply === 1
   }
@@ -189,17 +203,20 @@ export class RedisStore implements EntryStore {
     { frame, lifeMs, version, unknown }: Publication
   ): Promise<boolean> {
     const args = [token, frame ?? NOTHING, lifeMs, version ?? '', unknown ? '1' : '']
-    return (await this.#change('publish a write', 'publish-entry', key, args)) === 1
+    return (await this.#declare('publish a write', 'publish-entry', key, args)) === 1
   }
 
   async set(key: string, frame: Buffer, lifeMs: number): Promise<boolean> {
-    return (await this.#change('store a value', 'set-entry', key, [frame, lifeMs])) === 1
+    return (await this.#declare('store a value', 'set-entry', key, [frame, lifeMs])) === 1
   }
 
   drop(keys: readonly string[]): Promise<number> {
     const { nodes } = this.#link
     const [action, call] = ['drop entries', this.#call]
+    const confirmed = this.#confirmed
     return this.changing(keys, async () => {
+      if (confirmed !== undefined)
+        return sum(await Promise.all(keys.map((key) => confirmed('drop-flushed', [key], []))))
       if (nodes === undefined) return call(action, (client) => this.#drop(client, keys))
       const ask = (client: RedisClient, key: string): Promise<number> => this.#drop(client, [key])
       const dropped = await askByNode(nodes, keys, { action, call, ask })
@@ -219,7 +236,7 @@ export class RedisStore implements EntryStore {
 
   async soften(keys: readonly string[]): Promise<number> {
     return sum(
-      await Promise.all(keys.map((key) => this.#change('make an entry stale', 'soften-entry', key, [])))
+      await Promise.all(keys.map((key) => this.#declare('make an entry stale', 'soften-entry', key, [])))
     )
   }
 
@@ -254,8 +271,11 @@ export class RedisStore implements EntryStore {
     return this.#coherence.listen(key)
   }
 
-  whenNewsAreDecided(): Promise<void> {
-    return this.#coherence.decided
+  async whenNewsAreDecided(): Promise<void> {
+    await this.#coherence.decided
+    // Answers at once, since none is waited for: it shows whether this user may.
+    if (this.#confirmed !== undefined)
+      await this.#link.call('wait for replicas', (client) => client.call('WAIT', 0, 1))
   }
 
   wakeUpHealth(): WakeUpHealth {
@@ -270,6 +290,7 @@ export class RedisStore implements EntryStore {
 
   async close(): Promise<void> {
     this.#coherence.close()
+    this.#confirmedCalls.close()
     await this.#link.close()
   }
 
@@ -296,6 +317,18 @@ export class RedisStore implements EntryStore {
     return this.changing([key], () => this.#run(action, script, key, args))
   }
 
+  /** The same for a step that makes something wrong: replicas may have to have it before it counts as done. */
+  #declare(
+    action: string,
+    script: ScriptName,
+    key: string,
+    args: (string | number | Buffer)[]
+  ): Promise<unknown> {
+    const confirmed = this.#confirmed
+    if (confirmed === undefined) return this.#change(action, script, key, args)
+    return this.changing([key], () => confirmed(script, [key], args))
+  }
+
   readonly #runOnCounter = (
     action: string,
     script: ScriptName,
@@ -304,7 +337,7 @@ export class RedisStore implements EntryStore {
   ): Promise<unknown> => {
     // Made where there was none: what stood under it was outdated before.
     if (script === 'ensure-generation') return this.#run(action, script, key, args)
-    return this.#change(action, script, key, args)
+    return this.#declare(action, script, key, args)
   }
 
   /**
@@ -312,7 +345,8 @@ export class RedisStore implements EntryStore {
    * between may be from before it. Who cannot be told by Redis is told by a message right behind the change.
    *
    * On a Cluster the message goes to a node of its own, and would overtake the change: who hears it drops the old value,
-   * reads it again from where the change has not arrived yet, and keeps it. So there it is sent after the reply.
+   * reads it again from where the change has not arrived yet, and keeps it. So there it is sent after the reply; and so it
+   * is where changes have a connection of their own.
    */
   async changing<T>(keys: readonly string[], change: () => Promise<T>): Promise<T> {
     const memory = this.#memory
@@ -322,7 +356,8 @@ export class RedisStore implements EntryStore {
     try {
       if (news === undefined) return await change()
       const changing = change()
-      if (this.#link.nodes !== undefined) await changing.then(settled, settled)
+      const isOvertaken = this.#link.nodes !== undefined || this.#confirmed !== undefined
+      if (isOvertaken) await changing.then(settled, settled)
       const [result] = await Promise.all([
         changing,
         this.#run('announce changes', 'announce-changes', news.key, news.args)

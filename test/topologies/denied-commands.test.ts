@@ -196,6 +196,27 @@ describe('a server that denies', () => {
     }
   })
 
+  it('WAIT, with waitForReplicas: reads work, writes are refused, and what to grant is said', async () => {
+    await admin.acl('SETUSER', 'impatient', 'on', '>pw', '~*', '&*', '+@all', '-wait')
+    const cache = createCache({
+      redis: `redis://impatient:pw@127.0.0.1:${server.port}`,
+      namespace: 'impatient',
+      commandTimeout: '1s',
+      waitForReplicas: { count: 1 }
+    })
+    try {
+      await expect(cache.ready()).rejects.toMatchObject({ code: 'REDIS_UNAVAILABLE' })
+      const rows = cache.collection('rows', { ttl: '1h', load: async (id: number) => ({ id }) })
+      await rows.get(1)
+      expect((await rows.lookup(1)).source).toBe('redis')
+      await expect(rows.invalidate(1)).rejects.toMatchObject({ code: 'REDIS_UNAVAILABLE' })
+      expect(cache.health()).toMatchObject({ status: 'degraded', redis: { state: 'ready' } })
+      expect(cache.health().problems.join()).toContain('ACL SETUSER <user> +wait')
+    } finally {
+      await cache.close()
+    }
+  })
+
   it('scripts: nothing is stored, and every value is right', async () => {
     const seen = await withDenied('eval', 'evalsha')
     expect(seen).toMatchObject({ wrong: 0, sources: ['loader', 'loader'] })

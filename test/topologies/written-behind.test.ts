@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Cluster, Redis } from 'ioredis'
+import { Cluster } from 'ioredis'
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import {
@@ -15,6 +15,7 @@ import {
 } from '../../src/index.js'
 import { differences, readLog } from '../faults/behind-model.js'
 import { readTables, TABLES } from '../faults/behind-storm.js'
+import { cutOff, letIn, replicationOf, untilInStep } from '../support/cut-off.js'
 import { startPostgresServer, type PostgresServer } from '../support/postgres-server.js'
 import { startRedisCluster, type RedisCluster } from '../support/redis-cluster.js'
 import { startSentinelTrio, type SentinelTrio } from '../support/redis-sentinel.js'
@@ -31,18 +32,8 @@ interface Topology {
   stop(): Promise<void>
 }
 
-const PATIENCE_MS = 60_000
+const PATIENCE_MS = 100_000
 const opened: Cluster[] = []
-
-async function ask<T>(server: RedisServer, question: (redis: Redis) => Promise<T>): Promise<T> {
-  const redis = new Redis(server.port, { maxRetriesPerRequest: 0, retryStrategy: () => null })
-  redis.on('error', () => undefined)
-  return question(redis).finally(() => redis.disconnect())
-}
-
-/** Nothing while it starts, or while a Sentinel disconnects everybody because its role changes. */
-const replicationOf = (server: RedisServer): Promise<string> =>
-  ask(server, (redis) => redis.info('replication')).catch(() => '')
 
 async function startSentinels(): Promise<Topology> {
   const trio: SentinelTrio = await startSentinelTrio()
@@ -266,7 +257,7 @@ describe.each([
     const log = readLog(writers.lines)
     expect(differences(log, await readTables(pool))).toEqual([])
     expect(log.acknowledged).toBeGreaterThan(12 * 40)
-  }, 240_000)
+  }, 400_000)
 
   it('at "memory" the death of a primary may lose what no replica had, and doubles and reorders nothing', async () => {
     const [writing, working] = [open(topology.connect(), 'memory'), open(topology.connect(), 'memory')]
@@ -280,7 +271,7 @@ describe.each([
     const log = readLog(writers.lines)
     const isLoss = (difference: string): boolean => /^(lost:|row )/.test(difference)
     expect(differences(log, await readTables(pool)).filter((one) => !isLoss(one))).toEqual([])
-  }, 240_000)
+  }, 400_000)
 
   it('a replica that lacks the end is promoted: what was applied stays applied once, and what comes after is not skipped', async () => {
     const first = open(topology.connect(), 'memory')
@@ -336,57 +327,5 @@ describe.each([
     await second.cache.flush({ timeout: PATIENCE_MS })
     const { counters } = await readTables(pool)
     for (const id of ids) expect(counters.get(id)).toBe(kept.get(id)! + 1_000)
-  }, 240_000)
+  }, 400_000)
 })
-
-async function untilInStep(
-  primaries: readonly RedisServer[],
-  replicas: readonly RedisServer[]
-): Promise<void> {
-  const offsetOf = (info: string, name: string): string | undefined =>
-    new RegExp(`^${name}:(\\d+)`, 'm').exec(info)?.[1]
-  await until(
-    'the replicas have it all',
-    async () => {
-      const [ofPrimaries, ofReplicas] = await Promise.all([
-        Promise.all(primaries.map(replicationOf)),
-        Promise.all(replicas.map(replicationOf))
-      ])
-      const reached = new Map(
-        ofPrimaries.map((info, index) => [primaries[index]!.port, offsetOf(info, 'master_repl_offset')])
-      )
-      return ofReplicas.every(
-        (info) =>
-          offsetOf(info, 'slave_repl_offset') === reached.get(Number(offsetOf(info, 'master_port'))) &&
-          info.includes('master_link_status:up')
-      )
-    },
-    PATIENCE_MS
-  )
-}
-
-/** From now on the replica hears nothing, and is known to be there: its primary does not let it in any more. */
-async function cutOff(replica: RedisServer): Promise<void> {
-  await ask(replica, async (redis) => {
-    await redis.config('SET', 'masterauth', 'a password that nobody has')
-    await redis.call('CLIENT', 'KILL', 'TYPE', 'master')
-  })
-  await until(
-    'it is cut off',
-    async () => (await replicationOf(replica)).includes('master_link_status:down'),
-    PATIENCE_MS
-  )
-}
-
-async function letIn(replica: RedisServer): Promise<void> {
-  const set = (redis: Redis): Promise<unknown> => redis.config('SET', 'masterauth', '')
-  await until(
-    'it asks to be let in',
-    () =>
-      ask(replica, set).then(
-        () => true,
-        () => false
-      ),
-    PATIENCE_MS
-  )
-}
