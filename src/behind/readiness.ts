@@ -48,16 +48,16 @@ export class Readiness {
     const ofQueue = this.#judged.get(queue) ?? new Map<string, Promise<ScriptCall | undefined>>()
     this.#judged.set(queue, ofQueue)
     const [send] = await Promise.all([
-      remembered(ofQueue, node, () => this.#judge(queue, node)),
+      remembered(ofQueue, node, () => this.#judge(queue, node, stream)),
       remembered(this.#agreed, queue, () => this.#agree(queue))
     ])
     return send
   }
 
-  async #judge(queue: Queue, node: string): Promise<ScriptCall | undefined> {
+  /** @param key one that the node has */
+  async #judge(queue: Queue, node: string, key: string): Promise<ScriptCall | undefined> {
     const { durability } = queue.policy
-    const facts = await readServerFacts(this.#link, this.#link.nodes && node)
-    const verdict = judgeDurability(durability, facts)
+    const verdict = judgeDurability(durability, await readServerFacts(this.#link, key))
     if (!verdict.kept) {
       const found = this.#link.nodes === undefined ? verdict.found : `of ${node}, ${verdict.found}`
       throw new DurabilityUnmetError(queue.name, durability, found, verdict.change)

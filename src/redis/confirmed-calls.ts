@@ -77,10 +77,11 @@ export class ConfirmedCalls {
     timeoutMs: number
   ): Promise<void> {
     const late = (): Error => new Error(`no answer within ${2 * timeoutMs} ms`)
+    let client: RedisClient | undefined
     try {
-      const client = await this.#usable()
+      client = await this.#usable()
       const run = this.#run(client, node, calls, command, confirming)
-      const replies = await withDeadline(run, 2 * timeoutMs, late)
+      const replies = await withDeadline(run, 2 * timeoutMs, () => this.#gaveUp(client!, late()))
       for (const [index, { resolve, reject }] of calls.entries()) {
         const reply = replies[index]
         if (reply instanceof Error) reject(this.#failure(reply))
@@ -90,6 +91,12 @@ export class ConfirmedCalls {
       const failure = this.#failure(error)
       for (const { reject } of calls) reject(failure)
     }
+  }
+
+  /** WAIT itself ends in time, so a connection that says nothing for so long may be dead without having said so. */
+  #gaveUp(client: RedisClient, late: Error): Error {
+    if (!client.isCluster) client.disconnect(true)
+    return late
   }
 
   /** The replies of those that are confirmed; rejects when nothing is known to be. */

@@ -14,14 +14,14 @@ export interface ServerFacts {
 }
 
 /**
- * Reads them with INFO, WAIT and CONFIG. What a service refuses is not known then, which whoever decides by it takes into
- * account.
- *
- * @param node of a Cluster, the address of the one to ask
+ * Reads them with INFO, WAIT and CONFIG, from the server that has `key`. What a service refuses is not known then, which
+ * whoever decides by it takes into account.
  */
-export async function readServerFacts(link: RedisLink, node?: string): Promise<ServerFacts> {
+export async function readServerFacts(link: RedisLink, key: string): Promise<ServerFacts> {
+  const { nodes } = link
+  const node = nodes?.nodeOf(key)
   const ask = <T>(action: string, send: (client: RedisClient) => Promise<T>): Promise<T> =>
-    link.call(action, (client) => send(node === undefined ? client : link.nodes!.connectionTo(node)))
+    link.callFor(key, action, (client) => send(node === undefined ? client : nodes!.connectionTo(node)))
   const info = await ask('tell about itself', async (client) => {
     const sections = ['server', 'memory', 'persistence', 'replication']
     const asked = sections.map((section) => unlessRefused(client.call('INFO', section)))

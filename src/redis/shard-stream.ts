@@ -230,7 +230,7 @@ export function doubtOf(error: unknown): Doubt {
   if (!(cause instanceof Error)) return 'unknown'
   const wasRefused = cause.name === 'ReplyError' && !cause.message.startsWith('UNKILLABLE')
   const wasNotSent =
-    /^the connection is (away|closed)$/.test(cause.message) ||
+    /^the connection is (away|closed)\b/.test(cause.message) ||
     cause.message.startsWith("Stream isn't writeable")
   return wasRefused || wasNotSent ? 'not-done' : 'unknown'
 }
