@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Cluster } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createCache, type Cache } from '../../src/index.js'
@@ -168,6 +169,8 @@ describe.each(ways)('when one node of a Cluster is %s', (_, lose, giveBack) => {
     })
 
     await lose(victim)
+    // Copies of counters are believed for two milliseconds.
+    await sleep(50)
     try {
       most = 0
       const readAll = async (collection: typeof here, version: (id: number) => number): Promise<void> => {
