@@ -7,7 +7,7 @@ import type { ReplicaPolicy } from '../options.js'
 import type { RedisClient } from '../redis/client.js'
 import type { Wake } from '../redis/key-listeners.js'
 import type { RedisLink } from '../redis/link.js'
-import type { ChannelNames } from '../redis/change-channel.js'
+import type { Announcement, ChannelNames } from '../redis/change-channel.js'
 import { ConfirmedCalls } from '../redis/confirmed-calls.js'
 import { Coherence, type CoherenceReporter, type KeptEntries } from '../redis/coherence.js'
 import { askByNode, type Call, type OrUnavailable } from '../redis/node-questions.js'
@@ -350,7 +350,7 @@ export class RedisStore implements EntryStore {
    */
   async changing<T>(keys: readonly string[], change: () => Promise<T>): Promise<T> {
     const memory = this.#memory
-    const news = this.#coherence.announcementOf(keys)
+    const news = keys.length === 0 ? undefined : this.#coherence.announcementOf(keys)
     if (memory === undefined && news === undefined) return change()
     for (const key of keys) memory?.drop(key)
     try {
@@ -358,13 +358,21 @@ export class RedisStore implements EntryStore {
       const changing = change()
       const isOvertaken = this.#link.nodes !== undefined || this.#confirmed !== undefined
       if (isOvertaken) await changing.then(settled, settled)
-      const [result] = await Promise.all([
-        changing,
-        this.#run('announce changes', 'announce-changes', news.key, news.args)
-      ])
+      const [result] = await Promise.all([changing, this.#announce(news)])
       return result
     } finally {
       for (const key of keys) memory?.drop(key)
+    }
+  }
+
+  /** Whatever it fails with says nothing of the change, which was made by then: "not sent" would read as "not done". */
+  async #announce({ key, args }: Announcement): Promise<void> {
+    const action = 'announce changes'
+    try {
+      await this.#run(action, 'announce-changes', key, args)
+    } catch (error) {
+      const cause = new Error('a change that may have been made could not be announced', { cause: error })
+      throw new RedisUnavailableError(action, { cause })
     }
   }
 

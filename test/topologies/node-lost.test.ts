@@ -275,3 +275,11 @@ describe('news of a change on a Cluster', () => {
     await cache.close()
   }, 90_000)
 })
+
+it('a Cluster that reads from replicas is refused: they may be behind what was invalidated', () => {
+  for (const scaleReads of ['slave', 'all'] as const) {
+    const cluster = new Cluster([{ host: '127.0.0.1', port: 1 }], { scaleReads, lazyConnect: true })
+    expect(() => createCache({ redis: cluster, namespace: 'shop' })).toThrow(/scaleReads 'master'/)
+    cluster.disconnect()
+  }
+})
