@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Cluster } from 'ioredis'
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createCache, type Cache } from '../../src/index.js'
+import { createCache, postgresSink, writeBehind, type Cache } from '../../src/index.js'
 import { keySlot } from '../../src/redis/key-slot.js'
 import { startRedisCluster, type RedisCluster } from '../support/redis-cluster.js'
 import type { RedisServer } from '../support/redis-server.js'
@@ -275,6 +276,49 @@ describe('news of a change on a Cluster', () => {
     await cache.close()
   }, 90_000)
 })
+
+it('what was written behind, and could not be announced, is not called refused', async () => {
+  const cluster = await connected()
+  const victim = servers.nodes[2]!
+  const isLost = (key: string): boolean => portOf(cluster, key) === victim.port
+  let queue = 0
+  while (isLost(`{q${queue}.0}`)) queue++
+  const name = `q${queue}`
+  const ownKeys = ['#gen', `#gen:${name}`, `#behind:${name}:shards`, '#probe']
+  let number = 0
+  const namespace = (): string => `told${number}`
+  const isRight = (): boolean =>
+    ['#changes', '#listeners'].every((key) => isLost(`${namespace()}:${key}`)) &&
+    ownKeys.every((key) => !isLost(`${namespace()}:${key}`))
+  while (!isRight()) number++
+  const sink = postgresSink<number, number>(new pg.Pool(), { table: 'views', key: 'id', value: 'n' })
+  const cache = createCache({ redis: cluster, namespace: namespace(), commandTimeout: '1s' })
+  const views = cache.collection(name, {
+    ttl: '1h',
+    load: (_id: number): number | undefined => undefined,
+    write: writeBehind({ sink, shards: 1, writeTimeout: '3s' })
+  })
+  expect((await views.put(1, 1)).cache).toBe('accepted')
+  await victim.kill()
+  try {
+    // It is in the stream, once, however often it was sent; others could not be told of it.
+    await expect(views.put(1, 2)).rejects.toMatchObject({ code: 'WRITE_UNKNOWN' })
+    expect(await cluster.xlen(`${namespace()}:#behind:{${name}.0}:stream`)).toBe(2)
+  } finally {
+    await victim.restart()
+  }
+  await until(
+    'all is accepted again',
+    () =>
+      views.put(1, 3).then(
+        () => true,
+        () => false
+      ),
+    60_000
+  )
+  expect(await views.get(1)).toBe(3)
+  await cache.close({ timeout: '100ms' })
+}, 120_000)
 
 it('a Cluster that reads from replicas is refused: they may be behind what was invalidated', () => {
   for (const scaleReads of ['slave', 'all'] as const) {
