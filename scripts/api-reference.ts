@@ -24,6 +24,7 @@ const GROUPS: readonly Group[] = [
       'CacheLimits',
       'MemoryOptions',
       'TenantBudgetOptions',
+      'WaitForReplicas',
       'RedisInput',
       'Cache',
       'CacheControl',

@@ -208,6 +208,7 @@ function openStore(options: CacheOptions, policy: CachePolicy, events: Events, c
       listenersKey: internalKey(policy.namespace, 'listeners')
     },
     memory,
+    waitForReplicas: policy.waitForReplicas,
     reporter: {
       modeChanged: (mode, reason) => events.emit('coherence', { mode, reason }),
       failed: (error) => events.emit('redisConnectionFailed', { error })

@@ -90,6 +90,7 @@ export type {
   MemoryOptions,
   Tenancy,
   TenantBudgetOptions,
+  WaitForReplicas,
   WriteFunction,
   WriteThrough
 } from './options.js'

@@ -186,6 +186,12 @@ export interface CacheLimits {
    * from 50 ms to 60 s.
    */
   readonly writeLease?: Duration | undefined
+  /**
+   * What makes entries wrong (invalidations, clears, and both ends of a write) is done only once so many replicas have it,
+   * so that a failover right after does not bring the old value back. Costs each of them a round trip to a replica. What is
+   * not confirmed in time counts as not delivered, as `whenRedisAway` says. Default: none.
+   */
+  readonly waitForReplicas?: WaitForReplicas | undefined
   /** Changes that may wait for Redis with `whenRedisAway: 'remember'`; beyond it writes are refused. Default 10,000 keys. */
   readonly maxPendingInvalidations?: number | undefined
   /** Loads that may run at once in this process, over all collections. Default 100. Loads started by a loader do not count. */
@@ -209,6 +215,14 @@ export interface CacheLimits {
   readonly tenantBudget?: TenantBudgetOptions | undefined
   /** The bound of a cache without Redis, in bytes. Default 64 MiB. */
   readonly maxLocalBytes?: number | undefined
+}
+
+/** Which replicas have to have what makes entries wrong, before it counts as done. */
+export interface WaitForReplicas {
+  /** Replicas that must have it, at least 1: all that there are, to be sure of the one that takes over. On a Cluster, of each primary. */
+  readonly count: number
+  /** How long Redis waits for them. Default: as long as `commandTimeout`; at most 60 s. */
+  readonly timeout?: Duration | undefined
 }
 
 /** What a tenant may take in the cache, and how often that is counted. */
@@ -237,6 +251,12 @@ export interface CachePolicy {
   readonly maxRecentBytes: number
   readonly maxLocalBytes: number
   readonly tenantBudget: BudgetPolicy | undefined
+  readonly waitForReplicas: ReplicaPolicy | undefined
+}
+
+export interface ReplicaPolicy {
+  readonly count: number
+  readonly timeoutMs: number
 }
 
 export interface BudgetPolicy {
@@ -286,7 +306,8 @@ const CACHE_OPTION_NAMES: readonly string[] = [
   'compressAbove',
   'maxRecentBytes',
   'tenantBudget',
-  'maxLocalBytes'
+  'maxLocalBytes',
+  'waitForReplicas'
 ]
 
 const MEMORY_OPTION_NAMES: readonly string[] = ['maxBytes', 'maxEntries', 'ttl']
@@ -465,11 +486,12 @@ export function resolveCachePolicy(options: unknown): CachePolicy {
   if (typeof namespace !== 'string' || !NAME.test(namespace)) {
     throw new InvalidOptionError('namespace', namespace, NAME_FORM)
   }
+  const commandTimeoutMs = durationOr(given.commandTimeout, 'commandTimeout', 200, 1)
   return {
     namespace,
     tenancy: resolveTenancy(given.tenancy, 'optional'),
     memory: resolveMemory(given.memory),
-    commandTimeoutMs: durationOr(given.commandTimeout, 'commandTimeout', 200, 1),
+    commandTimeoutMs,
     leaseMs: leaseOr(given.lease, 'lease', 2_000),
     writeLeaseMs: leaseOr(given.writeLease, 'writeLease', 5_000),
     maxPendingInvalidations: wholeOr(given.maxPendingInvalidations, 'maxPendingInvalidations', 10_000, 0),
@@ -485,7 +507,21 @@ export function resolveCachePolicy(options: unknown): CachePolicy {
     ),
     maxRecentBytes: wholeOr(given.maxRecentBytes, 'maxRecentBytes', 32 * 1024 * 1024, 0),
     maxLocalBytes: wholeOr(given.maxLocalBytes, 'maxLocalBytes', 64 * 1024 * 1024, 1024),
-    tenantBudget: resolveBudget(given.tenantBudget)
+    tenantBudget: resolveBudget(given.tenantBudget),
+    waitForReplicas: resolveReplicas(given.waitForReplicas, commandTimeoutMs)
+  }
+}
+
+function resolveReplicas(given: unknown, commandTimeoutMs: number): ReplicaPolicy | undefined {
+  if (given === undefined) return undefined
+  assertKnown(given, ['count', 'timeout'], 'waitForReplicas')
+  const { count, timeout } = given as Partial<WaitForReplicas>
+  if (!Number.isInteger(count) || count! < 1)
+    throw new InvalidOptionError('waitForReplicas.count', count, 'a number of replicas, at least 1')
+  const name = 'waitForReplicas.timeout'
+  return {
+    count: count!,
+    timeoutMs: atMostAMinute(durationOr(timeout, name, commandTimeoutMs, 1), timeout, name)
   }
 }
 

@@ -7,7 +7,8 @@ const plain: ServerFacts = {
   evictionPolicy: 'noeviction',
   appendOnly: false,
   appendFsync: 'everysec',
-  replicas: 0
+  replicas: 0,
+  refusals: { wait: undefined, waitaof: undefined }
 }
 const confirmation = (level: Parameters<typeof judgeDurability>[0], facts: Partial<ServerFacts>): string => {
   const verdict = judgeDurability(level, { ...plain, ...facts })
@@ -32,6 +33,10 @@ describe('what a server can keep', () => {
   it('is a replica when it has one', () => {
     expect(confirmation('replicated', {})).toBe('it has no replica')
     expect(confirmation('replicated', { replicas: 1 })).toBe('wait')
+    expect(confirmation('replicated', { replicas: undefined })).toBe('it has no replica')
+    expect(
+      confirmation('replicated', { replicas: 1, refusals: { wait: 'NOPERM wait', waitaof: undefined } })
+    ).toBe('it does not take WAIT: NOPERM wait')
   })
 
   it('is the disk when it syncs each write, or can be asked to', () => {
@@ -45,5 +50,13 @@ describe('what a server can keep', () => {
     expect(confirmation('fsync', { appendOnly: true, appendFsync: undefined })).toBe(
       'appendfsync is not told'
     )
+    expect(confirmation('fsync', { appendOnly: undefined })).toContain('does not tell')
+    expect(
+      confirmation('fsync', {
+        appendOnly: true,
+        version: '7.2.0',
+        refusals: { wait: undefined, waitaof: 'NOPERM waitaof' }
+      })
+    ).toBe('appendfsync is everysec, and it does not take WAITAOF: NOPERM waitaof')
   })
 })

@@ -24,32 +24,52 @@ export function judgeDurability(level: Durability, facts: ServerFacts): Durabili
     case 'memory':
       return KEEPS
     case 'replicated':
-      if (facts.replicas > 0) return { kept: true, confirmation: 'wait' }
-      return {
-        kept: false,
-        found: 'it has no replica',
-        change: 'connect a replica (REPLICAOF on the other server), or use durability "memory" or "fsync"'
-      }
+      return judgeReplicated(facts)
     case 'fsync':
       return judgeFsync(facts)
   }
 }
 
-function judgeFsync(facts: ServerFacts): DurabilityVerdict {
-  if (!facts.appendOnly) {
+function judgeReplicated({ replicas, refusals }: ServerFacts): DurabilityVerdict {
+  if (refusals.wait !== undefined) {
+    return {
+      kept: false,
+      found: `it does not take WAIT: ${refusals.wait}`,
+      change: 'ACL SETUSER <user> +wait, or use durability "memory" or "fsync"'
+    }
+  }
+  if (replicas !== undefined && replicas > 0) return { kept: true, confirmation: 'wait' }
+  return {
+    kept: false,
+    found: 'it has no replica',
+    change: 'connect a replica (REPLICAOF on the other server), or use durability "memory" or "fsync"'
+  }
+}
+
+function judgeFsync({ version, appendOnly, appendFsync, refusals }: ServerFacts): DurabilityVerdict {
+  if (appendOnly === undefined) {
+    return {
+      kept: false,
+      found: 'it does not tell whether it keeps an append-only file',
+      change: 'ACL SETUSER <user> +info, or use durability "memory" or "replicated"'
+    }
+  }
+  if (!appendOnly) {
     return {
       kept: false,
       found: 'appendonly is no',
       change: 'CONFIG SET appendonly yes and CONFIG SET appendfsync always, and the same lines in redis.conf'
     }
   }
-  if (facts.appendFsync === 'always') return KEEPS
-  if (isAtLeast(facts.version, 7, 2)) return { kept: true, confirmation: 'waitaof' }
+  if (appendFsync === 'always') return KEEPS
+  const canWait = version !== undefined && isAtLeast(version, 7, 2)
+  if (canWait && refusals.waitaof === undefined) return { kept: true, confirmation: 'waitaof' }
   return {
     kept: false,
-    found: `appendfsync is ${facts.appendFsync ?? 'not told'}`,
-    change:
-      'CONFIG SET appendfsync always, and the same line in redis.conf (from Redis 7.2 on everysec is enough)'
+    found: `appendfsync is ${appendFsync ?? 'not told'}${canWait ? `, and it does not take WAITAOF: ${refusals.waitaof}` : ''}`,
+    change: canWait
+      ? 'ACL SETUSER <user> +waitaof, or CONFIG SET appendfsync always, and the same line in redis.conf'
+      : 'CONFIG SET appendfsync always, and the same line in redis.conf (from Redis 7.2 on everysec is enough)'
   }
 }
 

@@ -282,5 +282,7 @@ function isSameBase(one: OutgoingIncrement, other: OutgoingIncrement): boolean {
 /** A server that starts, fails over or moves slots: the same call is answered soon. */
 function willPass(error: unknown): boolean {
   const cause = error instanceof Error ? error.cause : undefined
-  return cause instanceof Error && /^(LOADING|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|BUSY )/.test(cause.message)
+  return (
+    cause instanceof Error && /^(LOADING|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|BUSY|MOVED|ASK) /.test(cause.message)
+  )
 }

@@ -61,7 +61,7 @@ export class Queue {
       whenFull,
       timeoutMs: writeTimeoutMs,
       clock,
-      prepare: () => readiness.of(this),
+      prepare: () => readiness.of(this, shard),
       append: (request, send) => store.changing(request.entryKeys, () => streams.append(request, send)),
       reported: (fact) => this.#reported(shard, fact)
     }

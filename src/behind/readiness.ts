@@ -1,4 +1,4 @@
-import { DurabilityUnmetError, ShardsDifferError } from '../errors.js'
+import { DurabilityUnmetError, RedisUnavailableError, ShardsDifferError } from '../errors.js'
 import type { RedisLink } from '../redis/link.js'
 import { readServerFacts } from '../redis/server-facts.js'
 import type { ScriptCall, ShardStreams } from '../redis/shard-stream.js'
@@ -8,15 +8,22 @@ import type { Queue } from './queue.js'
 /** A server that was found wanting is looked at again after so long. */
 const LOOK_AGAIN_MS = 2_000
 
+/** Of the only server there is. */
+const THE_SERVER = ''
+
 /**
  * Whether the server keeps what a queue promises: looked at before the first operation, and again at every connect,
  * because it may be another server then. Until it does, nothing is accepted.
+ *
+ * On a Cluster the server of a shard is the one that has its slot: each is looked at for itself, and an answer counts only
+ * from one that was. The driver follows a slot to its next owner by itself, in the middle of a call.
  */
 export class Readiness {
   readonly #link: RedisLink
   readonly #streams: ShardStreams
   readonly #confirmed: (confirmation: Confirmation) => ScriptCall | undefined
-  readonly #known = new Map<Queue, Promise<ScriptCall | undefined>>()
+  readonly #agreed = new Map<Queue, Promise<void>>()
+  readonly #judged = new Map<Queue, Map<string, Promise<ScriptCall | undefined>>>()
 
   constructor(
     link: RedisLink,
@@ -26,32 +33,69 @@ export class Readiness {
     this.#link = link
     this.#streams = streams
     this.#confirmed = confirmed
-    link.onReady(() => this.#known.clear())
+    const forget = (): void => {
+      this.#agreed.clear()
+      this.#judged.clear()
+    }
+    link.onReady(forget)
+    link.nodes?.onConnect(() => this.#judged.clear())
   }
 
-  /** How the queue's appends are to be sent; undefined: as everything else. Rejects while the server does not do. */
-  of(queue: Queue): Promise<ScriptCall | undefined> {
-    const known = this.#known.get(queue)
-    if (known !== undefined) return known
-    const looking = this.#look(queue)
-    this.#known.set(queue, looking)
-    looking.catch((error: unknown) => {
-      const isRefused = error instanceof DurabilityUnmetError || error instanceof ShardsDifferError
-      const forget = (): void => {
-        if (this.#known.get(queue) === looking) this.#known.delete(queue)
-      }
-      if (isRefused) setTimeout(forget, LOOK_AGAIN_MS).unref()
-      else forget()
-    })
-    return looking
+  /** How appends to a shard are to be sent; undefined: as everything else. Rejects while its server does not do. */
+  async of(queue: Queue, shard: number): Promise<ScriptCall | undefined> {
+    const { stream } = queue.shards[shard]!
+    const node = this.#link.nodes?.nodeOf(stream) ?? THE_SERVER
+    const ofQueue = this.#judged.get(queue) ?? new Map<string, Promise<ScriptCall | undefined>>()
+    this.#judged.set(queue, ofQueue)
+    const [send] = await Promise.all([
+      remembered(ofQueue, node, () => this.#judge(queue, node, stream)),
+      remembered(this.#agreed, queue, () => this.#agree(queue))
+    ])
+    return send
   }
 
-  async #look(queue: Queue): Promise<ScriptCall | undefined> {
-    const { durability, shards } = queue.policy
-    const verdict = judgeDurability(durability, await readServerFacts(this.#link))
-    if (!verdict.kept) throw new DurabilityUnmetError(queue.name, durability, verdict.found, verdict.change)
+  /** @param key one that the node has */
+  async #judge(queue: Queue, node: string, key: string): Promise<ScriptCall | undefined> {
+    const { durability } = queue.policy
+    const verdict = judgeDurability(durability, await readServerFacts(this.#link, key))
+    if (!verdict.kept) {
+      const found = this.#link.nodes === undefined ? verdict.found : `of ${node}, ${verdict.found}`
+      throw new DurabilityUnmetError(queue.name, durability, found, verdict.change)
+    }
+    const send = verdict.confirmation === 'none' ? undefined : this.#confirmed(verdict.confirmation)
+    return this.#link.nodes === undefined ? send : this.#answeredBy(node, send ?? this.#streams.send)
+  }
+
+  /** The same, but that the answer of another node than this one does not count. */
+  #answeredBy(node: string, send: ScriptCall): ScriptCall {
+    return async (script, keys, args) => {
+      const reply = await send(script, keys, args)
+      if (this.#link.nodes!.nodeOf(keys[0]!) === node) return reply
+      const cause = new Error(`${node} does not have the slot any more`)
+      throw new RedisUnavailableError('confirm a write', { cause })
+    }
+  }
+
+  async #agree(queue: Queue): Promise<void> {
+    const { shards } = queue.policy
     const inUse = await this.#streams.shardsOf(queue.keys.shards, shards)
     if (inUse !== shards) throw new ShardsDifferError(queue.name, shards, inUse, queue.keys.shards)
-    return verdict.confirmation === 'none' ? undefined : this.#confirmed(verdict.confirmation)
   }
+}
+
+/** What was found out before, or is being found out; a refusal for a while, and a failure not at all. */
+function remembered<Key, T>(known: Map<Key, Promise<T>>, key: Key, look: () => Promise<T>): Promise<T> {
+  const before = known.get(key)
+  if (before !== undefined) return before
+  const looking = look()
+  known.set(key, looking)
+  looking.catch((error: unknown) => {
+    const isRefused = error instanceof DurabilityUnmetError || error instanceof ShardsDifferError
+    const forget = (): void => {
+      if (known.get(key) === looking) known.delete(key)
+    }
+    if (isRefused) setTimeout(forget, LOOK_AGAIN_MS).unref()
+    else forget()
+  })
+  return looking
 }

@@ -5,7 +5,7 @@ import { toMilliseconds, type Duration } from '../durations.js'
 import { NotFlushedError, RedisUnavailableError } from '../errors.js'
 import type { Events } from '../events.js'
 import type { ShardKeys } from '../keys/key-schema.js'
-import { ConfirmedCalls } from '../redis/confirmed-append.js'
+import { ConfirmedCalls } from '../redis/confirmed-calls.js'
 import type { RedisLink } from '../redis/link.js'
 import { ShardStreams } from '../redis/shard-stream.js'
 import { newBehindStats, type BehindStats } from '../stats.js'
@@ -46,7 +46,7 @@ export class BehindWrites {
     this.streams = new ShardStreams(link)
     this.#confirmed = new ConfirmedCalls(link)
     this.#readiness = new Readiness(link, this.streams, (confirmation) =>
-      confirmation === 'none' ? undefined : this.#confirmed.by(confirmation)
+      confirmation === 'none' ? undefined : this.#confirmed.by({ command: confirmation })
     )
     this.deadLetters = new BehindDeadLetters({ streams: this.streams, codec, queues: () => this.queues })
   }

@@ -24,6 +24,9 @@ export interface ReaderParts {
 /** What a read comes to that has to be loaded; undefined when Redis is away, or what it has is known to be wrong. */
 type LoadingVerdict = Exclude<Verdict, { act: 'serve' | 'fail' }> | undefined
 
+/** What a look for many came to, in the order of the requests. */
+type Found = readonly (FetchedEntry | RedisUnavailableError)[]
+
 interface Missing {
   readonly index: number
   readonly request: ReadRequest
@@ -116,14 +119,14 @@ export class Reader {
     for (let at = 0; at < toAsk.length; at++) {
       const index = toAsk[at]!
       const request = requests[index]!
-      const fresh =
-        found === undefined || hearsHits ? undefined : judge.freshValue(found[at]!, request, nowMs)
+      const fetched = this.#foundAt(found, at, request)
+      const fresh = fetched === undefined || hearsHits ? undefined : judge.freshValue(fetched, request, nowMs)
       if (fresh !== undefined) {
         request.source.stats.hits++
         many.values[index] = fresh
         continue
       }
-      const judged = found && judge.judge(found[at]!, request, nowMs)
+      const judged = fetched && judge.judge(fetched, request, nowMs)
       const verdict = judged instanceof Promise ? await judged : judged
       if (verdict?.act === 'serve')
         many.values[index] = this.#served(verdict.lookup, verdict.refresh, request).value
@@ -212,7 +215,7 @@ export class Reader {
   }
 
   /** Undefined when Redis is away: everything is missing then. */
-  async #lookMany(requests: readonly ReadRequest[]): Promise<FetchedEntry[] | undefined> {
+  async #lookMany(requests: readonly ReadRequest[]): Promise<Found | undefined> {
     if (requests.length === 0) return []
     try {
       return await this.#parts.store.readMany(requests)
@@ -220,6 +223,14 @@ export class Reader {
       for (const request of requests) this.#assertAway(error, request)
       return undefined
     }
+  }
+
+  /** Undefined when Redis is away, or the node of a Cluster that has it. */
+  #foundAt(found: Found | undefined, at: number, request: ReadRequest): FetchedEntry | undefined {
+    const fetched = found?.[at]
+    if (!(fetched instanceof RedisUnavailableError)) return fetched
+    this.#assertAway(fetched, request)
+    return undefined
   }
 
   /** Page after page: leases that are taken all at once run out before the last of so many values is stored. */

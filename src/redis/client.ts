@@ -9,7 +9,12 @@ export type RedisInput = string | RedisOptions | Redis | Cluster
 export interface RedisClient {
   readonly status: string
   readonly isCluster: boolean
-  readonly options: { readonly keyPrefix?: string | undefined }
+  readonly options: {
+    readonly host?: string | undefined
+    readonly port?: number | undefined
+    readonly keyPrefix?: string | undefined
+    readonly scaleReads?: unknown
+  }
   mgetBuffer(keys: readonly string[]): Promise<(Buffer | null)[]>
   getBuffer(key: string): Promise<Buffer | null>
   getrangeBuffer(key: string, start: number, end: number): Promise<Buffer>
@@ -21,6 +26,8 @@ export interface RedisClient {
   scan(cursor: string, ...args: (string | number)[]): Promise<[cursor: string, keys: string[]]>
   /** Of a Cluster only. */
   nodes?(role: 'master'): RedisClient[]
+  /** Of a Cluster only: by slot the addresses of its primary and replicas, as `host:port`. */
+  readonly slots?: readonly (readonly string[] | undefined)[]
   set(key: string, value: string, ...options: (string | number)[]): Promise<unknown>
   ping(): Promise<unknown>
   time(): Promise<unknown>
@@ -77,6 +84,7 @@ export function openClient(input: RedisInput, clock: Clock): OpenedClient {
   }
   const defaults = ownDefaults(clock)
   if (typeof input !== 'string' && isInstance(input)) {
+    assertReadsPrimaries(asClient(input))
     return {
       client: asClient(input),
       owned: false,
@@ -121,6 +129,15 @@ function channelOf(input: Redis | Cluster, overrides: RedisOptions): RedisClient
 
 function asClient(instance: Redis | Cluster): RedisClient {
   return instance as unknown as RedisClient
+}
+
+/** A replica may be behind an invalidation that has returned, and behind the counters that tell of a clear. */
+function assertReadsPrimaries({ isCluster, options: { scaleReads } }: RedisClient): void {
+  if (isCluster && scaleReads !== undefined && scaleReads !== 'master') {
+    const needed =
+      "a Cluster with scaleReads 'master', because a replica may answer with what was invalidated"
+    throw new InvalidOptionError('redis', { isCluster, scaleReads }, needed)
+  }
 }
 
 /** By its shape: the user's ioredis may be another copy, or another version, than ours. */

@@ -98,17 +98,23 @@ export class Coherence {
     return this.#listeners.listen(key)
   }
 
-  /** Runs one command over the tracked connection where there is one. */
+  /**
+   * Runs one command over the tracked connection where there is one.
+   *
+   * @param onNodeSilence of a Cluster, where there is none; see `RedisLink.call`
+   */
   async callTracked<T>(
     action: string,
-    send: (client: RedisClient, isTracked: boolean) => Promise<T>
+    send: (client: RedisClient, isTracked: boolean) => Promise<T>,
+    onNodeSilence?: () => boolean
   ): Promise<T> {
     const tracked = this.trackedClient
-    if (tracked === undefined) return this.#link.call(action, (client) => send(client, false))
+    if (tracked === undefined) return this.#link.call(action, (client) => send(client, false), onNodeSilence)
     let isSilent = false
-    const onSilence = (): void => {
+    const onSilence = (): boolean => {
       isSilent = true
       this.#pair.distrust()
+      return false
     }
     try {
       return await this.#link.call(action, () => send(tracked, true), onSilence)
@@ -197,7 +203,9 @@ export class Coherence {
     if (this.trackedClient !== undefined || this.#link.state !== 'ready') return
     const askedAtMs = this.#clock.now()
     try {
-      const flag = await this.#link.call('ask who listens', (client) => client.getBuffer(this.#listenersKey))
+      const flag = await this.#link.callFor(this.#listenersKey, 'ask who listens', (client) =>
+        client.getBuffer(this.#listenersKey)
+      )
       this.#heardOfListeners(flag, askedAtMs)
     } catch {
       // The link has reported it, and what is not known counts as "somebody does".

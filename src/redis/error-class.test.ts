@@ -47,6 +47,12 @@ const SAID: readonly (readonly [string, RedisErrorClass, code: string, isTotal: 
   ],
   ['NOREPLICAS Not enough good replicas to write.', 'misconfigured', 'NOREPLICAS', false],
   ["CROSSSLOT Keys in request don't hash to the same slot", 'misconfigured', 'CROSSSLOT', false],
+  [
+    "ERR The user executing the script can't run this command or subcommand script: 1f…",
+    'misconfigured',
+    'ERR',
+    false
+  ],
   ["ERR unknown command 'EVALSHA', with args beginning with: ", 'misconfigured', 'ERR', false],
   ['ERR DB index is out of range', 'misconfigured', 'ERR', true],
   ['WRONGTYPE Operation against a key holding the wrong kind of value', 'refused', 'WRONGTYPE', false],
@@ -81,6 +87,15 @@ describe('an error of Redis', () => {
       isTotal: false,
       advice: undefined
     })
+  })
+
+  it('that a right is missing names the line that grants it', () => {
+    const advice = (message: string): string | undefined => troubleOf(new Error(message)).advice
+    expect(advice("NOPERM this user has no permissions to run the 'time' command")).toContain('+time')
+    expect(
+      advice("NOPERM this user has no permissions to run the 'client|tracking' command or its subcommand")
+    ).toContain('+client|tracking')
+    expect(advice('NOPERM this user has no permissions to access one of the keys')).toContain('namespace')
   })
 
   it('that somebody has to mend says what to do', () => {

@@ -58,6 +58,12 @@ const REPLIES: Readonly<Record<string, readonly [RedisErrorClass, total: boolean
 const ERR_REPLIES: readonly (readonly [RegExp, RedisErrorClass, total: boolean, advice?: string])[] = [
   [/max number of clients reached/i, 'down', true, 'raise "maxclients", or open fewer connections'],
   [/unknown command|unknown subcommand/i, 'misconfigured', false, 'this server lacks a command Corral uses'],
+  [
+    /user executing the script can't run this command/i,
+    'misconfigured',
+    false,
+    'let this user run what the scripts run: corral doctor prints its rights at "least-privilege"'
+  ],
   [/client sent AUTH|without any password/i, 'misconfigured', false, 'this Redis has no password to check'],
   [/string exceeds maximum allowed size/i, 'refused', false],
   [/DB index is out of range|invalid DB index/i, 'misconfigured', true, 'correct the database in "redis"']
@@ -79,7 +85,8 @@ export function troubleOf(error: unknown): RedisTrouble {
   }
   const word = /^-?(?:Ready check failed \()?([A-Z]{2,})\b/.exec(message)?.[1]
   const known = word === undefined ? undefined : REPLIES[word]
-  if (word !== undefined && known !== undefined) return trouble(known[0], word, message, known[1], known[2])
+  if (word !== undefined && known !== undefined)
+    return trouble(known[0], word, message, known[1], grantFor(message) ?? known[2])
   // A script's own error carries the reply of the command in it: "ERR Error running script …: @user_script:3: OOM …".
   const inner = /\b(READONLY|OOM|MISCONF|NOREPLICAS|NOPERM|NOAUTH)\b/.exec(message)?.[1]
   if (word === 'ERR' && inner !== undefined) {
@@ -91,6 +98,12 @@ export function troubleOf(error: unknown): RedisTrouble {
     if (pattern.test(message)) return trouble(errorClass, word ?? 'ERR', message, isTotal, advice)
   }
   return trouble('refused', word ?? 'UNKNOWN', message, false)
+}
+
+/** Of "NOPERM … has no permissions to run the 'time' command": the line that mends it. */
+function grantFor(message: string): string | undefined {
+  const command = /^-?NOPERM .*'([\w|-]+)' command/.exec(message)?.[1]
+  return command && `let this user run it: ACL SETUSER <user> +${command}`
 }
 
 function trouble(

@@ -4,6 +4,7 @@ import type { RedisHealth } from '../health.js'
 import { Breaker } from '../policy/breaker.js'
 import { withDeadline } from '../policy/deadline.js'
 import type { OpenedClient, RedisClient } from './client.js'
+import { ClusterNodes } from './cluster-nodes.js'
 import { Silence, troubleOf, type RedisTrouble } from './error-class.js'
 import { watchHandshake } from './handshake.js'
 import type { LinkOptions, LinkReporter, LinkState } from './link-reporter.js'
@@ -34,6 +35,8 @@ export class RedisLink {
   readonly client: RedisClient
   readonly serverClock: ServerClock
   readonly timeoutMs: number
+  /** Of a Cluster: which of its nodes answer. */
+  readonly nodes: ClusterNodes | undefined
   readonly #opened: OpenedClient
   readonly #clock: Clock
   readonly #probeKey: string
@@ -57,6 +60,8 @@ export class RedisLink {
   #reported: 'open' | 'closed' = 'closed'
   #since = new Date()
   #reason: string | undefined
+  /** It answers, and refuses what nothing works without: waiting does not mend that. */
+  #refusal: unknown
   /** Of the connection: a probe's answer counts for the one it was asked on. */
   #session = 0
 
@@ -67,6 +72,9 @@ export class RedisLink {
     this.#clock = options.clock
     this.#probeKey = options.probeKey
     this.serverClock = new ServerClock(options.clock)
+    this.nodes = this.client.isCluster
+      ? new ClusterNodes(this.client, options.clock, options.timeoutMs)
+      : undefined
     this.#reporter = reporter
     this.client.on('ready', this.#onReady)
     this.client.on('close', this.#onClose)
@@ -100,30 +108,44 @@ export class RedisLink {
 
   /** What somebody has to mend, a sentence each. */
   problems(): string[] {
-    return this.#troubles.problems(this.#clock.now())
+    return [...this.#troubles.problems(this.#clock.now()), ...(this.nodes?.problems() ?? [])]
   }
 
   /**
    * Runs `send` under the deadline. Whatever goes wrong comes out as `RedisUnavailableError` with the reason in `cause`.
    *
-   * @param onSilence called when nothing came back in time; for a call over another connection than this link's
+   * @param onSilence called when nothing came back in time, for a call over another connection than this link's, or to one
+   * node of a Cluster; answers whether that says something of this link as well
    */
   async call<T>(
     action: string,
     send: (client: RedisClient) => Promise<T>,
-    onSilence?: () => void
+    onSilence?: () => boolean
   ): Promise<T> {
     try {
       if (this.#state !== 'ready') await this.#usable()
       const answer = await withDeadline(send(this.client), this.timeoutMs, () => new Silence(this.timeoutMs))
-      if (onSilence === undefined) this.#breaker.answered()
+      if (onSilence === undefined || this.nodes !== undefined) this.#breaker.answered()
       return answer
     } catch (error) {
-      if (error instanceof Silence && onSilence !== undefined) onSilence()
-      else this.#failed(error)
+      const isOurs = !(error instanceof Silence) || onSilence === undefined || onSilence()
+      if (isOurs) this.#failed(error)
       this.#reporter.callFailed(action, error)
       throw new RedisUnavailableError(action, { cause: error })
     }
+  }
+
+  /** The same for what concerns one key: on a Cluster its node alone is to blame for silence. */
+  callFor<T>(key: string, action: string, send: (client: RedisClient) => Promise<T>): Promise<T> {
+    if (this.nodes === undefined) return this.call(action, send)
+    const watched = this.nodes.watching(this.nodes.nodeOf(key), key, send)
+    return this.call(action, watched.send, watched.onSilence)
+  }
+
+  /** A call over another connection to the same place came to nothing. */
+  report(action: string, error: unknown): void {
+    this.#noted(error)
+    this.#reporter.callFailed(action, error)
   }
 
   /** Calls `listener` whenever the connection becomes usable, also when it is already. */
@@ -132,10 +154,11 @@ export class RedisLink {
     if (this.#state === 'ready') listener()
   }
 
-  /** Resolves when the connection can be used; rejects when it is closed first. */
+  /** Resolves when the connection can be used; rejects when it is closed first, or the server says that it may not be. */
   whenReady(): Promise<void> {
     if (this.#state === 'ready') return Promise.resolve()
     if (this.#state === 'closed') return Promise.reject(new ClosedError())
+    if (this.#refusal !== undefined) return Promise.reject(this.#refused())
     return new Promise((resolve, reject) => this.#hopeful.push({ resolve, reject }))
   }
 
@@ -162,6 +185,7 @@ export class RedisLink {
     const wasReady = this.#state === 'ready'
     this.#enter('closed', undefined)
     clearTimeout(this.#probeTimer)
+    this.nodes?.close()
     this.#stopWatching()
     this.client.off('ready', this.#onReady)
     this.client.off('close', this.#onClose)
@@ -226,16 +250,21 @@ export class RedisLink {
   async #probe(): Promise<void> {
     const session = this.#session
     const late = (): Error => new Silence(this.timeoutMs)
+    // What waits to be told is many commands; of a Cluster, a silent node's part of it is left for later.
+    const tellMs = this.nodes === undefined ? 10 * this.timeoutMs : this.timeoutMs
     this.#breaker.probing()
     try {
       await withDeadline(this.serverClock.sync(this.client), this.timeoutMs, late)
-      await withDeadline(this.client.unlink(this.#probeKey), this.timeoutMs, late).catch(this.#unlessTotal)
-      await withDeadline(Promise.resolve(this.#beforeReady?.(this.client)), 10 * this.timeoutMs, late)
+      if (this.nodes === undefined)
+        await withDeadline(this.client.unlink(this.#probeKey), this.timeoutMs, late).catch(this.#unlessTotal)
+      const telling = Promise.resolve(this.#beforeReady?.(this.client))
+      await withDeadline(telling, tellMs, late).catch(this.#unlessOneNode)
     } catch (error) {
       if (session === this.#session && this.#state !== 'closed') this.#probeFailed(error)
       return
     }
     if (session !== this.#session || this.#state === 'closed') return
+    this.#refusal = undefined
     this.#breaker.probeSucceeded()
     this.#reportBreaker('closed')
     this.#enter('ready', undefined)
@@ -248,8 +277,15 @@ export class RedisLink {
     this.#breaker.probeFailed(this.#clock.now(), this.#clock.random())
     this.#reportBreaker('open')
     this.#enter('away', sentenceOf(trouble))
+    this.#refusal = trouble.errorClass === 'misconfigured' ? error : undefined
+    if (this.#refusal !== undefined) for (const { reject } of this.#hopeful.splice(0)) reject(this.#refused())
     if (trouble.errorClass === 'elsewhere' && this.#opened.owned) this.client.disconnect(true)
     else this.#probeLater()
+  }
+
+  #refused(): Error {
+    const cause = new Error(this.#reason, { cause: this.#refusal })
+    return new RedisUnavailableError('become usable', { cause })
   }
 
   #probeLater(): void {
@@ -265,6 +301,12 @@ export class RedisLink {
   readonly #unlessTotal = (error: unknown): void => {
     const trouble = troubleOf(error)
     if (trouble.isTotal || trouble.errorClass === 'down') throw error
+    this.#noted(error)
+  }
+
+  /** Of a Cluster one node may be lost and the others worth having. What it was not told is tried again by whoever keeps it. */
+  readonly #unlessOneNode = (error: unknown): void => {
+    if (this.nodes === undefined || troubleOf(error).errorClass !== 'down') throw error
     this.#noted(error)
   }
 

@@ -1,6 +1,8 @@
 import type { Clock } from '../clock.js'
+import { RedisUnavailableError } from '../errors.js'
 import type { RedisClient } from './client.js'
 import type { RedisLink } from './link.js'
+import { askByNode, type Call, type OrUnavailable } from './node-questions.js'
 
 /** What one MGET may be expected to carry: a larger reply holds up everybody else's on the connection. */
 const REPLY_TARGET_BYTES = 256 * 1024
@@ -55,22 +57,22 @@ export class ReadBatch<Question extends { readonly key: string }, Answer, T> {
   }
 
   /** Many at once, in order; not shared with `read`, whose callers would wait for all of them. */
-  async readMany(questions: readonly Question[]): Promise<T[]> {
+  async readMany(questions: readonly Question[]): Promise<OrUnavailable<T>[]> {
     if (questions.length === 0) return []
     const chunks = chunksOf(questions, this.#query.most())
     if (chunks.length === 1) return this.#readChunk(questions)
     return (await Promise.all(chunks.map((chunk) => this.#readChunk(chunk)))).flat()
   }
 
-  async #readChunk(questions: readonly Question[]): Promise<T[]> {
+  async #readChunk(questions: readonly Question[]): Promise<OrUnavailable<T>[]> {
     const askedAtMs = this.#clock.now()
     const answers = await this.#query.ask(questions, askedAtMs)
-    const results: (T | Promise<T>)[] = []
+    const results: (T | Promise<OrUnavailable<T>>)[] = []
     let isWaiting = false
     for (let index = 0; index < questions.length; index++) {
       const result = this.#query.read(questions[index]!, answers[index]!, askedAtMs)
       if (result instanceof Promise) isWaiting = true
-      results.push(result)
+      results.push(result instanceof Promise ? result.catch(asAnswer) : result)
     }
     return isWaiting ? Promise.all(results) : (results as T[])
   }
@@ -107,8 +109,11 @@ export class ReadBatch<Question extends { readonly key: string }, Answer, T> {
   }
 }
 
-/** Runs one command over some connection, under a deadline. */
-export type Call = <T>(action: string, send: (client: RedisClient) => Promise<T>) => Promise<T>
+/** Of one key among many: the others have their answers. */
+function asAnswer(error: unknown): RedisUnavailableError {
+  if (error instanceof RedisUnavailableError) return error
+  throw error
+}
 
 /** Asks for whole entries by MGET, so many at a time that a reply stays near the target size. */
 export class WholeEntries {
@@ -119,19 +124,45 @@ export class WholeEntries {
     this.#link = link
   }
 
-  /** @param onSend called at the moment in which the question is sent */
-  async ask(keys: readonly string[], call: Call, onSend?: () => void): Promise<readonly (Buffer | null)[]> {
-    const replies = await call('read entries', (client) => {
-      onSend?.()
-      // An MGET across slots is refused by a Cluster; it finds the node of each GET itself.
-      return client.isCluster
-        ? Promise.all(keys.map((key) => client.getBuffer(key)))
-        : client.mgetBuffer(keys)
-    })
+  /** @param onSend called at the moment in which the question is sent; of a Cluster for each node */
+  async ask(
+    keys: readonly string[],
+    call: Call,
+    onSend?: () => void
+  ): Promise<readonly OrUnavailable<Buffer | null>[]> {
+    const { nodes } = this.#link
+    const action = 'read entries'
+    // An MGET across slots is refused by a Cluster; the driver finds the node of each GET itself.
+    const ask = (client: RedisClient, key: string): Promise<Buffer | null> => client.getBuffer(key)
+    const replies =
+      nodes === undefined
+        ? await call(action, (client) => {
+            onSend?.()
+            return client.mgetBuffer(keys)
+          })
+        : await askByNode(nodes, keys, { action, call, ask, onSend })
     const first = replies[0]
-    if (first) this.#averageBytes += (first.length - this.#averageBytes) / 8
+    if (first instanceof Buffer) this.#averageBytes += (first.length - this.#averageBytes) / 8
     this.#tellTheTime()
     return replies
+  }
+
+  /** The first bytes of each. */
+  askForHeaders(
+    keys: readonly string[],
+    bytes: number,
+    call: Call,
+    onSend?: () => void
+  ): Promise<readonly OrUnavailable<Buffer>[]> {
+    const { nodes } = this.#link
+    const action = 'read the headers of entries'
+    const ask = (client: RedisClient, key: string): Promise<Buffer> =>
+      client.getrangeBuffer(key, 0, bytes - 1).catch(emptyForWrongType)
+    if (nodes !== undefined) return askByNode(nodes, keys, { action, call, ask, onSend })
+    return call(action, (client) => {
+      onSend?.()
+      return Promise.all(keys.map((key) => ask(client, key)))
+    })
   }
 
   most(): number {
@@ -143,19 +174,6 @@ export class WholeEntries {
     if (!serverClock.isDue) return
     void this.#link.call('tell the time', () => serverClock.sync(client)).catch(counted)
   }
-}
-
-/** Asks for the first bytes of entries. */
-export function askForHeaders(
-  call: Call,
-  keys: readonly string[],
-  bytes: number,
-  onSend?: () => void
-): Promise<readonly Buffer[]> {
-  return call('read the headers of entries', (client) => {
-    onSend?.()
-    return Promise.all(keys.map((key) => client.getrangeBuffer(key, 0, bytes - 1).catch(emptyForWrongType)))
-  })
 }
 
 /** MGET reads another type as nothing; so does this. */

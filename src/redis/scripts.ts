@@ -88,8 +88,12 @@ export class ScriptRunner {
   }
 }
 
-function isUnknownScript(error: unknown): boolean {
-  return error instanceof Error && error.message.startsWith('NOSCRIPT')
+/** Or one that may not be called by its hash: a user or a service without EVALSHA. */
+export function isUnknownScript(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    /^(NOSCRIPT|NOPERM .*'evalsha'|ERR unknown command .evalsha)/i.test(error.message)
+  )
 }
 
 export function shaOf(script: ScriptName): string {

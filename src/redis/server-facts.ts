@@ -1,28 +1,69 @@
-import type { RedisLink } from './link.js'
 import type { RedisClient } from './client.js'
+import { troubleOf } from './error-class.js'
+import type { RedisLink } from './link.js'
 
 /** What a server says about how it keeps data. Undefined where it does not say. */
 export interface ServerFacts {
-  readonly version: string
+  readonly version: string | undefined
   readonly evictionPolicy: string | undefined
-  readonly appendOnly: boolean
+  readonly appendOnly: boolean | undefined
   readonly appendFsync: string | undefined
-  readonly replicas: number
+  readonly replicas: number | undefined
+  /** Why it does not take these commands from this user; undefined where it does. */
+  readonly refusals: { readonly wait: string | undefined; readonly waitaof: string | undefined }
 }
 
-/** Reads them with INFO, which managed services allow, and one setting with CONFIG, which some do not. */
-export async function readServerFacts(link: RedisLink): Promise<ServerFacts> {
-  const info = await link.call('tell about itself', async (client) => {
+/**
+ * Reads them with INFO, WAIT and CONFIG, from the server that has `key`. What a service refuses is not known then, which
+ * whoever decides by it takes into account.
+ */
+export async function readServerFacts(link: RedisLink, key: string): Promise<ServerFacts> {
+  const { nodes } = link
+  const node = nodes?.nodeOf(key)
+  const ask = <T>(action: string, send: (client: RedisClient) => Promise<T>): Promise<T> =>
+    link.callFor(key, action, (client) => send(node === undefined ? client : nodes!.connectionTo(node)))
+  const info = await ask('tell about itself', async (client) => {
     const sections = ['server', 'memory', 'persistence', 'replication']
-    return (await Promise.all(sections.map((section) => client.call('INFO', section)))).join('\n')
+    const asked = sections.map((section) => unlessRefused(client.call('INFO', section)))
+    return (await Promise.all(asked)).filter((text) => typeof text === 'string').join('\n')
   })
   const field = (name: string): string | undefined => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1]
+  // Both answer at once, because none is waited for.
+  const [wait, waitaof] = await ask('tell what it can wait for', (client) =>
+    Promise.all([unlessRefused(client.call('WAIT', 0, 1)), unlessRefused(client.call('WAITAOF', 0, 0, 1))])
+  )
+  const aof = field('aof_enabled')
+  const replicas = field('connected_slaves')
   return {
-    version: field('redis_version') ?? '0',
+    version: field('redis_version'),
     evictionPolicy: field('maxmemory_policy'),
-    appendOnly: field('aof_enabled') === '1',
-    appendFsync: await link.call('tell a setting', (client) => setting(client, 'appendfsync')),
-    replicas: Number(field('connected_slaves') ?? 0)
+    appendOnly: aof === undefined ? undefined : aof === '1',
+    appendFsync: await ask('tell a setting', (client) => setting(client, 'appendfsync')),
+    // WAIT tells how many there are to those who may not ask INFO.
+    replicas: replicas === undefined ? (typeof wait === 'number' ? wait : undefined) : Number(replicas),
+    refusals: {
+      wait: wait instanceof Refusal ? wait.message : undefined,
+      waitaof: waitaof instanceof Refusal ? waitaof.message : undefined
+    }
+  }
+}
+
+class Refusal {
+  readonly message: string
+
+  constructor(message: string) {
+    this.message = message
+  }
+}
+
+/** The answer, or that the server does not know the command or does not let this user send it. */
+async function unlessRefused(asked: Promise<unknown>): Promise<unknown> {
+  try {
+    return await asked
+  } catch (error) {
+    const { errorClass, isTotal, message } = troubleOf(error)
+    if (errorClass === 'misconfigured' && !isTotal) return new Refusal(message)
+    throw error
   }
 }
 

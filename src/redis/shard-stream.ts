@@ -88,12 +88,13 @@ export class ShardStreams {
       request.operations.controls
     ]
     const all = [keys.stream, keys.state, keys.producers, keys.unflushed, ...request.entryKeys]
-    const reply = await (send ?? this.#send)('append-operations', all, args)
+    const reply = await (send ?? this.send)('append-operations', all, args)
     return readAppendAnswer(reply as unknown[])
   }
 
-  readonly #send: ScriptCall = (script, keys, args) =>
-    this.#link.call('accept a write', () => this.#runner.runOn(script, keys, args))
+  /** As everything else is sent. */
+  readonly send: ScriptCall = (script, keys, args) =>
+    this.#link.callFor(keys[0]!, 'accept a write', () => this.#runner.runOn(script, keys, args))
 
   async read(keys: ShardKeys, most: number, mostBytes: number): Promise<StreamEntry[]> {
     const flat = (await this.#run(
@@ -158,13 +159,13 @@ export class ShardStreams {
   }
 
   async bury(keys: ShardKeys, letter: string, content: Buffer): Promise<void> {
-    await this.#link.call('keep a dead letter', (client) =>
+    await this.#link.callFor(keys.letters, 'keep a dead letter', (client) =>
       client.call('HSET', keys.letters, letter, content)
     )
   }
 
   async letters(keys: ShardKeys): Promise<[letter: string, content: Buffer][]> {
-    const all = await this.#link.call('list dead letters', (client) =>
+    const all = await this.#link.callFor(keys.letters, 'list dead letters', (client) =>
       (client as BytesClient).hgetallBuffer(keys.letters)
     )
     return Object.entries(all)
@@ -173,7 +174,9 @@ export class ShardStreams {
   async exhume(keys: ShardKeys, letters: readonly string[]): Promise<number> {
     if (letters.length === 0) return 0
     return Number(
-      await this.#link.call('drop dead letters', (client) => client.call('HDEL', keys.letters, ...letters))
+      await this.#link.callFor(keys.letters, 'drop dead letters', (client) =>
+        client.call('HDEL', keys.letters, ...letters)
+      )
     )
   }
 
@@ -183,7 +186,7 @@ export class ShardStreams {
     keys: readonly string[],
     args: readonly (string | number | Buffer)[]
   ): Promise<unknown> {
-    return this.#link.call(action, () => this.#runner.runOn(script, keys, args))
+    return this.#link.callFor(keys[0]!, action, () => this.#runner.runOn(script, keys, args))
   }
 }
 
@@ -227,7 +230,7 @@ export function doubtOf(error: unknown): Doubt {
   if (!(cause instanceof Error)) return 'unknown'
   const wasRefused = cause.name === 'ReplyError' && !cause.message.startsWith('UNKILLABLE')
   const wasNotSent =
-    /^the connection is (away|closed)$/.test(cause.message) ||
+    /^the connection is (away|closed)\b/.test(cause.message) ||
     cause.message.startsWith("Stream isn't writeable")
   return wasRefused || wasNotSent ? 'not-done' : 'unknown'
 }

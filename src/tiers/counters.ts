@@ -1,7 +1,9 @@
+import type { RedisUnavailableError } from '../errors.js'
+
 /** The counters themselves, in the store. Each method is one atomic step on one counter. */
 export interface Counters {
-  /** As they stand, in the order of the keys; null for one that is missing. */
-  ask(keys: readonly string[]): Promise<readonly (string | null)[]>
+  /** As they stand, in the order of the keys; null for one that is missing, an error for one whose node was silent. */
+  ask(keys: readonly string[]): Promise<readonly (string | null | RedisUnavailableError)[]>
   /** As it stands, made if it is missing: with the value `firstUs`, or the store's time. Kept for `lifeMs` at least; 0 for ever. */
   ensure(key: string, firstUs: number | undefined, lifeMs: number): Promise<string>
   /** `hard`: everything loaded before is outdated; `soft`: it is stale; `raise`: only up to `leastUs`. */

@@ -1,4 +1,5 @@
 import type { Token } from '../entry.js'
+import type { RedisUnavailableError } from '../errors.js'
 import type { MemoryHealth, WakeUpHealth } from '../health.js'
 import type { Wake } from '../redis/key-listeners.js'
 import type { FetchedEntry } from './fetched-entry.js'
@@ -24,7 +25,8 @@ export interface EntryStore {
   readonly generations: Generations
 
   read(question: Question): Promise<FetchedEntry>
-  readMany(questions: readonly Question[]): Promise<FetchedEntry[]>
+  /** In the order of the questions; an error for one whose node of a Cluster was silent. */
+  readMany(questions: readonly Question[]): Promise<(FetchedEntry | RedisUnavailableError)[]>
   /** An entry that was read before, by the generations of now. */
   again(fetched: FetchedEntry, scope: Scope): Promise<FetchedEntry>
   takeLease(request: LeaseRequest): Promise<LeaseAnswer>

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.js'
 import type { Stamp, ValueEntry } from '../entry.js'
+import { RedisUnavailableError } from '../errors.js'
 import { generationKeys, tagKey, tagPrefix } from '../keys/key-schema.js'
 import type { TenantId } from '../ports.js'
 import type { Counters } from './counters.js'
@@ -257,10 +258,15 @@ export class Generations {
   }
 
   /** Questions of one turn go out together; nobody joins one that was sent, whose answer may be older than they are. */
-  #ask(cells: readonly Cell[]): Promise<void> {
-    this.#question ??= this.#newQuestion()
-    for (const cell of cells) this.#question.cells.add(cell)
-    return this.#question.answered
+  async #ask(cells: readonly Cell[]): Promise<void> {
+    const question = (this.#question ??= this.#newQuestion())
+    for (const cell of cells) question.cells.add(cell)
+    const unanswered = await question.answered
+    if (unanswered.size === 0) return
+    for (const cell of cells) {
+      const error = unanswered.get(cell)
+      if (error !== undefined) throw error
+    }
   }
 
   #newQuestion(): Question {
@@ -271,9 +277,13 @@ export class Generations {
       const asked = [...cells]
       const texts = await this.counters.ask(asked.map(({ key }) => key))
       const answeredAtMs = this.#clock.now()
+      const unanswered = new Map<Cell, RedisUnavailableError>()
       for (const [index, cell] of asked.entries()) {
-        cell.apply(texts[index]!, askedAtMs, answeredAtMs, position)
+        const text = texts[index]!
+        if (text instanceof RedisUnavailableError) unanswered.set(cell, text)
+        else cell.apply(text, askedAtMs, answeredAtMs, position)
       }
+      return unanswered
     })
     return { cells, answered }
   }
@@ -323,7 +333,8 @@ export class Generations {
 
 interface Question {
   readonly cells: Set<Cell>
-  readonly answered: Promise<void>
+  /** Resolves with those that the store did not tell. */
+  readonly answered: Promise<ReadonlyMap<Cell, RedisUnavailableError>>
 }
 
 interface KnownTags {

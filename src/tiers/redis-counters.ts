@@ -1,4 +1,6 @@
 import type { RedisLink } from '../redis/link.js'
+import { RedisUnavailableError } from '../errors.js'
+import { askByNode, type Call, type OrUnavailable } from '../redis/node-questions.js'
 import type { ScriptName } from '../redis/scripts.js'
 import type { CounterGuard, Counters } from './counters.js'
 
@@ -19,11 +21,17 @@ export class RedisCounters implements Counters {
     this.#run = run
   }
 
-  async ask(keys: readonly string[]): Promise<readonly (string | null)[]> {
-    const replies = await this.#link.call('read generations', (client) =>
-      client.isCluster ? Promise.all(keys.map((key) => client.getBuffer(key))) : client.mgetBuffer(keys)
-    )
-    return replies.map((reply) => reply && reply.toString('latin1'))
+  async ask(keys: readonly string[]): Promise<readonly OrUnavailable<string | null>[]> {
+    const replies = await this.#ask(keys)
+    return replies.map((reply) => (reply instanceof RedisUnavailableError ? reply : asText(reply)))
+  }
+
+  #ask(keys: readonly string[]): Promise<readonly OrUnavailable<Buffer | null>[]> {
+    const { nodes } = this.#link
+    const action = 'read generations'
+    if (nodes === undefined) return this.#link.call(action, (client) => client.mgetBuffer(keys))
+    const call: Call = (what, send, onNodeSilence) => this.#link.call(what, send, onNodeSilence)
+    return askByNode(nodes, keys, { action, call, ask: (client, key) => client.getBuffer(key) })
   }
 
   async ensure(key: string, firstUs: number | undefined, lifeMs: number): Promise<string> {
@@ -47,4 +55,8 @@ export class RedisCounters implements Counters {
     const reply = await this.#run('guard a generation', 'guard-generation', key, args)
     return reply === 0 ? undefined : String(reply)
   }
+}
+
+function asText(reply: Buffer | null): string | null {
+  return reply === null ? null : reply.toString('latin1')
 }

@@ -1,6 +1,8 @@
 import type { Clock } from '../clock.js'
 import type { ValueEntry } from '../entry.js'
-import { askForHeaders, ReadBatch, type Call, type WholeEntries } from '../redis/read-batch.js'
+import { RedisUnavailableError } from '../errors.js'
+import type { Call, OrUnavailable } from '../redis/node-questions.js'
+import { ReadBatch, type WholeEntries } from '../redis/read-batch.js'
 import type { Question } from './entry-store.js'
 import { FetchedEntry, HEADER_BYTES } from './fetched-entry.js'
 import { OUTDATED, type Cell, type Scope } from './generation.js'
@@ -33,18 +35,43 @@ interface Header {
   readonly position: number | undefined
 }
 
+interface Answers {
+  readonly fetched: readonly OrUnavailable<FetchedEntry>[]
+  readonly lost: RedisUnavailableError | undefined
+}
+
+/** Where the news stood when a question was sent; of one that goes to several nodes, when the first of it was. */
+class SendPosition {
+  readonly #lane: Lane
+  #sent = false
+  value: number | undefined
+
+  constructor(lane: Lane) {
+    this.#lane = lane
+  }
+
+  readonly note = (): void => {
+    const position = this.#lane.position()
+    if (!this.#sent) this.value = position
+    else if (this.value === undefined || position === undefined) this.value = undefined
+    else this.value = Math.min(this.value, position)
+    this.#sent = true
+  }
+}
+
 /** Reads of entries over one connection, with the counters that they stand under. */
 export class RedisReads {
   readonly #parts: ReadParts
-  readonly #whole: ReadBatch<Question, FetchedEntry, FetchedEntry>
-  readonly #headers: ReadBatch<Question, Header, FetchedEntry>
+  readonly #whole: ReadBatch<Question, OrUnavailable<FetchedEntry>, FetchedEntry>
+  readonly #headers: ReadBatch<Question, OrUnavailable<Header>, FetchedEntry>
 
   constructor(parts: ReadParts) {
     this.#parts = parts
     this.#whole = new ReadBatch(
       {
         ask: (questions, askedAtMs) => this.#askWhole(questions, askedAtMs),
-        read: (question, fetched, askedAtMs) => this.#read(question, fetched, askedAtMs),
+        read: (question, fetched, askedAtMs) =>
+          isUnavailable(fetched) ? Promise.reject(fetched) : this.#read(question, fetched, askedAtMs),
         most: () => parts.entries.most()
       },
       parts.clock
@@ -52,7 +79,8 @@ export class RedisReads {
     this.#headers = new ReadBatch(
       {
         ask: (questions, askedAtMs) => this.#askHeaders(questions, askedAtMs),
-        read: (question, header, askedAtMs) => this.#revalidated(question, header, askedAtMs),
+        read: (question, header, askedAtMs) =>
+          isUnavailable(header) ? Promise.reject(header) : this.#revalidated(question, header, askedAtMs),
         most: () => HEADERS_AT_ONCE
       },
       parts.clock
@@ -65,58 +93,69 @@ export class RedisReads {
       : this.#headers.read(question)
   }
 
-  async readMany(questions: readonly Question[]): Promise<FetchedEntry[]> {
+  async readMany(questions: readonly Question[]): Promise<OrUnavailable<FetchedEntry>[]> {
     const { recent } = this.#parts
     if (recent.isEmpty) return this.#whole.readMany(questions)
     const known = questions.filter(({ key }) => recent.get(key) !== undefined)
     if (known.length === 0) return this.#whole.readMany(questions)
     const knownKeys = new Set(known.map(({ key }) => key))
     const others = questions.filter(({ key }) => !knownKeys.has(key))
-    const found = (await Promise.all([this.#headers.readMany(known), this.#whole.readMany(others)])).flat()
-    const byKey = new Map(found.map((fetched) => [fetched.key, fetched]))
-    return questions.map(({ key }) => byKey.get(key)!)
+    const [ofKnown, ofOthers] = await Promise.all([
+      this.#headers.readMany(known),
+      this.#whole.readMany(others)
+    ])
+    const [nextKnown, nextOther] = [ofKnown.values(), ofOthers.values()]
+    return questions.map(({ key }) => (knownKeys.has(key) ? nextKnown : nextOther).next().value!)
   }
 
   async again(fetched: FetchedEntry, scope: Scope): Promise<FetchedEntry> {
     return this.#standing(fetched, { key: fetched.key, scope }, this.#parts.clock.now())
   }
 
-  async #askWhole(questions: readonly Question[], askedAtMs: number): Promise<readonly FetchedEntry[]> {
-    const due = this.#dueFor(questions, askedAtMs)
-    return this.#askWith(
-      questions.map(({ key }) => key),
-      due,
-      askedAtMs
-    )
-  }
-
-  /** Entries, and with them the counters that copies are too old of: one command, and one moment in Redis. */
-  async #askWith(
-    keys: readonly string[],
-    cells: readonly Cell[],
+  async #askWhole(
+    questions: readonly Question[],
     askedAtMs: number
-  ): Promise<readonly FetchedEntry[]> {
-    const { entries, lane, clock } = this.#parts
-    const asked = cells.length === 0 ? keys : [...keys, ...cells.map(({ key }) => key)]
-    let position: number | undefined
-    const replies = await entries.ask(asked, lane.call, () => (position = lane.position()))
-    const answeredAtMs = clock.now()
-    for (const [index, cell] of cells.entries()) {
-      const text = replies[keys.length + index]?.toString('latin1') ?? null
-      cell.apply(text, askedAtMs, answeredAtMs, position)
-    }
-    return keys.map((key, index) => new FetchedEntry(key, replies[index]!, position))
-  }
-
-  async #askHeaders(questions: readonly Question[], askedAtMs: number): Promise<readonly Header[]> {
-    const { lane } = this.#parts
+  ): Promise<readonly OrUnavailable<FetchedEntry>[]> {
     const due = this.#dueFor(questions, askedAtMs)
     const keys = questions.map(({ key }) => key)
-    let position: number | undefined
-    const headers = askForHeaders(lane.call, keys, HEADER_BYTES, () => (position = lane.position()))
+    return (await this.#askWith(keys, due, askedAtMs)).fetched
+  }
+
+  /**
+   * Entries, and with them the counters that copies are too old of: one command, and one moment in Redis; of a Cluster
+   * one for each node. `lost`: a counter that was not told, so that copies of it stay as old as they are.
+   */
+  async #askWith(keys: readonly string[], cells: readonly Cell[], askedAtMs: number): Promise<Answers> {
+    const { entries, lane, clock } = this.#parts
+    const asked = cells.length === 0 ? keys : [...keys, ...cells.map(({ key }) => key)]
+    const position = new SendPosition(lane)
+    const replies = await entries.ask(asked, lane.call, position.note)
+    const answeredAtMs = clock.now()
+    let lost: RedisUnavailableError | undefined
+    for (const [index, cell] of cells.entries()) {
+      const reply = replies[keys.length + index]!
+      if (isUnavailable(reply)) lost = reply
+      else cell.apply(reply?.toString('latin1') ?? null, askedAtMs, answeredAtMs, position.value)
+    }
+    const fetched = keys.map((key, index) => {
+      const reply = replies[index]!
+      return isUnavailable(reply) ? reply : new FetchedEntry(key, reply, position.value)
+    })
+    return { fetched, lost }
+  }
+
+  async #askHeaders(
+    questions: readonly Question[],
+    askedAtMs: number
+  ): Promise<readonly OrUnavailable<Header>[]> {
+    const { entries, lane } = this.#parts
+    const due = this.#dueFor(questions, askedAtMs)
+    const keys = questions.map(({ key }) => key)
+    const position = new SendPosition(lane)
+    const headers = entries.askForHeaders(keys, HEADER_BYTES, lane.call, position.note)
     const counters = due.length === 0 ? undefined : this.#askWith([], due, askedAtMs)
     const [all] = await Promise.all([headers, counters])
-    return all.map((bytes) => ({ bytes, position }))
+    return all.map((bytes) => (isUnavailable(bytes) ? bytes : { bytes, position: position.value }))
   }
 
   #dueFor(questions: readonly Question[], nowMs: number): Cell[] {
@@ -159,7 +198,12 @@ export class RedisReads {
     for (let tries = 0; tries < STANDING_TRIES; tries++) {
       const askedAtMs = clock.now()
       const cells = generations.cellsOf(last, key, scope)
-      fetched = (await this.#askWith([key], cells, askedAtMs))[0]!
+      const answers = await this.#askWith([key], cells, askedAtMs)
+      const [found] = answers.fetched as [OrUnavailable<FetchedEntry>]
+      // Without the counters nobody can say whether it was cleared since.
+      if (isUnavailable(found)) throw found
+      if (answers.lost !== undefined) throw answers.lost
+      fetched = found
       const { entry } = fetched
       if (entry.state !== 'value' || entry.unflushed) return fetched
       const standing = generations.standing(entry, key, scope, askedAtMs)
@@ -185,4 +229,8 @@ export class RedisReads {
     if (bytes.length < HEADER_BYTES) return new FetchedEntry(key, bytes.length === 0 ? null : bytes)
     return this.#whole.read(question)
   }
+}
+
+function isUnavailable<T>(answer: OrUnavailable<T>): answer is RedisUnavailableError {
+  return answer instanceof RedisUnavailableError
 }

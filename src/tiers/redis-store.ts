@@ -1,17 +1,21 @@
 import type { Clock } from '../clock.js'
 import type { Token } from '../entry.js'
-import { UnflushedError } from '../errors.js'
+import { RedisUnavailableError, UnflushedError } from '../errors.js'
 import type { MemoryHealth, WakeUpHealth } from '../health.js'
 import { shardOfKey } from '../keys/key-schema.js'
+import type { ReplicaPolicy } from '../options.js'
 import type { RedisClient } from '../redis/client.js'
 import type { Wake } from '../redis/key-listeners.js'
 import type { RedisLink } from '../redis/link.js'
-import type { ChannelNames } from '../redis/change-channel.js'
+import type { Announcement, ChannelNames } from '../redis/change-channel.js'
+import { ConfirmedCalls } from '../redis/confirmed-calls.js'
 import { Coherence, type CoherenceReporter, type KeptEntries } from '../redis/coherence.js'
-import { WholeEntries, type Call } from '../redis/read-batch.js'
+import { askByNode, type Call, type OrUnavailable } from '../redis/node-questions.js'
+import { WholeEntries } from '../redis/read-batch.js'
 import { scanKeys } from '../redis/scan.js'
 import { sizesOf, unlink } from '../redis/keys.js'
 import { ScriptRunner, type ScriptName } from '../redis/scripts.js'
+import type { ScriptCall } from '../redis/shard-stream.js'
 import type { Delivery, EntryStore, LeaseAnswer, LeaseRequest, Publication, Question } from './entry-store.js'
 import { FetchedEntry } from './fetched-entry.js'
 import type { Cell, Scope } from './generation.js'
@@ -43,6 +47,8 @@ export interface RedisStoreParts {
   readonly names: ChannelNames
   /** Undefined where nothing is kept in memory. */
   readonly memory: MemoryTier | undefined
+  /** Replicas that what makes entries wrong has to reach; undefined: none. */
+  readonly waitForReplicas?: ReplicaPolicy | undefined
   readonly reporter: CoherenceReporter
 }
 
@@ -53,6 +59,10 @@ export class RedisStore implements EntryStore {
   readonly source = 'redis'
   readonly generations: Generations
   readonly #link: RedisLink
+  readonly #call: Call
+  readonly #confirmedCalls: ConfirmedCalls
+  /** How what makes entries wrong is sent, where replicas have to have it. */
+  readonly #confirmed: ScriptCall | undefined
   readonly #memory: MemoryTier | undefined
   readonly #coherence: Coherence
   /** Of what is not kept in memory, and of what may be. */
@@ -60,8 +70,11 @@ export class RedisStore implements EntryStore {
   readonly #keptReads: RedisReads
   readonly #runners = new WeakMap<RedisClient, ScriptRunner>()
 
-  constructor({ link, clock, maxRecentBytes, names, memory, reporter }: RedisStoreParts) {
+  constructor(parts: RedisStoreParts) {
+    const { link, clock, maxRecentBytes, names, memory, waitForReplicas, reporter } = parts
     this.#link = link
+    this.#confirmedCalls = new ConfirmedCalls(link)
+    this.#confirmed = waitForReplicas && this.#confirmedCalls.by({ command: 'wait', ...waitForReplicas })
     this.#memory = memory
     this.generations = new Generations(new RedisCounters(link, this.#runOnCounter), clock)
     this.#coherence = new Coherence({ link, clock, names, kept: memory && this.#kept(memory), reporter })
@@ -71,10 +84,10 @@ export class RedisStore implements EntryStore {
       recent: new RecentValues(maxRecentBytes),
       entries: new WholeEntries(link)
     }
-    const call: Call = (action, send) => link.call(action, send)
+    this.#call = (action, send, onNodeSilence) => link.call(action, send, onNodeSilence)
     this.#reads = new RedisReads({
       ...common,
-      lane: { call, position: () => undefined, untold: () => NO_CELLS }
+      lane: { call: this.#call, position: () => undefined, untold: () => NO_CELLS }
     })
     this.#keptReads =
       memory === undefined ? this.#reads : new RedisReads({ ...common, lane: this.#laneOf(memory) })
@@ -99,11 +112,15 @@ export class RedisStore implements EntryStore {
     // Of what is being sent at this moment.
     let isHeardOf = false
     return {
-      call: (action, send) =>
-        coherence.callTracked(action, (client, isTracked) => {
-          isHeardOf = coherence.mode === 'channel' || (isTracked && coherence.mode === 'tracking')
-          return send(client)
-        }),
+      call: (action, send, onNodeSilence) =>
+        coherence.callTracked(
+          action,
+          (client, isTracked) => {
+            isHeardOf = coherence.mode === 'channel' || (isTracked && coherence.mode === 'tracking')
+            return send(client)
+          },
+          onNodeSilence
+        ),
       position: () => (isHeardOf ? memory.position : undefined),
       untold: (cells) => (cells.every(isTold) ? NO_CELLS : cells.filter((cell) => !isTold(cell)))
     }
@@ -121,7 +138,7 @@ export class RedisStore implements EntryStore {
     return (question.memory === undefined ? this.#reads : this.#keptReads).read(question)
   }
 
-  readMany(questions: readonly Question[]): Promise<FetchedEntry[]> {
+  readMany(questions: readonly Question[]): Promise<OrUnavailable<FetchedEntry>[]> {
     return (questions[0]?.memory === undefined ? this.#reads : this.#keptReads).readMany(questions)
   }
 
@@ -172,7 +189,10 @@ export class RedisStore implements EntryStore {
 
   async guard(key: string, token: Token, lifeMs: number, renewal: boolean): Promise<boolean> {
     const args = [token, lifeMs, renewal ? '1' : '']
-    const reply = await this.#change('guard an entry', 'guard-entry', key, args)
+    // What renews it may be lost: then the guard ends early, and its writer finds it gone.
+    const reply = renewal
+      ? await this.#change('guard an entry', 'guard-entry', key, args)
+      : await this.#declare('guard an entry', 'guard-entry', key, args)
     if (reply === GUARD_UNFLUSHED) throw new UnflushedError(key)
     return reply === 1
   }
@@ -183,15 +203,26 @@ export class RedisStore implements EntryStore {
     { frame, lifeMs, version, unknown }: Publication
   ): Promise<boolean> {
     const args = [token, frame ?? NOTHING, lifeMs, version ?? '', unknown ? '1' : '']
-    return (await this.#change('publish a write', 'publish-entry', key, args)) === 1
+    return (await this.#declare('publish a write', 'publish-entry', key, args)) === 1
   }
 
   async set(key: string, frame: Buffer, lifeMs: number): Promise<boolean> {
-    return (await this.#change('store a value', 'set-entry', key, [frame, lifeMs])) === 1
+    return (await this.#declare('store a value', 'set-entry', key, [frame, lifeMs])) === 1
   }
 
   drop(keys: readonly string[]): Promise<number> {
-    return this.changing(keys, () => this.#link.call('drop entries', (client) => this.#drop(client, keys)))
+    const { nodes } = this.#link
+    const [action, call] = ['drop entries', this.#call]
+    const confirmed = this.#confirmed
+    return this.changing(keys, async () => {
+      if (confirmed !== undefined)
+        return sum(await Promise.all(keys.map((key) => confirmed('drop-flushed', [key], []))))
+      if (nodes === undefined) return call(action, (client) => this.#drop(client, keys))
+      const ask = (client: RedisClient, key: string): Promise<number> => this.#drop(client, [key])
+      const dropped = await askByNode(nodes, keys, { action, call, ask })
+      for (const one of dropped) if (one instanceof RedisUnavailableError) throw one
+      return sum(dropped)
+    })
   }
 
   async #drop(client: RedisClient, keys: readonly string[]): Promise<number> {
@@ -205,7 +236,7 @@ export class RedisStore implements EntryStore {
 
   async soften(keys: readonly string[]): Promise<number> {
     return sum(
-      await Promise.all(keys.map((key) => this.#change('make an entry stale', 'soften-entry', key, [])))
+      await Promise.all(keys.map((key) => this.#declare('make an entry stale', 'soften-entry', key, [])))
     )
   }
 
@@ -240,8 +271,11 @@ export class RedisStore implements EntryStore {
     return this.#coherence.listen(key)
   }
 
-  whenNewsAreDecided(): Promise<void> {
-    return this.#coherence.decided
+  async whenNewsAreDecided(): Promise<void> {
+    await this.#coherence.decided
+    // Answers at once, since none is waited for: it shows whether this user may.
+    if (this.#confirmed !== undefined)
+      await this.#link.call('wait for replicas', (client) => client.call('WAIT', 0, 1))
   }
 
   wakeUpHealth(): WakeUpHealth {
@@ -256,6 +290,7 @@ export class RedisStore implements EntryStore {
 
   async close(): Promise<void> {
     this.#coherence.close()
+    this.#confirmedCalls.close()
     await this.#link.close()
   }
 
@@ -266,7 +301,10 @@ export class RedisStore implements EntryStore {
     keys: readonly string[],
     args: (string | number | Buffer)[]
   ): Promise<unknown> {
-    return this.#coherence.callTracked(action, (client) => this.#runnerOf(client).runOn(script, keys, args))
+    const send = (client: RedisClient): Promise<unknown> => this.#runnerOf(client).runOn(script, keys, args)
+    return this.#link.nodes === undefined
+      ? this.#coherence.callTracked(action, send)
+      : this.#link.callFor(keys[0]!, action, send)
   }
 
   /** A step after which what is kept of the key, here and elsewhere, is nothing to go by. */
@@ -279,6 +317,18 @@ export class RedisStore implements EntryStore {
     return this.changing([key], () => this.#run(action, script, key, args))
   }
 
+  /** The same for a step that makes something wrong: replicas may have to have it before it counts as done. */
+  #declare(
+    action: string,
+    script: ScriptName,
+    key: string,
+    args: (string | number | Buffer)[]
+  ): Promise<unknown> {
+    const confirmed = this.#confirmed
+    if (confirmed === undefined) return this.#change(action, script, key, args)
+    return this.changing([key], () => confirmed(script, [key], args))
+  }
+
   readonly #runOnCounter = (
     action: string,
     script: ScriptName,
@@ -287,28 +337,42 @@ export class RedisStore implements EntryStore {
   ): Promise<unknown> => {
     // Made where there was none: what stood under it was outdated before.
     if (script === 'ensure-generation') return this.#run(action, script, key, args)
-    return this.#change(action, script, key, args)
+    return this.#declare(action, script, key, args)
   }
 
   /**
    * What is kept here is dropped before the change is sent, and again after its reply: an answer that was asked for in
    * between may be from before it. Who cannot be told by Redis is told by a message right behind the change.
+   *
+   * On a Cluster the message goes to a node of its own, and would overtake the change: who hears it drops the old value,
+   * reads it again from where the change has not arrived yet, and keeps it. So there it is sent after the reply; and so it
+   * is where changes have a connection of their own.
    */
   async changing<T>(keys: readonly string[], change: () => Promise<T>): Promise<T> {
     const memory = this.#memory
-    const news = this.#coherence.announcementOf(keys)
+    const news = keys.length === 0 ? undefined : this.#coherence.announcementOf(keys)
     if (memory === undefined && news === undefined) return change()
     for (const key of keys) memory?.drop(key)
     try {
       if (news === undefined) return await change()
       const changing = change()
-      const [result] = await Promise.all([
-        changing,
-        this.#run('announce changes', 'announce-changes', news.key, news.args)
-      ])
+      const isOvertaken = this.#link.nodes !== undefined || this.#confirmed !== undefined
+      if (isOvertaken) await changing.then(settled, settled)
+      const [result] = await Promise.all([changing, this.#announce(news)])
       return result
     } finally {
       for (const key of keys) memory?.drop(key)
+    }
+  }
+
+  /** Whatever it fails with says nothing of the change, which was made by then: "not sent" would read as "not done". */
+  async #announce({ key, args }: Announcement): Promise<void> {
+    const action = 'announce changes'
+    try {
+      await this.#run(action, 'announce-changes', key, args)
+    } catch (error) {
+      const cause = new Error('a change that may have been made could not be announced', { cause: error })
+      throw new RedisUnavailableError(action, { cause })
     }
   }
 
@@ -318,7 +382,7 @@ export class RedisStore implements EntryStore {
     key: string,
     args: (string | number | Buffer)[]
   ): Promise<unknown> {
-    return this.#link.call(action, (client) => this.#runnerOf(client).run(script, key, args))
+    return this.#link.callFor(key, action, (client) => this.#runnerOf(client).run(script, key, args))
   }
 
   #runnerOf(client: RedisClient): ScriptRunner {
@@ -329,6 +393,9 @@ export class RedisStore implements EntryStore {
     return runner
   }
 }
+
+/** Also of a change without an answer: it may have been made. */
+function settled(): void {}
 
 function isWrittenBehind(key: string): boolean {
   return shardOfKey(key) !== undefined

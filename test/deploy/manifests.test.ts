@@ -72,6 +72,29 @@ describe('compose.yaml', () => {
     }
   })
 
+  it('runs programs that the image has, and brings views to the database by a worker alone', () => {
+    const { files } = JSON.parse(textOf(join(root, 'examples/reference-api/tsconfig.image.json'))) as {
+      files: string[]
+    }
+    const built = files.map((file) =>
+      file.replace(/^src/, 'examples/reference-api/dist').replace(/\.ts$/, '.js')
+    )
+    const ours = services.filter(([, { image }]) => image === 'corral-reference-api')
+    const programs = new Map(
+      ours.map(([name, { command }]) => [
+        name,
+        (command as string[] | undefined)?.find((part) => part.endsWith('.js'))
+      ])
+    )
+    expect(programs.get('worker')).toBe('examples/reference-api/dist/worker.js')
+    for (const [name, program] of programs) if (program !== undefined) expect(built, name).toContain(program)
+    // The others run what the image runs by itself.
+    expect(textOf(join(deploy, 'Dockerfile'))).toContain('"examples/reference-api/dist/service.js"]')
+    for (const [name, { environment }] of ours) expect(environment, name).toMatchObject({ WORKER: 'off' })
+    // The image's own check asks a port that the worker does not open.
+    expect(compose.services['worker']).toMatchObject({ healthcheck: { disable: true } })
+  })
+
   it('gives Redis a third more than its maxmemory', () => {
     const maxmemory = /^maxmemory (\d+)mb$/m.exec(textOf(join(deploy, 'redis/redis.conf')))![1]
     expect(compose.services['redis']!.mem_limit).toBe('1g')

@@ -46,10 +46,14 @@ export class ModelLink {
     return this as unknown as RedisLink
   }
 
+  callFor<T>(_key: string, action: string, send: (client: RedisClient) => Promise<T>): Promise<T> {
+    return this.call(action, send)
+  }
+
   async call<T>(
     action: string,
     send: (client: RedisClient) => Promise<T>,
-    onSilence?: () => void
+    onSilence?: () => unknown
   ): Promise<T> {
     if (this.state !== 'ready') throw new RedisUnavailableError(action)
     const call = `${this.#process.name} to ${action}`

@@ -63,7 +63,7 @@ export class ModelRedis {
 
   async #counter(key: string): Promise<Buffer | null> {
     const [text] = await entries.generations.counters.ask([this.#place(key)])
-    return text === null || text === undefined ? null : Buffer.from(text)
+    return typeof text === 'string' ? Buffer.from(text) : null
   }
 
   async #bytesOf(key: string): Promise<Buffer | null> {

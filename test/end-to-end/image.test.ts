@@ -3,6 +3,7 @@ import { lstat, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import pg from 'pg'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { freePort } from '../support/free-port.js'
 import { spawnGuarded } from '../support/guarded-process.js'
@@ -42,6 +43,52 @@ it('holds what runs and nothing that builds, and is not run as root', async () =
     expect(packages).not.toContain(tool)
   await expect(lstat(join(image.workdir, 'src'))).rejects.toThrow('ENOENT')
   expect(image.user).toBe('node')
+})
+
+it('brings recorded views to PostgreSQL by a worker of its own', async () => {
+  const port = await freePort()
+  const env = {
+    ...process.env,
+    ...image.env,
+    PORT: String(port),
+    HOST: '127.0.0.1',
+    DATABASE_URL: postgres.url,
+    REDIS_URL: redis.url,
+    WORKER: 'off'
+  }
+  const [program, ...args] = image.command as [string, ...string[]]
+  const running = { endSignal: 'TERM', patienceMs: 15_000, cwd: image.workdir, env } as const
+  await run(program, [...args, 'load'], { cwd: image.workdir, env })
+  const service = await spawnGuarded(program, args, running)
+  const workerArgs = args.map((arg) => arg.replace('service.js', 'worker.js'))
+  const worker = await spawnGuarded(program, workerArgs, running)
+  const pool = new pg.Pool({ connectionString: postgres.url })
+  try {
+    const url = `http://127.0.0.1:${port}/api/products/43/views`
+    await until(
+      'a view is recorded',
+      () =>
+        fetch(url, { method: 'POST' }).then(
+          ({ ok }) => ok,
+          () => false
+        ),
+      60_000
+    )
+    await until(
+      'it is in the database',
+      async () => {
+        const { rows } = await pool.query('SELECT views FROM movie_store.product_views WHERE product_id = 43')
+        return Number(rows[0]?.views ?? 0) > 0
+      },
+      60_000
+    )
+    worker.signal('SIGTERM')
+    expect(await worker.wait()).toBe(0)
+  } finally {
+    await pool.end()
+    await worker.end()
+    await service.end()
+  }
 })
 
 it('loads the catalogue, serves, is healthy, answers from the cache and ends in order', async () => {

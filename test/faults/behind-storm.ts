@@ -32,7 +32,7 @@ const WRITERS = 2
 const WORKERS = 2
 const APPEND_SHA = createHash('sha1').update(LUA['append-operations']).digest('hex')
 
-const TABLES = `
+export const TABLES = `
   CREATE TABLE events (id text NOT NULL);
   CREATE TABLE counters (id int PRIMARY KEY, n bigint NOT NULL);
   CREATE TABLE rows (id text PRIMARY KEY, n bigint NOT NULL);
@@ -169,7 +169,7 @@ export async function runStorm(
   }
 }
 
-async function readTables(pool: pg.Pool): Promise<Tables> {
+export async function readTables(pool: pg.Pool): Promise<Tables> {
   const all = async (text: string): Promise<Record<string, string>[]> => (await pool.query(text)).rows
   const history = new Map<string, number[]>()
   for (const { id, n } of await all('SELECT id, n FROM history ORDER BY at')) {

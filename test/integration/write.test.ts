@@ -3,6 +3,7 @@ import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import {
   createCache,
+  InvalidOptionError,
   NotWritableError,
   RedisUnavailableError,
   writeThrough,
@@ -92,6 +93,15 @@ for (const kind of ['Redis', 'one process'] as const) {
       write: writeThrough((id: number, product: Row) => table.save(id, product)),
       remove: (id) => table.remove(id)
     })
+
+  it.each([{ count: 0 }, { count: 1.5 }, {}, { count: 1, timeout: '2m' }, { count: 1, wait: 5 }, true])(
+    'refuses %j replicas to wait for',
+    (waitForReplicas) => {
+      expect(() => createCache({ namespace: 'shop', waitForReplicas: waitForReplicas as never })).toThrow(
+        InvalidOptionError
+      )
+    }
+  )
 
   describe(`writing through, with ${kind}`, () => {
     it('changes the source and caches the row as it was saved', async () => {

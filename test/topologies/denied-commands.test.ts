@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis'
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createCache, type CacheStats } from '../../src/index.js'
+import { createCache, postgresSink, writeBehind, type CacheStats } from '../../src/index.js'
 import { startRedisServer, type RedisServer } from '../support/redis-server.js'
 import { until } from '../support/until.js'
 
@@ -120,6 +121,100 @@ describe('a server that denies', () => {
     expect((await rows.lookup(1)).source).toBe('loader')
     expect(await finished).toMatchObject({ outcome: 'failed' })
     await cache.close()
+  })
+
+  it('SCRIPT, WAIT, INFO, CONFIG: the same as ever', async () => {
+    const seen = await withDenied('script', 'wait', 'info', 'config')
+    expect(seen).toMatchObject({
+      wrong: 0,
+      loads: 1,
+      sources: ['redis', 'redis'],
+      redis: { state: 'ready', pushes: true }
+    })
+  })
+
+  it('EVALSHA alone: scripts are sent as text', async () => {
+    const seen = await withDenied('evalsha')
+    expect(seen).toMatchObject({ wrong: 0, loads: 1, sources: ['redis', 'redis'] })
+  })
+
+  it('TIME: it is not used, every value is right, and what to grant is said at once', async () => {
+    const seen = await withDenied('time')
+    expect(seen).toMatchObject({ wrong: 0, sources: ['loader', 'loader'], redis: { state: 'away' } })
+    await admin.acl('SETUSER', 'timeless', 'on', '>pw', '~*', '&*', '+@all', '-time')
+    const cache = createCache({
+      redis: `redis://timeless:pw@127.0.0.1:${server.port}`,
+      namespace: 'timeless',
+      commandTimeout: '500ms'
+    })
+    try {
+      const misconfigured: unknown[] = []
+      cache.on('redisMisconfigured', (fact) => misconfigured.push(fact))
+      // No timeout: waiting would not mend it.
+      const refused = await cache.ready().catch((error: unknown) => error)
+      expect(refused).toMatchObject({ code: 'REDIS_UNAVAILABLE' })
+      expect(String((refused as Error).cause)).toContain('ACL SETUSER <user> +time')
+      expect(misconfigured).toMatchObject([{ code: 'NOPERM', advice: expect.stringContaining('+time') }])
+      expect(cache.health()).toMatchObject({ status: 'away', redis: { state: 'away' } })
+      expect(cache.health().problems.join()).toContain('+time')
+      await admin.acl('SETUSER', 'timeless', '+time')
+      await until('it is used', () => cache.health().redis.state === 'ready')
+      await cache.ready()
+    } finally {
+      await cache.close()
+    }
+  })
+
+  it('WAIT or INFO: a durability that needs them is refused with what to grant, and "memory" is kept', async () => {
+    const sink = postgresSink<number, number>(new pg.Pool(), { table: 'views', key: 'id', value: 'n' })
+    const cases = [
+      ['wait', 'replicated', '+wait'],
+      ['info', 'fsync', '+info']
+    ] as const
+    for (const [command, durability, advice] of cases) {
+      const name = `without-${command}`
+      await admin.acl('SETUSER', name, 'on', '>pw', '~*', '&*', '+@all', `-${command}`)
+      const cache = createCache({
+        redis: `redis://${name}:pw@127.0.0.1:${server.port}`,
+        namespace: name,
+        commandTimeout: '1s'
+      })
+      const common = { ttl: '1h', load: (_id: number): number | undefined => undefined } as const
+      const strict = cache.collection('strict', { ...common, write: writeBehind({ sink, durability }) })
+      const plain = cache.collection('plain', { ...common, write: writeBehind({ sink }) })
+      try {
+        await expect(strict.put(1, 1)).rejects.toMatchObject({
+          code: 'DURABILITY_UNMET',
+          message: expect.stringContaining(advice)
+        })
+        expect(await admin.keys(`${name}:#behind:{strict.*`)).toEqual([])
+        expect((await plain.put(1, 1)).cache).toBe('accepted')
+        expect(await plain.get(1)).toBe(1)
+      } finally {
+        await cache.close({ timeout: '100ms' })
+      }
+    }
+  })
+
+  it('WAIT, with waitForReplicas: reads work, writes are refused, and what to grant is said', async () => {
+    await admin.acl('SETUSER', 'impatient', 'on', '>pw', '~*', '&*', '+@all', '-wait')
+    const cache = createCache({
+      redis: `redis://impatient:pw@127.0.0.1:${server.port}`,
+      namespace: 'impatient',
+      commandTimeout: '1s',
+      waitForReplicas: { count: 1 }
+    })
+    try {
+      await expect(cache.ready()).rejects.toMatchObject({ code: 'REDIS_UNAVAILABLE' })
+      const rows = cache.collection('rows', { ttl: '1h', load: async (id: number) => ({ id }) })
+      await rows.get(1)
+      expect((await rows.lookup(1)).source).toBe('redis')
+      await expect(rows.invalidate(1)).rejects.toMatchObject({ code: 'REDIS_UNAVAILABLE' })
+      expect(cache.health()).toMatchObject({ status: 'degraded', redis: { state: 'ready' } })
+      expect(cache.health().problems.join()).toContain('ACL SETUSER <user> +wait')
+    } finally {
+      await cache.close()
+    }
   })
 
   it('scripts: nothing is stored, and every value is right', async () => {

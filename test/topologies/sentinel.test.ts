@@ -1,7 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createCache } from '../../src/index.js'
+import { replicationOf } from '../support/cut-off.js'
 import { startSentinelTrio, type SentinelTrio } from '../support/redis-sentinel.js'
+import type { RedisServer } from '../support/redis-server.js'
 import { until } from '../support/until.js'
 import { provesEngine, provesMemory } from './engine.js'
 import { summaryOf, Traffic } from './traffic.js'
@@ -19,6 +21,10 @@ const REPLICATION_BOUND_MS = 200
 
 /** Two heartbeats: how long a value may be served from memory when nothing can be heard of its changes. */
 const MEMORY_BOUND_MS = 2_200
+
+async function isReplica(server: RedisServer): Promise<boolean> {
+  return /role:slave[^]*master_link_status:up/.test(await replicationOf(server))
+}
 
 describe('behind Sentinels', () => {
   it('the engine does all that it does with one server', () => provesEngine(connection, { hasPushes: true }))
@@ -55,6 +61,34 @@ describe('behind Sentinels', () => {
     expect(report.sources['memory'] ?? 0).toBeGreaterThan(500)
     await Promise.all(caches.map((cache) => cache.close()))
   }, 90_000)
+
+  it('nor when the primary is killed, but for what its replicas never had', async () => {
+    const caches = [0, 1, 2].map(() =>
+      createCache({ redis: connection(), namespace: 'kept', memory: { maxBytes: 8 * 1024 * 1024 } })
+    )
+    const isKept = (): boolean => caches.every((cache) => cache.health().memory.mode === 'tracking')
+    const traffic = new Traffic(caches, { settleMs: MEMORY_BOUND_MS })
+    traffic.start(1_000, 50)
+    await until('memory serves', isKept, 30_000)
+    const old = await trio.primary()
+    const killedAt = performance.now()
+    await old.kill()
+    await until('another is the primary', async () => (await trio.primary()) !== old, 60_000)
+    await until('memory does not serve for a while, and then again', isKept, 60_000)
+    await sleep(MEMORY_BOUND_MS)
+    const report = await traffic.stop()
+    console.log(summaryOf('Sentinel, primary killed, with memory', report))
+    expect(report.errors).toEqual([])
+    expect(
+      report.violations.filter(
+        ({ completedAtMs }) => Math.abs(completedAtMs - killedAt) > REPLICATION_BOUND_MS
+      )
+    ).toEqual([])
+    expect(report.sources['memory'] ?? 0).toBeGreaterThan(500)
+    await Promise.all(caches.map((cache) => cache.close()))
+    await old.restart()
+    await until('the one that was killed follows', () => isReplica(old), 60_000)
+  }, 240_000)
 
   it('a primary that is killed costs no read: nobody gets an error, nothing older than the replication bound allows', async () => {
     const caches = [0, 1, 2].map(() =>

@@ -1,5 +1,6 @@
 // One process of the API as it runs in production, where servers are somebody else's: `node service.js`. With the
-// argument `load` it loads the catalogue instead, if that is not there yet, and ends.
+// argument `load` it loads the catalogue instead, if that is not there yet, and ends. With WORKER=off recorded views are
+// brought to PostgreSQL by processes of their own, `node worker.js`.
 import { startApi } from './api.js'
 import { isLoaded, loadStore } from './seed/load.js'
 
@@ -22,7 +23,8 @@ async function serve(): Promise<void> {
     // Without it the cache would live in this process alone, which nobody means in production.
     redisUrl: required('REDIS_URL'),
     host: process.env['HOST'] ?? '0.0.0.0',
-    port: Number(process.env['PORT'] ?? DEFAULT_PORT)
+    port: Number(process.env['PORT'] ?? DEFAULT_PORT),
+    worker: process.env['WORKER'] !== 'off'
   })
   console.log(`Listening on ${api.url}`)
   let stopping = false

@@ -1,4 +1,4 @@
-// `npm run worker -w reference-api`: brings recorded views to PostgreSQL, beside any number of API processes that run with
+// `npm run worker -w reference-api`, or `node worker.js` in the image: brings recorded views to PostgreSQL, beside any number of API processes that run with
 // WORKER=off, and beside any number of its own kind. DATABASE_URL and REDIS_URL are read.
 import { createCatalogue } from './catalogue.js'
 import { openDatabase } from './store/database.js'
@@ -20,6 +20,8 @@ cache.on('flushFailed', ({ queue, shard, error }) =>
 cache.on('deadLettered', ({ queue, letter, reason }) =>
   console.error(`${queue} put aside ${letter}: ${reason}`)
 )
+// It may be the first to start.
+await views.migrate()
 const worker = views.worker()
 await worker.ready()
 console.log(`Worker ${worker.name}`)
