@@ -39,7 +39,7 @@ afterAll(async () => {
 })
 
 const open = (options: Partial<CacheOptions<'optional'>> = {}): Cache => {
-  const cache = createCache({ namespace: 'shop', commandTimeout: '2s', ...options })
+  const cache = createCache({ namespace: 'shop', commandTimeout: '2s', lease: '10s', ...options })
   opened.push(cache)
   return cache
 }
