@@ -162,6 +162,7 @@ const commands: MemberCommands = {
     cache = createCache({
       redis: redis.kind === 'cluster' ? new Cluster([...redis.nodes], CLUSTER_OPTIONS) : { ...redis.options },
       namespace: 'chaos',
+      memory: options.memoryTtlMs > 0 && { maxBytes: 4_000_000, ttl: options.memoryTtlMs },
       ...options.limits
     })
     openCollection('steady', { ttl: options.ttlMs, jitter: 0 })
