@@ -106,6 +106,9 @@ function about({ id, startedAt, endedAt }: Seen, lines: readonly string[]): stri
   })
 }
 
+/** What is accepted is applied a little later. */
+const AFTERWARDS_US = 5_000_000
+
 /** Times are in microseconds, as they were noted. */
 function story(lines: readonly string[], faults: readonly Fault[]): string[] {
   const times = lines.flatMap((line) => [...line.matchAll(/ (\d{7,})(?= |$)/g)].map(([, at]) => Number(at)))
@@ -113,7 +116,7 @@ function story(lines: readonly string[], faults: readonly Fault[]): string[] {
   return [
     ...lines,
     ...faults
-      .filter((fault) => fault.to >= from && fault.from <= to)
+      .filter((fault) => fault.to >= from - 1_000_000 && fault.from <= to + AFTERWARDS_US)
       .map((fault) => `FAULT ${fault.what} ${fault.from} … ${fault.to}`)
   ]
 }

@@ -22,6 +22,8 @@ interface Parts {
   readonly fleet: BehindFleet
 }
 
+/** The statement as it travels; not the words of BEGIN, which say READ COMMITTED. */
+const COMMIT = 'COMMIT\0'
 /** For so long an answer to COMMIT is waited for, to lose it. */
 const COMMIT_PATIENCE_MS = 500
 
@@ -101,8 +103,7 @@ export class BehindPart implements AsyncDisposable {
       what: 'the answer to a COMMIT lost',
       weight: 4,
       mayLoseGuards: false,
-      strike: async () =>
-        void (await Promise.race([this.#parts.proxy.loseAnswerTo('COMMIT'), sleep(COMMIT_PATIENCE_MS)]))
+      strike: () => Promise.race([this.#parts.proxy.loseAnswerTo(COMMIT), sleep(COMMIT_PATIENCE_MS)])
     }
   }
 }

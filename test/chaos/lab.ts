@@ -106,7 +106,10 @@ export async function runLab({ minutes, seed, topology, onProgress }: LabOptions
 }
 
 /** Adds what `part` has under the names in `sum`. */
-function add<Name extends string>(sum: Record<Name, number>, part: Partial<Record<NoInfer<Name>, number>>): void {
+function add<Name extends string>(
+  sum: Record<Name, number>,
+  part: Partial<Record<NoInfer<Name>, number>>
+): void {
   for (const name of Object.keys(sum) as Name[]) sum[name] += part[name] ?? 0
 }
 
