@@ -135,7 +135,7 @@ const SETTINGS = {
   restart_after_crash: 'on',
   max_connections: 100
 }
-const RECOVERY_MS = 60_000
+const RECOVERY_MS = 120_000
 const OTHERS = 'FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename IS NOT NULL'
 
 function isRunning(pid: number): boolean {

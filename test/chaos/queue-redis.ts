@@ -5,6 +5,9 @@ import { startFaultyProxy, type FaultyProxy } from './faulty-proxy.js'
 import { proxyFaults } from './proxy-faults.js'
 import type { ServerFault } from './topology.js'
 
+/** What a fault does to the server may take long on a machine that has much else to do. */
+const ADMIN_MS = 60_000
+
 /** The Redis of what is written behind. */
 export interface QueueRedis {
   readonly faults: readonly ServerFault[]
@@ -21,7 +24,7 @@ const OF_THE_QUEUE = ', to the Redis of the queues'
  */
 export async function startQueueRedis(): Promise<QueueRedis> {
   const server = await startRedisServer({ args: ['--appendonly', 'yes', '--appendfsync', 'everysec'] })
-  const admin = new Redis(server.url, { maxRetriesPerRequest: 1, commandTimeout: 5_000 })
+  const admin = new Redis(server.url, { maxRetriesPerRequest: null, commandTimeout: ADMIN_MS })
   admin.on('error', () => undefined) // While the server is down; the next command tries again.
   const proxies: FaultyProxy[] = []
 

@@ -5,10 +5,13 @@ import { startFaultyProxy, type FaultyProxy } from './faulty-proxy.js'
 import { proxyFaults } from './proxy-faults.js'
 import type { ServerFault, RedisTopology } from './topology.js'
 
+/** What a fault does to the server may take long on a machine that has much else to do. */
+const ADMIN_MS = 60_000
+
 /** One Redis, and a proxy before it for each process. */
 export async function startSingle(): Promise<RedisTopology> {
   const server = await startRedisServer({ args: ['--maxmemory-samples', '10'] })
-  const admin = new Redis(server.url, { maxRetriesPerRequest: 1, commandTimeout: 5_000 })
+  const admin = new Redis(server.url, { maxRetriesPerRequest: null, commandTimeout: ADMIN_MS })
   admin.on('error', () => undefined) // While the server is down; the next command tries again.
   const proxies: FaultyProxy[] = []
 
