@@ -1,5 +1,5 @@
 import type { Verdict } from './mutant.js'
-import type { Mutation } from './mutations.js'
+import type { Mutation } from './mutation.js'
 
 const BEGIN = '<!-- Written by `npm run mutate -- --write`. -->'
 const END = '<!-- End of the mutations. -->'
@@ -38,6 +38,6 @@ export function mutationsIn(page: string): string[] {
   const table = page.split(BEGIN)[1]?.split(END)[0] ?? ''
   return table
     .split('\n')
-    .filter((line) => /^\| [IW]\d/.test(line))
+    .filter((line) => /^\| [IWMB]\d/.test(line))
     .map((line) => line.split(' | ')[1]!)
 }
