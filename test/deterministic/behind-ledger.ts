@@ -84,7 +84,7 @@ export class BehindLedger {
     const story = this.#story(key)
     const at = story.accepted.findIndex((one) => one.number === number)
     if (at >= story.applied) story.applied = at + 1
-    else if (at >= 0) this.#world.violated('B2', `${key} = ${number} is applied again, or after a later one`)
+    else if (at >= 0) this.#world.violated('B1', `${key} = ${number} is applied again, or after a later one`)
     else if (this.#lost.has(number)) this.#appliedAlthoughLost(story, this.#made.get(number)!)
     else this.#world.violated('B1', `${key} = ${number} comes from nowhere`)
   }
@@ -99,7 +99,7 @@ export class BehindLedger {
     )
     if (at >= 0) story.applied = at + 1
     else if (lostOne !== undefined) this.#appliedAlthoughLost(story, lostOne)
-    else this.#world.violated('B2', `${key} is deleted again, or after a later operation`)
+    else this.#world.violated('B1', `${key} is deleted again, or after a later operation`)
   }
 
   /** A worker had read it before Redis lost it. */
@@ -116,7 +116,7 @@ export class BehindLedger {
     const last = story.accepted.at(-1)
     const expected: Shown = last === undefined || last.kind === 'delete' ? 'nothing' : last.number
     if (shown !== expected)
-      this.#world.violated('B3', `${key} reads ${shown} from ${from}, and the last accepted is ${expected}`)
+      this.#world.violated('B2', `${key} reads ${shown} from ${from}, and the last accepted is ${expected}`)
   }
 
   /** What the caller was told. */

@@ -157,7 +157,7 @@ class BehindGame {
     this.#running++
     process.onDeath.push(over)
     void this.#perform(process, operations).then(over, (error: unknown) => {
-      this.world.violated('B4', `a call ended in ${String(error)}`)
+      this.world.violated('I6', `a call ended in ${String(error)}`)
       over()
     })
   }
@@ -184,7 +184,7 @@ class BehindGame {
       this.#ledger.told(number, outcome.kind === 'accepted' ? 'accepted' : 'refused')
     } catch (error) {
       this.world.note(`${process.name}: ${what} ended in ${String(error)}`)
-      if (!(error instanceof CorralError)) this.world.violated('B4', `a write ended in ${String(error)}`)
+      if (!(error instanceof CorralError)) this.world.violated('I6', `a write ended in ${String(error)}`)
       this.#ledger.told(number, error instanceof WriteUnknownError ? 'unknown' : 'refused')
     }
   }
@@ -283,11 +283,11 @@ class BehindGame {
       if (!process.isDead) void process.link.connect()
     }
     await world.run(() => this.#running === 0, 0)
-    if (this.#running > 0) world.violated('B4', `${this.#running} callers wait for ever`)
+    if (this.#running > 0) world.violated('I6', `${this.#running} callers wait for ever`)
     let isRested = false
     void world.sleep(undefined, REST_MS).then(() => (isRested = true))
     await world.run(() => isRested || this.#shards.waiting === 0, 0)
-    if (this.#shards.waiting > 0) world.violated('B4', `${this.#shards.waiting} batches are not flushed`)
+    if (this.#shards.waiting > 0) world.violated('I6', `${this.#shards.waiting} batches are not flushed`)
     this.#lookAll()
     this.#ledger.atRest((key) => this.database.row(key))
   }

@@ -72,7 +72,7 @@ export const BEHIND_MUTATIONS: readonly Mutation[] = [
     tests: [BEHIND]
   },
   {
-    invariant: 'B2',
+    invariant: 'B1',
     without: 'of two operations of a row in a batch the first one wins',
     edits: [
       edit(
@@ -120,7 +120,7 @@ export const BEHIND_MUTATIONS: readonly Mutation[] = [
     tests: [SCRIPTS]
   },
   {
-    invariant: 'B3',
+    invariant: 'B2',
     without: 'the script settles an entry that has a later operation',
     edits: [
       edit(
@@ -132,7 +132,7 @@ export const BEHIND_MUTATIONS: readonly Mutation[] = [
     tests: [SCRIPTS]
   },
   {
-    invariant: 'B3',
+    invariant: 'B2',
     without: 'the script forgets that an entry that was deleted has something that waits',
     edits: [
       edit(
@@ -144,7 +144,7 @@ export const BEHIND_MUTATIONS: readonly Mutation[] = [
     tests: [SCRIPTS]
   },
   {
-    invariant: 'B4',
+    invariant: 'B3',
     without: 'the script accepts more than the limit',
     edits: [
       edit(
@@ -156,7 +156,7 @@ export const BEHIND_MUTATIONS: readonly Mutation[] = [
     tests: [SCRIPTS]
   },
   {
-    invariant: 'B4',
+    invariant: 'B3',
     without: 'the script gives a shard to whoever asks',
     edits: [
       edit(
@@ -168,7 +168,7 @@ export const BEHIND_MUTATIONS: readonly Mutation[] = [
     tests: [SCRIPTS]
   },
   {
-    invariant: 'B4',
+    invariant: 'B3',
     without: 'the script gives back a shard that another worker has',
     edits: [
       edit(
