@@ -35,8 +35,8 @@ export const BEHIND_MUTATIONS: readonly Mutation[] = [
     edits: [
       edit(
         'src/behind/shard-worker.ts',
-        'const isApplied = isCovered(marks.get(producer), batch, record.index)',
-        'const isApplied = isCovered(undefined, batch, record.index) && marks.has(producer)'
+        'const mark = marks.get(entry.producer)',
+        'const mark = marks.size < 0 ? marks.get(entry.producer) : undefined'
       )
     ],
     tests: [BEHIND]
