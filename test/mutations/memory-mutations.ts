@@ -18,18 +18,6 @@ export const MEMORY_MUTATIONS: readonly Mutation[] = [
   },
   {
     invariant: 'M1',
-    without: 'what was read before the news were lost is kept after it',
-    edits: [
-      edit(
-        'src/tiers/drop-log.ts',
-        'return position >= this.#floor && (this.#droppedAt.get(key) ?? 0) <= position',
-        'return (this.#droppedAt.get(key) ?? 0) <= position'
-      )
-    ],
-    tests: [MEMORY]
-  },
-  {
-    invariant: 'M1',
     without: 'what was read where Redis does not tell is kept',
     edits: [
       edit(
