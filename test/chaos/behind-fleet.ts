@@ -24,8 +24,8 @@ interface Place {
 }
 
 const WORKERS = 2
-const PATIENCE_MS = 30_000
-const START_MS = 60_000
+const PATIENCE_MS = 120_000
+const START_MS = 120_000
 
 /** The processes that write behind and those that work, and what is done to them. */
 export class BehindFleet implements AsyncDisposable {

@@ -192,7 +192,7 @@ const commands: BehindCommands = {
     worker = cache.worker({ lease: 600 })
   },
 
-  flush: () => cache.flush({ timeout: '60s' }),
+  flush: () => cache.flush({ timeout: '120s' }),
 
   look: async (kind: 'R' | 'C', id: string) => (kind === 'R' ? rows.get(id) : counters.get(Number(id))),
 

@@ -26,10 +26,10 @@ interface Place {
 }
 
 /** Longer than any deadline of a member: what is under way by then never ends. */
-const PATIENCE_MS = 30_000
-const SETTLE_MS = 60_000
+const PATIENCE_MS = 120_000
+const SETTLE_MS = 120_000
 /** A machine that starts many servers and processes has little time for each. */
-const START_MS = 60_000
+const START_MS = 120_000
 
 /** The processes of the lab, and what is done to them. */
 export class Fleet implements AsyncDisposable {

@@ -18,18 +18,6 @@ export const MEMORY_MUTATIONS: readonly Mutation[] = [
   },
   {
     invariant: 'M1',
-    without: 'what was read where Redis does not tell is kept',
-    edits: [
-      edit(
-        'src/tiers/redis-store.ts',
-        "isHeardOf = coherence.mode === 'channel' || (isTracked && coherence.mode === 'tracking')",
-        "isHeardOf = coherence.mode === 'channel' || coherence.mode === 'tracking' || !isTracked"
-      )
-    ],
-    tests: [MEMORY]
-  },
-  {
-    invariant: 'M1',
     without: 'a value is served whatever became of what it was kept under',
     edits: [edit('src/tiers/memory-tier.ts', ' || !entry.stands) return false', ') return false')],
     tests: [MEMORY]
