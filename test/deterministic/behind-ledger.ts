@@ -68,8 +68,8 @@ export class BehindLedger {
   committed(operations: readonly SinkOperation[]): void {
     for (const operation of operations) {
       if (operation.kind === 'append') this.#event(operation.value as number)
-      else if (operation.kind === 'put') this.#put(String(operation.id), operation.value as number)
-      else if (operation.kind === 'delete') this.#delete(String(operation.id))
+      else if (operation.kind === 'put') this.#put(operation.id as string, operation.value as number)
+      else if (operation.kind === 'delete') this.#delete(operation.id as string)
     }
   }
 

@@ -107,8 +107,8 @@ export class ModelDatabase {
   }
 
   #change(operation: SinkOperation): void {
-    if (operation.kind === 'put') this.#table.set(String(operation.id), operation.value as number)
-    else if (operation.kind === 'delete') this.#table.delete(String(operation.id))
+    if (operation.kind === 'put') this.#table.set(operation.id as string, operation.value as number)
+    else if (operation.kind === 'delete') this.#table.delete(operation.id as string)
   }
 
   async #lock(process: Process, name: string): Promise<ShardRow> {
@@ -135,4 +135,4 @@ export class ModelDatabase {
 const told = (operation: SinkOperation): string =>
   operation.kind === 'append'
     ? `event ${String(operation.value)}`
-    : `${operation.kind} ${String(operation.id)}${operation.kind === 'put' ? ` = ${String(operation.value)}` : ''}`
+    : `${operation.kind} ${operation.id as string}${operation.kind === 'put' ? ` = ${String(operation.value)}` : ''}`
