@@ -117,7 +117,7 @@ afterAll(async () => {
 })
 
 it(`in ${SEQUENCES} sequences of steps, the scripts over shards answer as the model does on which interleavings are played`, {
-  timeout: 120_000
+  timeout: 300_000
 }, async () => {
   const seed = Number(process.env['SEED'] ?? 1)
   const sequences = fc.sample(fc.array(step, { minLength: 3, maxLength: 14 }), { seed, numRuns: SEQUENCES })

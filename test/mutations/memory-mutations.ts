@@ -29,23 +29,6 @@ export const MEMORY_MUTATIONS: readonly Mutation[] = [
     tests: [MEMORY]
   },
   {
-    invariant: 'M2',
-    without: 'a process’s own change drops nothing',
-    edits: [
-      edit(
-        'src/tiers/redis-store.ts',
-        '    for (const key of keys) memory?.drop(key)\n    try {',
-        '    try {'
-      ),
-      edit(
-        'src/tiers/redis-store.ts',
-        '    } finally {\n      for (const key of keys) memory?.drop(key)\n    }',
-        '    } finally {\n    }'
-      )
-    ],
-    tests: [MEMORY]
-  },
-  {
     invariant: 'M3',
     without: 'what is kept is served whenever the last proof was',
     edits: [edit('src/tiers/memory-tier.ts', 'nowMs >= this.#trustedUntilMs || ', '')],
