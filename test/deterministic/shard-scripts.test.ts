@@ -301,8 +301,7 @@ function linkTo(model: ModelShards): RedisLink {
     isCluster: false,
     evalshaBuffer: async (sha: string, count: number, ...rest: ScriptArgument[]) => run(sha, count, rest)
   }
-  return {
-    client,
-    call: (_: string, send: (one: unknown) => unknown) => send(client)
-  } as unknown as RedisLink
+  const callFor = (_key: string, _action: string, send: (one: unknown) => unknown): unknown => send(client)
+  const call = (_action: string, send: (one: unknown) => unknown): unknown => send(client)
+  return { client, call, callFor } as unknown as RedisLink
 }
