@@ -7,7 +7,7 @@ import type { World } from './world.js'
 export const INTERLEAVINGS = Number(process.env['INTERLEAVINGS'] ?? 10_000)
 
 /** Enough for a machine that has much else to do; where it has very much, PATIENCE=10. */
-export const TIMEOUT_MS = (60_000 + INTERLEAVINGS * 60) * Number(process.env['PATIENCE'] ?? 1)
+export const TIMEOUT_MS = (60_000 + INTERLEAVINGS * 200) * Number(process.env['PATIENCE'] ?? 1)
 
 export interface Explored {
   readonly interleavings: number
