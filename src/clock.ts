@@ -11,6 +11,11 @@ export const systemClock: Clock = {
   random: () => Math.random()
 }
 
+/** By the global timer, in whose place a test can put one that fires when it says so. */
+export function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}
+
 /** A duration spread evenly over ± `share` of itself, so that things begun together do not end together. */
 export function spread(ms: number, share: number, clock: Clock): number {
   return ms * (1 - share + 2 * share * clock.random())

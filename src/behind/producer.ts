@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
-import type { Clock } from '../clock.js'
+import { sleep, type Clock } from '../clock.js'
 import { BacklogFullError, ShardsDifferError, WriteUnknownError } from '../errors.js'
 import {
   ACCEPTED,

@@ -33,7 +33,7 @@ const round = (operations: Operation[], more: Partial<Round> = {}): Round => ({
   faults: [],
   deaths: new Map(),
   atRest: [],
-  limits: { writeLeaseMs: 1_000, lifeMs: 3_000 },
+  limits: { writeLeaseMs: 1_000, lifeMs: 3_000, memoryMs: 2_000 },
   ...more
 })
 const found = (one: Round): string[] => check(one).violations.map(({ what }) => what)
@@ -68,6 +68,19 @@ describe('the checker of the fault lab', () => {
     expect(found(round([write, read]))).toEqual([])
     expect(found(round([write, { ...read, aloneSince: 21_000_000 }]))).toHaveLength(1)
     expect(found(round([{ ...write, process: 1 }, read]))).toHaveLength(1)
+  })
+
+  it('lets memory serve what another process has changed for as long as is stated, and no longer', () => {
+    const write = operation('write', 2, 10, 20, { process: 2 })
+    const late = (at: number, process = 1): Operation =>
+      operation('read', 1, at, at + 1, { source: 'memory', process })
+    expect(check(round([write, late(21.5)]))).toMatchObject({
+      violations: [],
+      fromMemory: 1,
+      latestFromMemoryMs: 1_500
+    })
+    expect(found(round([write, late(22.5)]))).toHaveLength(1)
+    expect(found(round([write, late(21, 2)]))).toHaveLength(1)
   })
 
   it('finds a phantom', () => {

@@ -15,7 +15,12 @@ export interface Round {
   readonly deaths: ReadonlyMap<number, number>
   /** What each process reads once everything is at rest. */
   readonly atRest: readonly { readonly process: number; readonly id: string; readonly version: number }[]
-  readonly limits: { readonly writeLeaseMs: number; readonly lifeMs: number }
+  readonly limits: {
+    readonly writeLeaseMs: number
+    readonly lifeMs: number
+    /** For so long memory may serve what another process has changed. */
+    readonly memoryMs: number
+  }
 }
 
 export interface Verdict {
@@ -23,6 +28,9 @@ export interface Verdict {
   /** Old values within the limits that the documentation states, by limit. */
   readonly withinLimits: Readonly<Record<string, number>>
   readonly reads: number
+  readonly fromMemory: number
+  /** Of values from memory, how long after a change to them was over the last was given out. */
+  readonly latestFromMemoryMs: number
   readonly writes: number
   readonly failed: number
 }
@@ -40,16 +48,18 @@ export function check(round: Round): Verdict {
     if (limit !== undefined) withinLimits[limit] = (withinLimits[limit] ?? 0) + 1
     return limit !== undefined
   }
+  let latestFromMemoryMs = 0
   const committed = new Map(round.commits.map(({ id, version, by }) => [`${id} ${version}`, by]))
   for (const [id, operations] of byId(round.operations)) {
     const tell = new Story(id, operations, round)
-    for (const { read, write } of staleReads(operations)) {
+    for (const { read, write } of staleReads(operations, round.limits.memoryMs)) {
       if (!isWithin(limitOfRead(read, write, round)))
         violations.push({
           what: `a read older than what was over before it began, of ${id}`,
           history: tell.stale(read, write)
         })
     }
+    latestFromMemoryMs = Math.max(latestFromMemoryMs, latestFromMemory(operations))
     for (const read of operations) {
       if (read.kind !== 'read' || read.version === undefined) continue
       if (committed.get(`${id} ${read.version}`) === read.by) continue
@@ -72,7 +82,12 @@ export function check(round: Round): Verdict {
       history: new Story(found.id, operations, round).since(found.version)
     })
   }
-  return { violations: shortestFirst(violations), withinLimits, ...totals(round.operations) }
+  return {
+    violations: shortestFirst(violations),
+    withinLimits,
+    latestFromMemoryMs,
+    ...totals(round.operations)
+  }
 }
 
 interface Stale {
@@ -80,11 +95,12 @@ interface Stale {
   readonly write: Operation
 }
 
-/** Reads that saw less than a write or an invalidation that had ended before they began. */
-export function staleReads(operations: readonly Operation[]): Stale[] {
-  const changes = operations.filter(({ kind, version }) => kind !== 'read' && version !== undefined)
-  const toAll = newestFirst(changes.filter(({ outcome }) => PROMISED_TO_ALL.includes(outcome)))
-  const toOne = newestFirst(changes.filter(({ outcome }) => outcome === 'pending'))
+/**
+ * Reads that saw less than a write or an invalidation that had ended before they began; those from memory, so long before
+ * they began. What its own process did, memory knows at once.
+ */
+export function staleReads(operations: readonly Operation[], memoryMs: number): Stale[] {
+  const { toAll, toOne } = promises(operations)
   const stale: Stale[] = []
   for (const read of operations) {
     const { version } = read
@@ -92,12 +108,37 @@ export function staleReads(operations: readonly Operation[]): Stale[] {
     const isBroken = (write: Operation, sinceUs: number): boolean =>
       write.version! > version && write.endedAt! < sinceUs
     // Without Redis a process hears of its own changes only, so callers share a load that began before others ended.
+    const sinceUs = read.aloneSince ?? read.startedAt - (read.source === 'memory' ? memoryMs * 1000 : 0)
     const write =
-      toAll.find((one) => isBroken(one, read.aloneSince ?? read.startedAt)) ??
+      toAll.find((one) => isBroken(one, sinceUs)) ??
       [...toAll, ...toOne].find((one) => one.process === read.process && isBroken(one, read.startedAt))
     if (write !== undefined) stale.push({ read, write })
   }
   return stale
+}
+
+/** What changes promised, newest first. */
+function promises(operations: readonly Operation[]): {
+  toAll: readonly Operation[]
+  toOne: readonly Operation[]
+} {
+  const changes = operations.filter(({ kind, version }) => kind !== 'read' && version !== undefined)
+  return {
+    toAll: newestFirst(changes.filter(({ outcome }) => PROMISED_TO_ALL.includes(outcome))),
+    toOne: newestFirst(changes.filter(({ outcome }) => outcome === 'pending'))
+  }
+}
+
+/** How long after the change to a later version was over, memory gave out an older one; the longest, in ms. */
+function latestFromMemory(operations: readonly Operation[]): number {
+  const { toAll } = promises(operations)
+  let latestUs = 0
+  for (const { source, version, startedAt } of operations) {
+    if (source !== 'memory') continue
+    for (const write of toAll)
+      if (write.version! > version!) latestUs = Math.max(latestUs, startedAt - write.endedAt!)
+  }
+  return latestUs / 1000
 }
 
 /** Of a replica that became the master and had not heard of the last of what the old one confirmed. */
@@ -156,10 +197,13 @@ function shortestFirst(violations: readonly Violation[]): Violation[] {
   return [...violations].sort((a, b) => a.history.length - b.history.length)
 }
 
-function totals(operations: readonly Operation[]): Pick<Verdict, 'reads' | 'writes' | 'failed'> {
+function totals(
+  operations: readonly Operation[]
+): Omit<Verdict, 'violations' | 'withinLimits' | 'latestFromMemoryMs'> {
   const reads = operations.filter(({ kind }) => kind === 'read').length
   return {
     reads,
+    fromMemory: operations.filter(({ source }) => source === 'memory').length,
     writes: operations.length - reads,
     failed: operations.filter(({ error }) => error !== undefined).length
   }

@@ -151,7 +151,7 @@ async function isWhole(servers: readonly RedisServer[]): Promise<boolean> {
 }
 
 async function ask<T>({ host, port }: RedisServer, command: (client: Redis) => Promise<T>): Promise<T> {
-  const client = new Redis({ host, port, maxRetriesPerRequest: 1, commandTimeout: 3_000 })
+  const client = new Redis({ host, port, maxRetriesPerRequest: 1, commandTimeout: 10_000 })
   client.on('error', () => undefined) // Reported by the call.
   try {
     return await command(client)

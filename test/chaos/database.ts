@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Pool } from 'pg'
+import { Client, Pool } from 'pg'
 import { startPostgresServer, type PostgresServer } from '../support/postgres-server.js'
+import { until } from '../support/until.js'
 import type { Commit } from './history.js'
 import { COLLECTIONS, ROWS } from './member-options.js'
 import type { ServerFault } from './topology.js'
@@ -11,7 +12,7 @@ export class Database implements AsyncDisposable {
   readonly #pool: Pool
 
   static async start(): Promise<Database> {
-    const database = new Database(await startPostgresServer({ durable: false }))
+    const database = new Database(await startPostgresServer({ durable: false, settings: SETTINGS }))
     await database.#prepare()
     return database
   }
@@ -24,6 +25,16 @@ export class Database implements AsyncDisposable {
 
   get url(): string {
     return this.#server.url
+  }
+
+  get port(): number {
+    return this.#server.port
+  }
+
+  /** Another database in the same server; answers its URL. */
+  async create(name: string): Promise<string> {
+    await this.#pool.query(`CREATE DATABASE ${name}`)
+    return this.#server.url.replace(/postgres$/, name)
   }
 
   get faults(): readonly ServerFault[] {
@@ -39,6 +50,12 @@ export class Database implements AsyncDisposable {
         weight: 1,
         mayLoseGuards: false,
         strike: async () => void (await this.#pool.query(`SELECT pg_terminate_backend(pid) ${OTHERS}`))
+      },
+      {
+        what: 'PostgreSQL killed, and up again from its log',
+        weight: 1,
+        mayLoseGuards: true,
+        strike: () => this.#crash()
       }
     ]
   }
@@ -76,6 +93,31 @@ export class Database implements AsyncDisposable {
     return rows.map(({ id, version, by }) => ({ id, version: Number(version), by }))
   }
 
+  /** One of its processes dies, so it ends every other, forgets what it held in memory, and recovers from its log. */
+  async #crash(): Promise<void> {
+    const { rows } = await this.#pool.query<{ pid: number }>(`SELECT pid ${OTHERS} LIMIT 1`)
+    // Nobody is connected just now.
+    if (rows[0] === undefined) return
+    const [{ pid }] = rows as [{ pid: number }]
+    signalAll([pid], 'SIGKILL')
+    // Once the server has taken note of the death it lets nobody in before it has recovered.
+    await until('PostgreSQL has noticed', () => !isRunning(pid), RECOVERY_MS)
+    await until('PostgreSQL has recovered', () => this.#letsIn(), RECOVERY_MS)
+  }
+
+  async #letsIn(): Promise<boolean> {
+    const client = new Client({ connectionString: this.#server.url })
+    client.on('error', () => undefined) // Told by `connect`.
+    try {
+      await client.connect()
+      return true
+    } catch {
+      return false
+    } finally {
+      await client.end()
+    }
+  }
+
   /** The server and every process that serves a connection. */
   async #stopFor(ms: number): Promise<void> {
     const { rows } = await this.#pool.query<{ pid: number }>(`SELECT pid ${OTHERS}`)
@@ -86,9 +128,25 @@ export class Database implements AsyncDisposable {
   }
 }
 
+/** A commit that was answered is in the log, which outlives every process of the server, though not the machine. */
+const SETTINGS = {
+  synchronous_commit: 'on',
+  full_page_writes: 'on',
+  restart_after_crash: 'on',
+  max_connections: 100
+}
+const RECOVERY_MS = 120_000
 const OTHERS = 'FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename IS NOT NULL'
 
-function signalAll(pids: readonly number[], signal: 'SIGSTOP' | 'SIGCONT'): void {
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+
+function signalAll(pids: readonly number[], signal: 'SIGSTOP' | 'SIGCONT' | 'SIGKILL'): void {
   for (const pid of pids) {
     try {
       process.kill(pid, signal)

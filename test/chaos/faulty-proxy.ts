@@ -35,14 +35,28 @@ export async function startFaultyProxy(targetPort: number): Promise<FaultyProxy>
 
   const carry = (pair: Pair, from: Socket, to: Socket, direction: Direction): void => {
     from.setNoDelay(true)
+    // What is delayed goes ahead of what came after it, also when the delay has ended meanwhile: as TCP keeps order.
+    const delayed: { readonly bytes: Buffer; readonly dueAt: number }[] = []
+    const goOn = (): void => {
+      while (delayed[0] !== undefined && delayed[0].dueAt <= performance.now()) {
+        const { bytes } = delayed.shift()!
+        if (to.writable) to.write(bytes)
+      }
+      const [next] = delayed
+      if (next !== undefined) setTimeout(goOn, next.dueAt - performance.now())
+    }
+    const carryLater = (bytes: Buffer): void => {
+      delayed.push({ bytes, dueAt: performance.now() + delayMs })
+      if (delayed.length === 1) goOn()
+    }
     from.on('data', (bytes) => {
       if (holes.has(direction)) {
         pair.hasLost = true
         return
       }
       if (direction === 'from-server' && pair.losesReply) return end(pair)
-      if (delayMs === 0) to.write(bytes)
-      else setTimeout(() => to.writable && to.write(bytes), delayMs)
+      if (delayMs === 0 && delayed.length === 0) to.write(bytes)
+      else carryLater(bytes)
     })
     from.on('error', () => end(pair))
     from.on('close', () => end(pair))

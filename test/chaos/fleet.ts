@@ -14,22 +14,26 @@ import {
 
 type Member = WorkerProcess<MemberCommands>
 
+/** What all members have in common. */
+type CommonOptions = Omit<MemberOptions, 'redis' | 'memoryTtlMs'>
+
 interface Place {
   readonly address: RedisAddress
+  readonly memoryTtlMs: number
   member: Member
   /** Stopped by a fault, or being replaced: other faults leave it alone. */
   isBusy: boolean
 }
 
 /** Longer than any deadline of a member: what is under way by then never ends. */
-const PATIENCE_MS = 30_000
-const SETTLE_MS = 60_000
+const PATIENCE_MS = 120_000
+const SETTLE_MS = 120_000
 /** A machine that starts many servers and processes has little time for each. */
-const START_MS = 60_000
+const START_MS = 120_000
 
 /** The processes of the lab, and what is done to them. */
 export class Fleet implements AsyncDisposable {
-  readonly #options: Omit<MemberOptions, 'redis'>
+  readonly #options: CommonOptions
   readonly #folder: string
   readonly #log: FaultLog
   readonly #places: Place[] = []
@@ -38,7 +42,7 @@ export class Fleet implements AsyncDisposable {
   #started = 0
 
   /** @param folder for what they note */
-  constructor(options: Omit<MemberOptions, 'redis'>, folder: string, log: FaultLog) {
+  constructor(options: CommonOptions, folder: string, log: FaultLog) {
     this.#options = options
     this.#folder = folder
     this.#log = log
@@ -52,8 +56,9 @@ export class Fleet implements AsyncDisposable {
     return this.#deaths
   }
 
-  async add(address: RedisAddress): Promise<void> {
-    this.#places.push({ address, member: await this.#startMember(address), isBusy: false })
+  async add(address: RedisAddress, memoryTtlMs: number): Promise<void> {
+    const member = await this.#startMember({ address, memoryTtlMs })
+    this.#places.push({ address, memoryTtlMs, member, isBusy: false })
   }
 
   async start(): Promise<void> {
@@ -114,11 +119,11 @@ export class Fleet implements AsyncDisposable {
     await Promise.all(this.#places.map(({ member }) => member.kill()))
   }
 
-  async #startMember(redis: RedisAddress): Promise<Member> {
+  async #startMember({ address, memoryTtlMs }: Pick<Place, 'address' | 'memoryTtlMs'>): Promise<Member> {
     const member = await startWorker<MemberCommands>(new URL('./member.ts', import.meta.url), {
       startTimeoutMs: START_MS
     })
-    await member.call('open', { ...this.#options, redis })
+    await member.call('open', { ...this.#options, redis: address, memoryTtlMs })
     return member
   }
 
@@ -145,7 +150,7 @@ export class Fleet implements AsyncDisposable {
 
   async #replace(place: Place, afterMs: number, until: number): Promise<void> {
     await sleep(afterMs)
-    place.member = await this.#startMember(place.address)
+    place.member = await this.#startMember(place)
     if (performance.now() < until) await place.member.call('start', this.#newFile())
     place.isBusy = false
   }

@@ -1,12 +1,14 @@
 /**
  * The fault lab: a fleet of real processes reads and writes through the cache while everything around it breaks.
  *
- *     npm run chaos -- --minutes 10 [--seed 7] [--topology single|sentinel|cluster]
+ *     npm run chaos -- --minutes 10 [--seed 7] [--topology single|sentinel|cluster] [--report run.json]
  *
- * Ends with 1, and prints the seed and the shortest history it can find, when something was seen that must not happen.
+ * `--report` writes what ran and what was found, as JSON, and beside it as Markdown. Ends with 1, and prints the seed and the shortest history it can find, when something was seen that must not happen.
  */
+import { writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { runLab, type LabReport, type Progress } from './lab.js'
+import { asMarkdown } from './report.js'
 import type { TopologyName } from './topology.js'
 
 const TOPOLOGIES: readonly string[] = ['single', 'sentinel', 'cluster']
@@ -16,7 +18,8 @@ const { values } = parseArgs({
   options: {
     minutes: { type: 'string', default: '1' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
-    topology: { type: 'string', default: 'single' }
+    topology: { type: 'string', default: 'single' },
+    report: { type: 'string' }
   }
 })
 const minutes = Number(values.minutes)
@@ -30,7 +33,13 @@ const topology = values.topology as TopologyName
 console.log(`The fault lab: ${topology}, ${minutes} minutes, seed ${seed}`)
 const report = await runLab({ minutes, seed, topology, onProgress: show })
 if (process.stdout.isTTY) process.stdout.write('\n')
-tell(report)
+const settings = { minutes, seed, topology }
+console.log(asMarkdown(settings, report))
+tellViolation(report)
+if (values.report !== undefined) {
+  await writeFile(values.report, `${JSON.stringify({ ...settings, ...report }, null, 2)}\n`)
+  await writeFile(values.report.replace(/(\.json)?$/, '.md'), asMarkdown(settings, report))
+}
 process.exit(report.violations.length === 0 ? 0 : 1)
 
 function show({ round, elapsedMs, operations, faults, doing }: Progress): void {
@@ -40,27 +49,7 @@ function show({ round, elapsedMs, operations, faults, doing }: Progress): void {
   else if (elapsed % 10 === 0 || doing === 'coming to rest') console.log(line)
 }
 
-function tell({
-  rounds,
-  reads,
-  writes,
-  failed,
-  faults,
-  withinLimits,
-  violations,
-  seed: failedSeed
-}: LabReport): void {
-  console.log(
-    `${rounds} rounds, ${reads} reads and ${writes} writes and invalidations, of which ${failed} ended in an error`
-  )
-  console.log('\ninjected:')
-  for (const [what, count] of Object.entries(faults).sort((a, b) => b[1] - a[1]))
-    console.log(`  ${String(count).padStart(5)}  ${what}`)
-  console.log(
-    '\nold values within the stated limits:',
-    Object.keys(withinLimits).length === 0 ? 'none' : withinLimits
-  )
-  console.log(`\n${violations.length} violations`)
+function tellViolation({ violations, seed: failedSeed }: LabReport): void {
   const shortest = violations[0]
   if (shortest === undefined) return
   console.log(
@@ -68,6 +57,7 @@ function tell({
   )
   console.log(shortest.what)
   console.log(shortest.history.slice(0, SHOWN_LINES).join('\n'))
+  for (const { what } of violations.slice(1, SHOWN_LINES)) console.log(`also: ${what}`)
 }
 
 function refuse(message: string): never {

@@ -13,6 +13,8 @@ export interface MemberOptions {
   readonly limits: { readonly commandTimeout: number; readonly lease: number; readonly writeLease: number }
   /** The life of a steady entry. */
   readonly ttlMs: number
+  /** For how long at most values are kept in this process; 0 keeps none. */
+  readonly memoryTtlMs: number
 }
 
 /** `steady` rows stay for long, `brief` ones go stale and are refreshed. */

@@ -22,6 +22,8 @@ let pool: Pool
 /** Where operations are noted as they begin and end, so that those of a killed process are known. */
 let history: number
 let isRunning = false
+/** What is kept in memory is served there only if it is asked for again. */
+let readsInARow = 1
 let running: Promise<unknown> = Promise.resolve()
 let operations = 0
 let underWay = 0
@@ -140,7 +142,7 @@ async function lane(): Promise<void> {
     const name = names[Math.floor(Math.random() * names.length)]!
     const id = 1 + Math.floor(Math.random() * ROWS)
     const draw = Math.random()
-    if (draw < 0.72) await read(name, id)
+    if (draw < 0.72) for (let left = readsInARow; left > 0 && isRunning; left--) await read(name, id)
     else if (draw < 0.9) await write(name, id)
     else if (draw < 0.96) await changePast(name, id, 'row')
     else if (draw < 0.99) await changePast(name, id, 'tag')
@@ -159,9 +161,11 @@ const commands: MemberCommands = {
     })
     pool.on('error', () => undefined) // A connection that the server closed: the next query opens another.
     const { redis } = options
+    if (options.memoryTtlMs > 0) readsInARow = 4
     cache = createCache({
       redis: redis.kind === 'cluster' ? new Cluster([...redis.nodes], CLUSTER_OPTIONS) : { ...redis.options },
       namespace: 'chaos',
+      memory: options.memoryTtlMs > 0 && { maxBytes: 4_000_000, ttl: options.memoryTtlMs },
       ...options.limits
     })
     openCollection('steady', { ttl: options.ttlMs, jitter: 0 })

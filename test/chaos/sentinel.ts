@@ -154,7 +154,7 @@ async function startOne(
 }
 
 async function askMaster<T>(port: number, ask: (client: Redis) => Promise<T>): Promise<T> {
-  const client = new Redis({ host: '127.0.0.1', port, maxRetriesPerRequest: 1, commandTimeout: 2_000 })
+  const client = new Redis({ host: '127.0.0.1', port, maxRetriesPerRequest: 1, commandTimeout: 10_000 })
   client.on('error', () => undefined) // Reported by the call.
   try {
     return await ask(client)

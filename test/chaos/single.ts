@@ -2,32 +2,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { startRedisServer } from '../support/redis-server.js'
 import { startFaultyProxy, type FaultyProxy } from './faulty-proxy.js'
+import { proxyFaults } from './proxy-faults.js'
 import type { ServerFault, RedisTopology } from './topology.js'
+
+/** What a fault does to the server may take long on a machine that has much else to do. */
+const ADMIN_MS = 60_000
 
 /** One Redis, and a proxy before it for each process. */
 export async function startSingle(): Promise<RedisTopology> {
   const server = await startRedisServer({ args: ['--maxmemory-samples', '10'] })
-  const admin = new Redis(server.url, { maxRetriesPerRequest: 1, commandTimeout: 5_000 })
+  const admin = new Redis(server.url, { maxRetriesPerRequest: null, commandTimeout: ADMIN_MS })
   admin.on('error', () => undefined) // While the server is down; the next command tries again.
   const proxies: FaultyProxy[] = []
-
-  const oneProxy = (random: () => number): FaultyProxy => proxies[Math.floor(random() * proxies.length)]!
-  const through = (
-    what: string,
-    weight: number,
-    strike: (proxy: FaultyProxy) => void,
-    longestMs: number
-  ): ServerFault => ({
-    what,
-    weight,
-    mayLoseGuards: true,
-    strike: async (random) => {
-      const proxy = oneProxy(random)
-      strike(proxy)
-      await sleep(longestMs * random())
-      proxy.heal()
-    }
-  })
 
   const faults: ServerFault[] = [
     {
@@ -102,12 +88,7 @@ export async function startSingle(): Promise<RedisTopology> {
         await admin.config('SET', 'maxmemory', '0')
       }
     },
-    through('a slow connection', 2, (proxy) => proxy.delay(25), 1_500),
-    through('a connection slower than the deadline', 2, (proxy) => proxy.delay(400), 1_500),
-    through('a connection that loses what is asked', 2, (proxy) => proxy.hole('to-server'), 1_500),
-    through('a connection that loses what is answered', 3, (proxy) => proxy.hole('from-server'), 1_500),
-    through('a connection reset', 2, (proxy) => proxy.reset(), 10),
-    through('an answer lost with its connection', 4, (proxy) => proxy.loseReply(), 10)
+    ...proxyFaults(proxies)
   ]
 
   return {

@@ -1,3 +1,4 @@
+import type { Clock } from '../../src/clock.js'
 import type { Token } from '../../src/entry.js'
 import { Events, type LoadReason } from '../../src/events.js'
 import { resolveEntryPolicy, type EntryOptions } from '../../src/options.js'
@@ -11,6 +12,8 @@ import { newCollectionStats } from '../../src/stats.js'
 import { Clearing } from '../../src/invalidation/clearing.js'
 import type { EntryStore, LeaseAnswer, LeaseRequest } from '../../src/tiers/entry-store.js'
 import { ADMIT_ALL } from '../../src/tiers/fill-gate.js'
+import { MemoryShelf, type MemoryView } from '../../src/tiers/memory-shelf.js'
+import { MemoryTier } from '../../src/tiers/memory-tier.js'
 import { RedisStore } from '../../src/tiers/redis-store.js'
 import type { Lookup, ReadRequest } from '../../src/tiers/request.js'
 import { PendingInvalidations } from '../../src/write/pending-invalidations.js'
@@ -25,12 +28,19 @@ import { Process, type World } from './world.js'
 export const LEASE_MS = 1_000
 export const GUARD_MS = 1_000
 export const WAIT_TIMEOUT_MS = 1_500
+/** Longer than any bound that the ledger holds memory to, and shorter than the rest at the end. */
+const MEMORY_TTL_MS = 5_000
+/** So far apart two looks at a clock are never taken for one: what is one turn of a real event loop is many steps here. */
+const APART_MS = 0.021
+const MEMORY = { maxBytes: 1_000_000, maxEntries: undefined, ttlMs: MEMORY_TTL_MS }
 
 export interface ProcessOptions {
   readonly entries: Pick<EntryOptions, 'ttl' | 'stale' | 'staleIfError' | 'failedTtl' | 'earlyRefresh'>
   /** Whether rows tell their version to the cache. */
   readonly versioned: boolean
   readonly whenRedisAway: 'refuse' | 'remember'
+  /** Whether values are kept in the process, in front of Redis. */
+  readonly memory?: boolean
 }
 
 /** One process of the modelled fleet: the engine as `createCache` joins it, on the modelled Redis and source. */
@@ -43,6 +53,7 @@ export class FleetProcess extends Process {
   readonly #writerOf: (onGuard: (key: string, token: Token) => void) => Writer
   readonly #request: (key: string) => ReadRequest
   readonly #clearing: Clearing
+  readonly #memory: MemoryView | undefined
   readonly #loads: LoadRunner
   readonly #world: World
   readonly #source: Source
@@ -65,6 +76,7 @@ export class FleetProcess extends Process {
     this.#source = source
     this.#options = options
     this.link = new ModelLink(world, redis, this, wire)
+    const tier = options.memory === true ? new MemoryTier(MEMORY, apart(clock)) : undefined
     const redisStore = world.as(
       this,
       () =>
@@ -73,7 +85,7 @@ export class FleetProcess extends Process {
           clock,
           maxRecentBytes: 0,
           names: { counterKey: `${NAMESPACE}:#changes`, listenersKey: `${NAMESPACE}:#listeners` },
-          memory: undefined,
+          memory: tier,
           reporter: { modeChanged: () => undefined, failed: () => undefined }
         })
     )
@@ -109,7 +121,21 @@ export class FleetProcess extends Process {
     // In the same turn as the loader's own run, and before it.
     const reasons = new Map<string, LoadReason>()
     events.on('load', ({ key, reason }) => void reasons.set(rowOf(key), reason))
-    this.#request = requestsOf(store, options, async (keys) => {
+    const shelf =
+      tier &&
+      new MemoryShelf({
+        name: COLLECTION,
+        tier,
+        room: tier.roomFor(undefined),
+        codec: plainCodec,
+        generations: redisStore.generations,
+        events,
+        clock,
+        stats: newCollectionStats(),
+        ttlMs: MEMORY_TTL_MS
+      })
+    this.#memory = shelf?.view(undefined, (id) => keyOf(id as string))
+    this.#request = requestsOf(store, options, shelf, async (keys) => {
       // A `loadMany` says "miss" for all that it was asked for, by flights with a lease and by flights without Redis.
       const isUnheard = (key: string): boolean => {
         const hasLease = this.#takeGrant(key)
@@ -119,7 +145,9 @@ export class FleetProcess extends Process {
     })
   }
 
-  read(key: string): Promise<Lookup> {
+  async read(key: string): Promise<Lookup> {
+    const hit = this.#memory?.hit(key)
+    if (hit !== undefined) return hit.lookup(this.#world.clock.now())
     return this.#reader.read(this.#request(key))
   }
   readMany(keys: readonly string[]): Promise<readonly unknown[]> {
@@ -186,6 +214,7 @@ export class FleetProcess extends Process {
 function requestsOf(
   store: EntryStore,
   { entries }: ProcessOptions,
+  memory: MemoryShelf | undefined,
   load: (keys: readonly string[]) => Promise<Row[]>
 ): (key: string) => ReadRequest {
   const policy = resolveEntryPolicy({
@@ -209,7 +238,12 @@ function requestsOf(
     loadMany: (ids) => load(ids as readonly string[])
   }
   const scope = store.generations.scope(NAMESPACE, COLLECTION, undefined, true)
-  return (key) => ({ source, key: keyOf(key), id: key, tenant: undefined, scope })
+  return (key) => ({ source, key: keyOf(key), id: key, tenant: undefined, scope, memory })
+}
+
+function apart(clock: Clock): Clock {
+  let looks = 0
+  return { now: () => clock.now() + APART_MS * ++looks, random: () => clock.random() }
 }
 
 /** The store, with every grant of a lease and every guard that is asked of it noted, by row. */

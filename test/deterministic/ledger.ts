@@ -13,6 +13,8 @@ export interface Reading {
   /** Nothing below these may come out of it: what was over anywhere, and what this process itself had done. */
   readonly floor: number
   readonly ownFloor: number
+  /** The least that memory may give out: what this process did, and what was over anywhere for as long as it may take to hear. */
+  readonly memoryFloor: number
 }
 
 /** One run of a loader. */
@@ -49,6 +51,8 @@ export interface Untold {
 
 /** Timers and rounding: where the store and the ledger may differ on whether something has run out. */
 const SLACK_MS = 2
+/** After this long memory serves nothing that another process changed: two heartbeats. */
+const MEMORY_MS = 2_000
 
 /**
  * What has happened, told in the order in which it happened, and the invariants held against it. It knows nothing of how
@@ -61,6 +65,7 @@ export class Ledger {
   readonly #committed = new Map<string, number>()
   readonly #floors = new Map<string, number>()
   readonly #ownFloors = new Map<string, number>()
+  readonly #changes: { process: string; key: string; version: number; atMs: number }[] = []
   readonly #leases = new Map<string, Lease>()
   readonly #guards = new Map<string, Map<string, Guard>>()
   readonly #failedUntil = new Map<string, number>()
@@ -235,9 +240,10 @@ export class Ledger {
     return this.#floors.get(key) ?? 1
   }
 
-  /** From now on nobody gets less than `version`. */
-  isOver(key: string, version: number): void {
+  /** From now on nobody gets less than `version`; the memory of processes other than this, a while from now. */
+  isOver(process: string, key: string, version: number): void {
     this.#floors.set(key, Math.max(this.floorOf(key), version))
+    this.#changes.push({ process, key, version, atMs: this.#world.time.nowMs })
   }
 
   /** The same, for this process alone: Redis has not been told. */
@@ -247,7 +253,13 @@ export class Ledger {
   }
 
   begin(process: string, key: string): Reading {
-    return { process, key, floor: this.floorOf(key), ownFloor: this.#ownFloors.get(`${process} ${key}`) ?? 1 }
+    const ownFloor = this.#ownFloors.get(`${process} ${key}`) ?? 1
+    const heardUntilMs = this.#world.time.nowMs - MEMORY_MS - SLACK_MS
+    const known = this.#changes.filter(
+      (one) => one.key === key && (one.process === process || one.atMs < heardUntilMs)
+    )
+    const memoryFloor = Math.max(ownFloor, ...known.map(({ version }) => version))
+    return { process, key, floor: this.floorOf(key), ownFloor, memoryFloor }
   }
 
   /** A read has its answer. */
@@ -258,11 +270,19 @@ export class Ledger {
     // What was loaded without a lease is never stored, so it comes from no other place.
     const isUnheard = (source === 'loader' || source === 'many') && load?.isUnheard === true
     this.#world.count(isUnheard ? 'read without Redis' : `read from ${source}`)
-    const floor = Math.max(reading.ownFloor, isUnheard ? load.floor : reading.floor)
+    const floor =
+      source === 'memory'
+        ? reading.memoryFloor
+        : Math.max(reading.ownFloor, isUnheard ? load.floor : reading.floor)
+    if (source === 'memory' && version < reading.floor) this.#world.count('old from memory, within its bound')
     const what = `${process} read ${key} v${version} (${source}, ${row?.by})`
     if (version > this.committed(key) || version < 1)
       this.#world.violated('no phantom', `${what}, which no commit made`)
-    else if (version < floor) this.#world.violated('W1, I5', `${what}; v${floor} was over before it began`)
+    else if (version < floor)
+      this.#world.violated(
+        source === 'memory' ? 'M2, M3' : 'W1, I5',
+        `${what}; v${floor} was over ${source === 'memory' ? 'too long ' : ''}before it began`
+      )
     else this.#world.note(what)
   }
 

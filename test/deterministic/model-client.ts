@@ -1,8 +1,24 @@
 import { createHash } from 'node:crypto'
 import type { RedisClient, RedisPipeline } from '../../src/redis/client.js'
 import { LUA } from '../../src/redis/lua.generated.js'
-import type { ModelRedis, ScriptArgument } from './model-redis.js'
 import type { Process, World } from './world.js'
+
+export type ScriptArgument = string | number | Buffer
+
+/** What stands behind the connections of the modelled fleet. */
+export interface ModelServer {
+  /** Numbers the commands of the whole fleet, for faults that strike one of them. */
+  nextCommand(): number
+  nowMs(): number
+  mget(keys: readonly string[]): Promise<(Buffer | null)[]>
+  drop(keys: readonly string[]): Promise<number>
+  setPlain(key: string, value: string): 'OK'
+  /** As the script of that name would; its arguments and its answer. */
+  run(script: string, keys: readonly string[], args: readonly ScriptArgument[]): Promise<unknown>
+  subscribe(channel: string, hear: (message: string) => void): void
+  /** Calls once, at the next change of the key; with null when everything is gone. */
+  onChange(key: string, tell: (changed: string | null) => void): void
+}
 
 /** What goes wrong with one command. `refused`: Redis answers with an error, as while it loads its data. */
 export type CommandFault = 'reply-lost' | 'refused'
@@ -31,7 +47,7 @@ export class ModelClient implements RedisClient {
   readonly options = {}
   status = 'ready'
   readonly #world: World
-  readonly #redis: ModelRedis
+  readonly #redis: ModelServer
   readonly #process: Process
   readonly #network: Network
   readonly #label: string
@@ -41,10 +57,12 @@ export class ModelClient implements RedisClient {
   #requests: Promise<void> = Promise.resolve()
   #replies: Promise<void> = Promise.resolve()
   #session = 0
-  /** Told of each key that a script reads over this connection, once tracking is on. */
+  /** Told of each key that is read over this connection, once tracking is on. */
   tracker: ((key: string) => void) | undefined
+  /** Its end at Redis is gone, and this one has not noticed. */
+  #isCutOff = false
 
-  constructor(world: World, redis: ModelRedis, process: Process, network: Network, label: string) {
+  constructor(world: World, redis: ModelServer, process: Process, network: Network, label: string) {
     this.#world = world
     this.#redis = redis
     this.#process = process
@@ -73,6 +91,7 @@ export class ModelClient implements RedisClient {
     this.status = 'close'
     this.#session++
     this.tracker = undefined
+    this.#isCutOff = false
     let received = Math.floor(this.#world.random() * (this.#waiting.size + 1))
     for (const command of this.#waiting) command.isLost = received-- <= 0
     this.#requests = Promise.resolve()
@@ -80,6 +99,29 @@ export class ModelClient implements RedisClient {
     for (const reject of this.#rejects) reject(new Error('connection lost'))
     this.#rejects.clear()
     this.emit('close')
+  }
+
+  /** From now on nothing passes either way, and nobody is told; Redis forgets what was tracked for it. */
+  cutOff(): void {
+    if (this.status !== 'ready') return
+    this.#isCutOff = true
+    this.tracker = undefined
+    this.#world.note(`${this.#label}: cut off without a word`)
+  }
+
+  /** Which of its connections this is, as Redis counts them. */
+  get session(): number {
+    return this.#session
+  }
+
+  /** A message from Redis, behind what it has sent before over this connection. Lost with the connection. */
+  tell(channel: string, message: unknown, session: number): void {
+    if (session !== this.#session) return
+    this.#reply(() => {
+      if (session !== this.#session) return
+      this.#world.note(`${this.#label} is told of ${String(message)}`)
+      this.emit('messageBuffer', channel, message)
+    })
   }
 
   restore(): void {
@@ -93,17 +135,22 @@ export class ModelClient implements RedisClient {
   }
 
   mgetBuffer(keys: readonly string[]): Promise<(Buffer | null)[]> {
-    return this.#send(() => this.#redis.mget(keys))
+    return this.#send(async () => {
+      for (const key of keys) this.tracker?.(key)
+      return this.#redis.mget(keys)
+    })
   }
 
   async getBuffer(key: string): Promise<Buffer | null> {
     return (await this.mgetBuffer([key]))[0] ?? null
   }
 
-  evalshaBuffer(...[sha, , key, ...args]: ScriptArgument[]): Promise<unknown> {
+  evalshaBuffer(...[sha, count, ...rest]: ScriptArgument[]): Promise<unknown> {
     const track = this.tracker
+    const keys = rest.slice(0, Number(count)).map(String)
+    const key = keys[0]
     return this.#send(async () => {
-      const reply = await this.#redis.run(NAMES.get(String(sha))!, String(key), args)
+      const reply = await this.#redis.run(NAMES.get(String(sha))!, keys, rest.slice(keys.length))
       track?.(String(key))
       return reply
     })
@@ -113,7 +160,7 @@ export class ModelClient implements RedisClient {
     return this.#send(() => this.#redis.drop(keys))
   }
 
-  /** `CLIENT ID` and `CLIENT TRACKING`: what tells waiters of changes. */
+  /** `CLIENT ID` and `CLIENT TRACKING`: what tells of changes. */
   call(command: string, ...args: (string | number)[]): Promise<unknown> {
     return this.#send(async () => {
       if (args[0] === 'TRACKING') this.emit('tracking')
@@ -121,8 +168,12 @@ export class ModelClient implements RedisClient {
     })
   }
 
-  async subscribe(): Promise<unknown> {
-    return this.#send(async () => 'OK')
+  subscribe(channel: string): Promise<unknown> {
+    return this.#send(async () => {
+      const session = this.#session
+      this.#redis.subscribe(channel, (message) => this.tell(channel, Buffer.from(message), session))
+      return 'OK'
+    })
   }
 
   pipeline(): RedisPipeline {
@@ -147,8 +198,8 @@ export class ModelClient implements RedisClient {
     return this.#send(async () => 'PONG')
   }
 
-  set(): Promise<unknown> {
-    return this.#send(async () => 'OK')
+  set(key: string, value: string): Promise<unknown> {
+    return this.#send(async () => this.#redis.setPlain(key, value))
   }
 
   getrangeBuffer = notModelled('GETRANGE')
@@ -173,13 +224,13 @@ export class ModelClient implements RedisClient {
         // Not a step of the process: what is in Redis' socket is run even when its sender is dead.
         await this.#world.step(undefined, `redis runs a command of ${this.#label}`)
         this.#waiting.delete(command)
-        if (command.isLost) return
+        if (command.isLost || this.#isCutOff) return
         const reply = fault === 'refused' ? undefined : await run()
         if (fault === 'reply-lost') return this.#world.note(`${this.#label}: that reply is lost`)
         this.#reply(() => {
           if (session !== this.#session) return
           this.#rejects.delete(reject)
-          if (fault === 'refused') reject(new Error('LOADING Redis is loading the dataset in memory'))
+          if (fault === 'refused') reject(new Refusal('LOADING Redis is loading the dataset in memory'))
           else resolve(reply as T)
         })
       })
@@ -190,7 +241,7 @@ export class ModelClient implements RedisClient {
     this.#replies = this.#replies.then(async () => {
       await this.#delay()
       await this.#world.step(this.#process, `${this.#label} reads a reply`)
-      deliver()
+      if (!this.#isCutOff) deliver()
     })
   }
 
@@ -198,6 +249,11 @@ export class ModelClient implements RedisClient {
     if (this.#world.random() >= this.#network.slownessNow()) return
     await this.#world.sleep(undefined, SLOWEST_MS * this.#world.random())
   }
+}
+
+/** As the driver gives what Redis answers with. */
+class Refusal extends Error {
+  override name = 'ReplyError'
 }
 
 function notModelled(command: string): () => never {

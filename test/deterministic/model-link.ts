@@ -1,8 +1,7 @@
 import { RedisUnavailableError } from '../../src/errors.js'
 import type { RedisClient } from '../../src/redis/client.js'
 import type { LinkState, RedisLink } from '../../src/redis/link.js'
-import { ModelClient, type Network } from './model-client.js'
-import type { ModelRedis } from './model-redis.js'
+import { ModelClient, type ModelServer, type Network } from './model-client.js'
 import type { Process, World } from './world.js'
 
 const COMMAND_TIMEOUT_MS = 100
@@ -24,15 +23,16 @@ export class ModelLink {
   beforeReady: ((client: RedisClient) => Promise<void>) | undefined
   state: LinkState = 'ready'
   readonly #world: World
-  readonly #redis: ModelRedis
+  readonly #redis: ModelServer
   readonly #process: Process
   readonly #wire: Wire
   readonly #clients: ModelClient[] = []
   readonly #lostListeners: (() => void)[] = []
+  #subscriber: ModelClient | undefined
   #session = 0
   #calls = 0
 
-  constructor(world: World, redis: ModelRedis, process: Process, wire: Wire) {
+  constructor(world: World, redis: ModelServer, process: Process, wire: Wire) {
     this.#world = world
     this.#redis = redis
     this.#process = process
@@ -55,7 +55,8 @@ export class ModelLink {
     send: (client: RedisClient) => Promise<T>,
     onSilence?: () => unknown
   ): Promise<T> {
-    if (this.state !== 'ready') throw new RedisUnavailableError(action)
+    if (this.state !== 'ready')
+      throw new RedisUnavailableError(action, { cause: new Error('the connection is away') })
     const call = `${this.#process.name} to ${action}`
     const isGivenUp = this.#wire.isGivenUp(this.#calls++)
     return new Promise((resolve, reject) => {
@@ -90,18 +91,45 @@ export class ModelLink {
     this.#lostListeners.push(listener)
   }
 
-  /** Messages of Corral's own are not modelled: nothing here depends on being told by them. */
-  duplicateForChannel(): undefined {
-    return undefined
+  /** What listens to Corral's own messages. */
+  duplicateForChannel(): RedisClient {
+    return this.#another()
   }
 
-  /** The tracked connection and its subscriber. */
+  /** The subscriber, and then the tracked connection. */
   duplicate(): RedisClient | undefined {
     if (this.#wire.pushes === 'none') return undefined
-    const client = this.#open(`, connection ${this.#clients.length}`)
+    const subscriber = this.#subscriber
+    const client = this.#another()
+    this.#subscriber ??= client
+    if (subscriber === undefined) return client
     client.on('tracking', () => {
-      client.tracker = (key) => this.#redis.onChange(key, () => this.#push(key))
+      const [ofClient, ofSubscriber] = [client.session, subscriber.session]
+      const tracked = new Set<string>()
+      client.tracker = (key) => {
+        if (tracked.has(key)) return
+        tracked.add(key)
+        this.#redis.onChange(key, (changed) => {
+          tracked.delete(key)
+          // Of a connection that is gone Redis knows nothing any more.
+          if (client.session !== ofClient || client.tracker === undefined) return
+          if (this.#wire.pushes !== 'told') return
+          const news = changed === null ? null : [Buffer.from(changed)]
+          subscriber.tell('__redis__:invalidate', news, ofSubscriber)
+        })
+      }
     })
+    return client
+  }
+
+  /** One of the connections beside the shared one goes silent. */
+  cutOff(): void {
+    const others = this.#clients.filter((client) => client !== this.client)
+    others[Math.floor(this.#world.random() * others.length)]?.cutOff()
+  }
+
+  #another(): ModelClient {
+    const client = this.#open(`, connection ${this.#clients.length}`)
     void this.#world.step(this.#process, `${this.#process.name} connects`).then(() => client.emit('ready'))
     return client
   }
@@ -156,15 +184,5 @@ export class ModelLink {
     const client = new ModelClient(this.#world, this.#redis, this.#process, this.#wire, label)
     this.#clients.push(client)
     return client
-  }
-
-  #push(key: string): void {
-    if (this.#wire.pushes !== 'told') return
-    const session = this.#session
-    void this.#world.step(this.#process, `${this.#process.name} is told of ${key}`).then(() => {
-      if (session !== this.#session) return
-      for (const client of this.#clients)
-        client.emit('messageBuffer', '__redis__:invalidate', [Buffer.from(key)])
-    })
   }
 }

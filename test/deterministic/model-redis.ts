@@ -2,17 +2,17 @@ import { PayloadCodec } from '../../src/codec/codec.js'
 import { parseFrame } from '../../src/codec/frame.js'
 import type { Clock } from '../../src/clock.js'
 import type { Token } from '../../src/entry.js'
+import type { Wake } from '../../src/redis/key-listeners.js'
 import type { LeaseAnswer, LeaseRequest, Publication } from '../../src/tiers/entry-store.js'
 import { Scope } from '../../src/tiers/generation.js'
 import { LocalStore } from '../../src/tiers/local-store.js'
 import type { Ledger, Row } from './ledger.js'
-import { keyOf, rowOf } from './names.js'
+import type { ModelServer, ScriptArgument } from './model-client.js'
+import { CHANGES_KEY, keyOf, LISTENERS_KEY, rowOf } from './names.js'
 import type { World } from './world.js'
 
 /** The bytes as they stand, whatever was cleared: what that makes of them is decided by those who ask. */
 const NO_SCOPE = new Scope([], undefined, '')
-
-export type ScriptArgument = string | number | Buffer
 
 /**
  * One store for all games, because it is made for more entries than a game has; what stands in it is told apart by its
@@ -33,13 +33,20 @@ export const plainCodec = new PayloadCodec({
  * (`tiers/local-store.ts`, held to them by test/contracts and by the comparison in test/deterministic/scripts.test.ts), and every step
  * that it runs entered in the ledger.
  */
-export class ModelRedis {
+export class ModelRedis implements ModelServer {
   readonly #world: World
   readonly #ledger: Ledger
   readonly #rows: readonly string[]
   readonly #game = ++games
   #emptied = 0
   #commands = 0
+  /** Who is told of the next change of a counter, or of a plain key. */
+  readonly #ofCounters = new Map<string, ((changed: string | null) => void)[]>()
+  readonly #wakes = new Map<Wake, (changed: string | null) => void>()
+  readonly #plain = new Map<string, string>()
+  readonly #subscribers = new Map<string, ((message: string) => void)[]>()
+  #losesMessage: (message: number) => boolean = () => false
+  #messages = 0
 
   constructor(world: World, ledger: Ledger, rows: readonly string[]) {
     this.#world = world
@@ -48,7 +55,6 @@ export class ModelRedis {
     this.#rows = rows
   }
 
-  /** Numbers the commands of the whole fleet, for faults that strike one of them. */
   nextCommand(): number {
     return this.#commands++
   }
@@ -57,8 +63,43 @@ export class ModelRedis {
     return entries.nowMs()
   }
 
+  /** Messages of the change channel that nobody hears, by number. */
+  loseMessages(isLost: (message: number) => boolean): void {
+    this.#losesMessage = isLost
+  }
+
   async mget(keys: readonly string[]): Promise<(Buffer | null)[]> {
-    return Promise.all(keys.map((key) => (isCounter(key) ? this.#counter(key) : this.#bytesOf(key))))
+    return Promise.all(
+      keys.map(async (key) => {
+        if (isPlain(key)) return this.#plain.has(key) ? Buffer.from(this.#plain.get(key)!) : null
+        return isCounter(key) ? this.#counter(key) : this.#bytesOf(key)
+      })
+    )
+  }
+
+  setPlain(key: string, value: string): 'OK' {
+    this.#plain.set(key, value)
+    this.#moved(key)
+    return 'OK'
+  }
+
+  subscribe(channel: string, hear: (message: string) => void): void {
+    this.#subscribers.set(channel, [...(this.#subscribers.get(channel) ?? []), hear])
+  }
+
+  /** The script of that name: a number after the one before, and the message with it. */
+  #announce(key: string, channel: string, changed: string): string {
+    const known = this.#plain.get(key)
+    // One that was lost begins at the server's time, far above the one before.
+    const number = known === undefined ? Math.floor(this.nowMs() * 1000) : Number(known) + 1
+    this.setPlain(key, String(number))
+    const isLost = this.#losesMessage(this.#messages++)
+    this.#world.note(
+      `redis: message ${number} of ${changed.replaceAll('\n', ', ')}${isLost ? ' is lost' : ''}`
+    )
+    if (isLost) this.#world.count('message lost')
+    else for (const hear of this.#subscribers.get(channel) ?? []) hear(`${number}\n${changed}`)
+    return String(number)
   }
 
   async #counter(key: string): Promise<Buffer | null> {
@@ -74,8 +115,8 @@ export class ModelRedis {
     return `${this.#game}.${this.#emptied}.${key}`
   }
 
-  /** As the script of that name would; its arguments and its answer. */
-  async run(script: string, key: string, args: readonly ScriptArgument[]): Promise<unknown> {
+  async run(script: string, keys: readonly string[], args: readonly ScriptArgument[]): Promise<unknown> {
+    const key = keys[0]!
     const text = (at: number): string => String(args[at] ?? '')
     const token = args[0] as Buffer
     const count = (yes: boolean): number => (yes ? 1 : 0)
@@ -129,13 +170,16 @@ export class ModelRedis {
     this.#world.note(`redis: ${script} ${key} ${args.join(' ')}`)
     switch (script) {
       case 'announce-changes':
-        return 0
+        return this.#announce(key, text(0), text(1))
       case 'ensure-generation':
+        this.#moved(key)
         return counters.ensure(this.#place(key), number(0), Number(args[1]))
       case 'move-generation':
         this.#world.count('generation moved')
+        this.#moved(key)
         return counters.move(this.#place(key), text(0) as 'hard', number(1), Number(args[2]))
       case 'guard-generation': {
+        this.#moved(key)
         const guard = { token: text(0), guardMs: Number(args[1]), renewal: text(2) === '1' }
         return (
           (await counters.guard(this.#place(key), {
@@ -150,9 +194,38 @@ export class ModelRedis {
     }
   }
 
-  /** Calls once, at the next change of the key. */
-  onChange(key: string, tell: () => void): void {
-    void entries.listen(this.#place(key)).changed.then(tell)
+  onChange(key: string, tell: (changed: string | null) => void): void {
+    if (!isCounter(key)) this.#listen(key, tell)
+    else this.#ofCounters.set(key, [...(this.#ofCounters.get(key) ?? []), tell])
+  }
+
+  #listen(key: string, tell: (changed: string | null) => void): void {
+    const wake = entries.listen(this.#place(key))
+    this.#wakes.set(wake, tell)
+    void wake.changed.then(() => {
+      this.#wakes.delete(wake)
+      tell(key)
+    })
+  }
+
+  /** Whoever waits for any change: from here on nobody does. */
+  #everybody(): ((changed: null) => void)[] {
+    const told = [...this.#wakes.values(), ...[...this.#ofCounters.values()].flat()]
+    this.end()
+    this.#wakes.clear()
+    this.#ofCounters.clear()
+    return told
+  }
+
+  /** The game is over: what still waits for a change would be kept, with its game, by the store that all games share. */
+  end(): void {
+    for (const wake of this.#wakes.keys()) wake.cancel()
+  }
+
+  #moved(key: string): void {
+    const told = this.#ofCounters.get(key) ?? []
+    this.#ofCounters.delete(key)
+    for (const tell of told) tell(key)
   }
 
   async #takeLease(request: LeaseRequest): Promise<LeaseAnswer> {
@@ -237,9 +310,13 @@ export class ModelRedis {
     const rows = row === undefined ? this.#rows : [row]
     for (const one of rows) this.#ledger.dropped(one)
     this.#world.note(`redis: forgets ${row ?? 'everything'}`)
+    const told = row === undefined ? this.#everybody() : []
     await entries.drop(rows.map((one) => this.#place(keyOf(one))))
-    // With everything go the counters of what was cleared.
-    if (row === undefined) this.#emptied++
+    if (row !== undefined) return
+    // With everything go the counters of what was cleared, and of messages.
+    this.#emptied++
+    this.#plain.clear()
+    for (const tell of told) tell(null)
   }
 }
 
@@ -258,6 +335,8 @@ function leaseReply(answer: LeaseAnswer): unknown {
 }
 
 const isCounter = (key: string): boolean => key.includes('#')
+/** Of the change channel: what has no generation in it. */
+const isPlain = (key: string): boolean => key === CHANGES_KEY || key === LISTENERS_KEY
 
 function rowIn(key: string, frame: Buffer): Row | undefined {
   const entry = parseFrame(key, frame)

@@ -8,11 +8,13 @@ export type Operation =
   | { readonly do: 'get' | 'refresh' | 'peek' | 'put' | 'invalidate'; readonly key: string }
   | { readonly do: 'change' | 'changeAndClear' | 'changeAndClearTag'; readonly key: string }
   | { readonly do: 'getMany' | 'putBoth' }
+  /** Reads it until memory has it. */
+  | { readonly do: 'keep'; readonly key: string }
   | { readonly do: 'pause'; readonly ms: number }
 
 /** What happens to the fleet, beside what is planned for single calls, loads and writes. */
 export type Fault =
-  | { readonly do: 'die' | 'stop' | 'goOn' | 'disconnect'; readonly process: number }
+  | { readonly do: 'die' | 'stop' | 'goOn' | 'disconnect' | 'cutOff'; readonly process: number }
   | { readonly do: 'flush' | 'outage' }
   | { readonly do: 'evict'; readonly key: string }
   | { readonly do: 'pause'; readonly ms: number }
@@ -36,6 +38,8 @@ export interface Plan {
   readonly commandFaults: readonly { readonly command: number; readonly fault: CommandFault }[]
   /** Calls of a process that it does not wait for, by number. */
   readonly givenUp: readonly number[]
+  /** Messages of the change channel that nobody hears, by number. */
+  readonly lostMessages?: readonly number[]
   readonly loads: readonly LoadMode[]
   readonly writes: readonly WriteMode[]
 }
@@ -244,6 +248,146 @@ const impatientWriters = planOf({
     maxLength: 4
   })
 })
+
+/** Until a process that cannot be told by Redis trusts what others tell it. */
+const ARMED_MS = 3_200
+
+const READ_SOON: readonly Operation[] = [{ do: 'pause', ms: 250 }, aRead]
+
+const keptOperation: fc.Arbitrary<Operation> = fc.oneof(
+  { arbitrary: fc.record({ do: fc.constant('keep' as const), key }), weight: 4 },
+  { arbitrary: fc.record({ do: fc.constant('get' as const), key }), weight: 4 },
+  { arbitrary: pause, weight: 4 },
+  {
+    // Its own changes are heard of at once, also where the news of them are late.
+    arbitrary: fc.constantFrom<Operation>(
+      aWrite,
+      { do: 'change', key: 'a' },
+      { do: 'change', key: 'a' },
+      { do: 'changeAndClear', key: 'a' },
+      { do: 'changeAndClearTag', key: 'a' }
+    ),
+    weight: 2
+  }
+)
+
+const changes: fc.Arbitrary<Operation> = fc.oneof(
+  { arbitrary: fc.record({ do: fc.constant('put' as const), key }), weight: 2 },
+  { arbitrary: changing, weight: 3 },
+  { arbitrary: pause, weight: 2 }
+)
+
+const brokenWays: fc.Arbitrary<Fault> = fc.oneof(
+  {
+    arbitrary: fc.record({
+      do: fc.constantFrom<'cutOff' | 'disconnect' | 'stop' | 'goOn' | 'die'>(
+        'cutOff',
+        'cutOff',
+        'stop',
+        'goOn',
+        'disconnect',
+        'die'
+      ),
+      process
+    }),
+    weight: 4
+  },
+  {
+    arbitrary: fc.constantFrom<Fault>({ do: 'flush' }, { do: 'outage' }, { do: 'evict', key: 'a' }),
+    weight: 1
+  },
+  { arbitrary: pause, weight: 3 }
+)
+
+/** A process that keeps a row and reads it again and again, while its news stop or come late, and another changes the row. */
+const unheardNews = planOf({
+  options: options(fc.constant({ ttl: '1h', earlyRefresh: 0 }), fc.boolean()),
+  pace: fc.constantFrom(0, 0.05),
+  slowness: fc.constantFrom(0, 0.4),
+  commandFaults: fc.constant([]),
+  givenUp: fc.constant([]),
+  loads: fc.constant([]),
+  writes: fc.constant([]),
+  faults: fc.oneof(
+    fc
+      .tuple(
+        fc.constantFrom(300, 600, 900),
+        fc.constantFrom<'cutOff' | 'stop' | 'disconnect'>('cutOff', 'cutOff', 'stop', 'disconnect'),
+        fc.constantFrom(400, 1_500, 2_500)
+      )
+      .map(([ms, how, stoppedMs]): Fault[] => [
+        { do: 'pause', ms },
+        { do: how, process: 0 },
+        { do: 'pause', ms: stoppedMs },
+        { do: 'goOn', process: 0 }
+      ]),
+    // While its answers are under way Redis forgets what it has, and with it who is to be told.
+    fc.integer({ min: 1, max: 150 }).map((ms): Fault[] => [{ do: 'pause', ms }, { do: 'flush' }])
+  ),
+  callers: fc
+    .tuple(
+      fc.constantFrom(350, 700, 1_000),
+      fc.constantFrom<Operation>(
+        aWrite,
+        { do: 'changeAndClear', key: 'a' },
+        { do: 'changeAndClearTag', key: 'a' },
+        { do: 'change', key: 'a' }
+      )
+    )
+    .map(([ms, change]): readonly Caller[] => [
+      {
+        process: 0,
+        operations: [{ do: 'keep', key: 'a' }, ...Array.from({ length: 14 }, () => READ_SOON).flat()]
+      },
+      {
+        process: 1,
+        operations: [{ do: 'pause', ms }, change, { do: 'pause', ms: 100 }, { do: 'get', key: 'b' }]
+      }
+    ])
+})
+
+/** Processes that keep values, and others that change them, told by Redis or by one another. */
+const keepers = planOf({
+  options: options(
+    fc.constantFrom<ProcessOptions['entries']>(
+      { ttl: '1h', earlyRefresh: 0 },
+      { ttl: '1h', earlyRefresh: 0 },
+      { ttl: 1_500, stale: 500, earlyRefresh: 0 }
+    ),
+    fc.boolean()
+  ),
+  pace: fc.constantFrom(0, 0, 0.02, 0.1),
+  faults: fc.oneof(fc.constant<Fault[]>([]), fc.array(brokenWays, { minLength: 1, maxLength: 5 })),
+  loads: fc.array(fc.constantFrom<LoadMode>('ok', 'ok', 'slow'), { maxLength: 3 }),
+  callers: fc
+    .tuple(
+      fc.array(fc.record({ process, operations: fc.array(keptOperation, { minLength: 2, maxLength: 6 }) }), {
+        minLength: 1,
+        maxLength: 3
+      }),
+      fc.array(fc.record({ process, operations: fc.array(changes, { minLength: 1, maxLength: 4 }) }), {
+        minLength: 1,
+        maxLength: 2
+      })
+    )
+    .map(([readers, changers]) => [...readers, ...changers])
+})
+
+/** With values in memory, and news from Redis or from one another, of which some are lost. */
+export const memoryPlans: fc.Arbitrary<Plan> = fc
+  .record({
+    plan: fc.oneof({ arbitrary: keepers, weight: 3 }, { arbitrary: unheardNews, weight: 2 }),
+    pushes: fc.constantFrom<Plan['pushes']>('told', 'told', 'none'),
+    lostMessages: fc.array(fc.nat(12), { maxLength: 3 })
+  })
+  .map(({ plan, pushes, lostMessages }) => {
+    const kept = { ...plan, pushes, options: { ...plan.options, memory: true } }
+    if (pushes !== 'none') return kept
+    const wait: Operation = { do: 'pause', ms: ARMED_MS }
+    const late: Fault = { do: 'pause', ms: ARMED_MS }
+    const callers = plan.callers.map((caller) => ({ ...caller, operations: [wait, ...caller.operations] }))
+    return { ...kept, lostMessages, callers, faults: [late, ...plan.faults] }
+  })
 
 /** Reads, refreshes, invalidations, and changes of the source past the cache. */
 export const readPlans: fc.Arbitrary<Plan> = fc.oneof(

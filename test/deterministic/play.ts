@@ -16,6 +16,7 @@ const REST_MS = 8_000
 /** A call that takes longer, in a process that was never stopped, is not over by its deadlines. */
 const LONGEST_CALL_MS = 60_000
 const TRIES_TO_INVALIDATE = 3
+const READS_TO_KEEP = 5
 
 /** Plays one plan in one order of steps. Throws with the story when an invariant does not hold. */
 export async function play(plan: Plan, scheduler: Scheduler): Promise<World> {
@@ -49,6 +50,7 @@ class Game {
     this.#redis = new ModelRedis(this.world, this.#ledger, KEYS)
     this.#source = new Source(this.world, this.#ledger, plan.loads, plan.writes)
     const parts = { world: this.world, redis: this.#redis, source: this.#source, ledger: this.#ledger }
+    this.#redis.loseMessages((message) => !this.#isMended && (plan.lostMessages ?? []).includes(message))
     const faults = new Map(plan.commandFaults.map(({ command, fault }) => [command, fault]))
     const places = [...new Set(plan.callers.map(({ process }) => process))].sort((a, b) => a - b)
     this.#processes = places.map(
@@ -83,6 +85,7 @@ class Game {
       await this.#converge()
     } finally {
       for (const process of this.#processes) process.abandon()
+      this.#redis.end()
       await microtasksDone()
       this.#restoreTimers()
     }
@@ -121,15 +124,19 @@ class Game {
   async #one(process: FleetProcess, operation: Operation): Promise<void> {
     switch (operation.do) {
       case 'get':
-        return this.#read(process, [operation.key], async () => [await process.read(operation.key)])
+        return void (await this.#read(process, [operation.key], async () => [
+          await process.read(operation.key)
+        ]))
       case 'peek':
         return this.#peek(process, operation.key)
       case 'refresh':
-        return this.#read(process, [operation.key], async () => [await process.refresh(operation.key)])
+        return void (await this.#read(process, [operation.key], async () => [
+          await process.refresh(operation.key)
+        ]))
       case 'getMany':
-        return this.#read(process, KEYS, async () =>
+        return void (await this.#read(process, KEYS, async () =>
           (await process.readMany(KEYS)).map((value) => ({ value, source: 'many' }))
-        )
+        ))
       case 'put':
         return this.#write(process, [operation.key])
       case 'putBoth':
@@ -140,24 +147,37 @@ class Game {
       case 'changeAndClear':
       case 'changeAndClearTag':
         return this.#change(process, operation.key, operation.do)
+      case 'keep':
+        return this.#keep(process, operation.key)
       case 'pause':
         return this.world.sleep(process, operation.ms)
     }
   }
 
+  /** Reads it as often as it takes until memory has it: it is loaded, read from Redis, and then there. */
+  async #keep(process: FleetProcess, key: string): Promise<void> {
+    for (let left = READS_TO_KEEP; left > 0; left--) {
+      const [source] = await this.#read(process, [key], async () => [await process.read(key)])
+      if (source === 'memory') return
+    }
+  }
+
+  /** Answers where the values came from; nothing when it failed, as it may. */
   async #read(
     process: FleetProcess,
     keys: readonly string[],
     read: () => Promise<readonly { value: unknown; source: string }[]>
-  ): Promise<void> {
+  ): Promise<readonly string[]> {
     const readings = keys.map((key) => this.#ledger.begin(process.name, key))
     this.world.note(`${process.name}: reads ${keys.join(', ')}`)
     try {
       const lookups = await read()
       for (const [index, { value, source }] of lookups.entries())
         this.#ledger.got(readings[index]!, value as Row | undefined, source)
+      return lookups.map(({ source }) => source)
     } catch (error) {
       this.#expected(process, 'read', error)
+      return []
     }
   }
 
@@ -175,7 +195,7 @@ class Game {
       this.world.note(`${process.name}: wrote ${keys.join(', ')}: ${outcome}`)
       for (const [key, version] of committed) {
         if (outcome === 'pending') this.#ledger.isOverFor(process.name, key, version)
-        else this.#ledger.isOver(key, version)
+        else this.#ledger.isOver(process.name, key, version)
       }
     } catch (error) {
       this.#expected(process, 'write', error)
@@ -207,7 +227,7 @@ class Game {
     this.world.note(`${process.name}: clears ${how === 'tag' ? `the tag of ${key}` : 'everything'}`)
     try {
       await process.clear(how, key)
-      for (const [one, version] of versions) this.#ledger.isOver(one, version)
+      for (const [one, version] of versions) this.#ledger.isOver(process.name, one, version)
       this.world.note(`${process.name}: cleared ${keys.join(', ')}`)
       return 'confirmed'
     } catch (error) {
@@ -222,7 +242,7 @@ class Game {
     try {
       const outcome = await process.invalidate(key)
       if (outcome === 'pending') this.#ledger.isOverFor(process.name, key, version)
-      else this.#ledger.isOver(key, version)
+      else this.#ledger.isOver(process.name, key, version)
       this.world.note(`${process.name}: invalidated ${key}: ${outcome}`)
       return outcome
     } catch (error) {
@@ -270,6 +290,8 @@ class Game {
         return this.#at(fault.process)?.goOn()
       case 'disconnect':
         return this.#disconnect(this.#at(fault.process))
+      case 'cutOff':
+        return this.#at(fault.process)?.link.cutOff()
     }
   }
 
@@ -301,15 +323,25 @@ class Game {
   async #converge(): Promise<void> {
     for (const process of this.#processes) {
       if (process.isDead) continue
-      const rows = await this.#readAtRest(process)
-      if (this.world.violations.length > 0) return
-      for (const [index, key] of KEYS.entries()) this.#compare(process, key, rows[index])
+      const ways = [() => process.readMany(KEYS)]
+      if (this.#plan.options.memory === true)
+        ways.push(async () =>
+          (await Promise.all(KEYS.map((key) => process.read(key)))).map(({ value }) => value)
+        )
+      for (const read of ways) {
+        const rows = await this.#readAtRest(process, read)
+        if (this.world.violations.length > 0) return
+        for (const [index, key] of KEYS.entries()) this.#compare(process, key, rows[index])
+      }
     }
   }
 
-  async #readAtRest(process: FleetProcess): Promise<readonly (Row | undefined)[]> {
+  async #readAtRest(
+    process: FleetProcess,
+    read: () => Promise<readonly unknown[]>
+  ): Promise<readonly (Row | undefined)[]> {
     let rows: (Row | undefined)[] | undefined
-    process.readMany(KEYS).then(
+    read().then(
       (values) => {
         rows = values as (Row | undefined)[]
       },

@@ -1,10 +1,9 @@
 import { expect, it } from 'vitest'
-import { explore, INTERLEAVINGS } from './explore.js'
+import { explore, INTERLEAVINGS, TIMEOUT_MS } from './explore.js'
 import { writePlans } from './plan.js'
 
 it(`in ${INTERLEAVINGS} interleavings of writers, readers and faults, no invariant of writing is broken`, {
-  // Enough for a machine that has much else to do.
-  timeout: 60_000 + INTERLEAVINGS * 60
+  timeout: TIMEOUT_MS
 }, async () => {
   const { interleavings, counts } = await explore(writePlans, INTERLEAVINGS)
   expect(interleavings).toBe(INTERLEAVINGS)

@@ -1,14 +1,15 @@
 /**
  * Takes each guard of each invariant away, one at a time, and shows which test notices.
  *
- *     npm run mutate [-- part of a sentence …] [-- --write]
+ *     npm run mutate [-- invariant or part of a sentence …] [-- --write]
  *
- * `--write` writes the table into docs/reliability.md. Ends with 1 when a mutation passes the tests.
+ * `--write` writes what was tried into the table of docs/reliability.md. Ends with 1 when a mutation passes the tests.
  */
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { judge, root, type Verdict } from './mutant.js'
-import { MUTATIONS, type Mutation } from './mutations.js'
+import type { Mutation } from './mutation.js'
+import { MUTATIONS } from './mutations.js'
 import { rowOf, withTable } from './table.js'
 
 const AT_ONCE = 2
@@ -16,7 +17,8 @@ const AT_ONCE = 2
 const args = process.argv.slice(2)
 const parts = args.filter((arg) => !arg.startsWith('--'))
 const chosen = MUTATIONS.filter(
-  ({ without }) => parts.length === 0 || parts.some((part) => without.includes(part))
+  ({ invariant, without }) =>
+    parts.length === 0 || parts.some((part) => part === invariant || without.includes(part))
 )
 
 const rows = new Map<Mutation, string>()
@@ -54,15 +56,9 @@ console.log('Without a mutation the tests pass')
 const queue = [...chosen]
 await Promise.all(Array.from({ length: AT_ONCE }, () => next(queue)))
 
-if (args.includes('--write') && parts.length === 0) {
+if (args.includes('--write')) {
   const page = join(root, 'docs/reliability.md')
-  await writeFile(
-    page,
-    withTable(
-      await readFile(page, 'utf8'),
-      chosen.map((mutation) => rows.get(mutation)!)
-    )
-  )
+  await writeFile(page, withTable(await readFile(page, 'utf8'), MUTATIONS, rows))
 }
 console.log(`${chosen.length - survivors.length} of ${chosen.length} mutations are caught`)
 process.exitCode = survivors.length === 0 ? 0 : 1

@@ -3,7 +3,7 @@ import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createTemporaryFolder } from '../support/temporary-folder.js'
-import type { Edit, Mutation } from './mutations.js'
+import type { Edit, Mutation } from './mutation.js'
 
 export const root = join(dirname(fileURLToPath(import.meta.url)), '../..')
 
@@ -71,11 +71,14 @@ function verdictOf(report: string, output: string): Verdict {
     throw new Error(`No test ran:\n${testResults.map(({ message }) => message).join('\n')}\n${output}`)
   const failed = all.find(({ status }) => status === 'failed')
   if (failed === undefined) return { caught: false, output }
+  // A machine that is too slow notices nothing.
+  if (failed.failureMessages.some((message) => /timed out in \d+ ?ms/.test(message)))
+    throw new Error(`"${failed.fullName}" ran out of time`)
   return { caught: true, test: failed.fullName, message: failed.failureMessages.join('\n') }
 }
 
 function run(cwd: string, args: readonly string[]): Promise<{ code: number | null; output: string }> {
-  const env = { ...process.env, FIRST_FAILURE: '1', NO_COLOR: '1' }
+  const env = { ...process.env, FIRST_FAILURE: '1', NO_COLOR: '1', PATIENCE: '10' }
   const child = spawn(process.execPath, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''
   for (const stream of [child.stdout, child.stderr]) {

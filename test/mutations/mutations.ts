@@ -1,31 +1,16 @@
-/** One guard of an invariant, taken away on purpose. */
-export interface Mutation {
-  /** What the code does without it, as a sentence. */
-  readonly without: string
-  readonly invariant: 'I1' | 'I2' | 'I3' | 'I4' | 'I5' | 'I6' | 'W1' | 'W3'
-  readonly edits: readonly Edit[]
-  /** Files of tests that have to notice; the first is named in the table when it does. */
-  readonly tests: readonly string[]
-}
-
-/** In a copy of the sources; `find` must stand there exactly once. */
-export interface Edit {
-  readonly file: string
-  readonly find: string
-  readonly replace: string
-}
+import { BEHIND_MUTATIONS } from './behind-mutations.js'
+import { MEMORY_MUTATIONS } from './memory-mutations.js'
+import { edit, type Mutation } from './mutation.js'
 
 const READS = 'test/deterministic/read-protocol.test.ts'
 const WRITES = 'test/deterministic/write-protocol.test.ts'
 const SCRIPTS = 'test/deterministic/scripts.test.ts'
 
-const edit = (file: string, find: string, replace: string): Edit => ({ file, find, replace })
-
 /**
  * The engine is mutated where the interleavings play it; the Lua scripts, which they do not play, are caught by the
  * comparison with the store that they do play.
  */
-export const MUTATIONS: readonly Mutation[] = [
+const ENTRY_MUTATIONS: readonly Mutation[] = [
   {
     invariant: 'I1',
     without: 'a fill is stored whatever has become of its lease',
@@ -529,3 +514,5 @@ export const MUTATIONS: readonly Mutation[] = [
     tests: [WRITES]
   }
 ]
+
+export const MUTATIONS: readonly Mutation[] = [...ENTRY_MUTATIONS, ...MEMORY_MUTATIONS, ...BEHIND_MUTATIONS]

@@ -1,5 +1,5 @@
 import type { Verdict } from './mutant.js'
-import type { Mutation } from './mutations.js'
+import type { Mutation } from './mutation.js'
 
 const BEGIN = '<!-- Written by `npm run mutate -- --write`. -->'
 const END = '<!-- End of the mutations. -->'
@@ -24,20 +24,29 @@ function titleOf(test: string): string {
   return test.split(/\d+ (?:interleavings|sequences) of /).at(-1) ?? test
 }
 
-/** The page with its table replaced. */
-export function withTable(page: string, rows: readonly string[]): string {
+/** The page with its table replaced: what was tried now, and of the others what it had of them. */
+export function withTable(
+  page: string,
+  all: readonly Mutation[],
+  tried: ReadonlyMap<Mutation, string>
+): string {
   const [before, rest] = page.split(BEGIN)
   const after = rest?.split(END)[1]
   if (before === undefined || after === undefined)
     throw new Error(`The page has no place for the table: ${BEGIN} … ${END}`)
+  const known = new Map(rowsIn(page).map((row) => [sentenceOf(row), row]))
+  const rows = all.map((one) => tried.get(one) ?? known.get(one.without)).filter((row) => row !== undefined)
   return `${before}${BEGIN}\n\n${[...HEAD, ...rows].join('\n')}\n\n${END}${after}`
 }
 
 /** The mutations that the page tells of. */
 export function mutationsIn(page: string): string[] {
-  const table = page.split(BEGIN)[1]?.split(END)[0] ?? ''
-  return table
-    .split('\n')
-    .filter((line) => /^\| [IW]\d/.test(line))
-    .map((line) => line.split(' | ')[1]!)
+  return rowsIn(page).map(sentenceOf)
 }
+
+function rowsIn(page: string): string[] {
+  const table = page.split(BEGIN)[1]?.split(END)[0] ?? ''
+  return table.split('\n').filter((line) => /^\| [IWMB]\d/.test(line))
+}
+
+const sentenceOf = (row: string): string => row.split(' | ')[1]!

@@ -5,11 +5,16 @@
 -- ARGV[1]  the worker            ARGV[2]  for how long, ms
 --
 -- Returns {1 held or 0 another's, unflushed operations, unflushed bytes, oldest ms, now ms, number of flushes asked for}
+-- @include needs-no-room
+
 local owner, state, worker, life_ms = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 
 local holder = redis.call('GET', owner)
 local is_mine = not holder or holder == worker
-if is_mine then redis.call('SET', owner, worker, 'PX', life_ms) end
+if is_mine then
+  needs_no_room(owner)
+  redis.call('SET', owner, worker, 'PX', life_ms)
+end
 local total, bytes, done, done_bytes, oldest, flushes =
   unpack(redis.call('HMGET', state, 'total', 'bytes', 'done', 'doneBytes', 'oldest', 'flushes'))
 local time = redis.call('TIME')

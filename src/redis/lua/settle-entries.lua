@@ -15,6 +15,7 @@
 -- Returns 1 done, 0 the stream is another one
 -- @include entry-header
 -- @include unflushed
+-- @include needs-no-room
 
 local stream, state, producers, unflushed = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local id, producer, batch, keep_ms, fates = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
@@ -27,6 +28,7 @@ local fields = {}
 for index = 1, #found[2], 2 do fields[found[2][index]] = found[2][index + 1] end
 if fields.p ~= producer or fields.b ~= batch then return 0 end
 
+needs_no_room(stream)
 for index = 5, #KEYS do
   local key = KEYS[index]
   local frame = redis.pcall('GETRANGE', key, 0, FRAME_BYTES - 1)
