@@ -48,14 +48,6 @@ export class ClusterNodes {
     return this.#client.slots?.[keySlot(this.#prefix + key)]?.[0] ?? ''
   }
 
-  /** The driver's connection to a primary. */
-  connectionTo(node: string): RedisClient {
-    const isIt = ({ options: { host, port } }: RedisClient): boolean => `${host}:${port}` === node
-    const connection = this.#client.nodes?.('master').find(isIt)
-    if (connection === undefined) throw new Error(`the connection is away: ${node || 'no node'} is known`)
-    return connection
-  }
-
   /** Calls `listener` whenever a node is connected to that was not: another server, or one that was started anew. */
   onConnect(listener: () => void): void {
     this.#client.on('+node', listener)
@@ -164,4 +156,33 @@ export class ClusterNodes {
     }
     this.#watched.delete(node)
   }
+}
+
+/**
+ * The connection of `client` to the primary `node`, which has `key` in the eyes of another client.
+ *
+ * A driver hears of a failover by what its commands are answered. One that is used for its connections alone would never
+ * be, and never know the new primary: so it is made to look for the key where it does not.
+ */
+export async function connectionTo(client: RedisClient, node: string, key: string): Promise<RedisClient> {
+  const known = primaryAt(client, node)
+  if (known !== undefined) return known
+  await lookFor(client, key)
+  const found = primaryAt(client, node)
+  if (found === undefined) throw new Error(`the connection is away: ${node || 'no node'} is not known`)
+  return found
+}
+
+/** Makes the driver find out who has `key`. It follows a slot to its next owner for a command, but not for a pipeline. */
+export async function lookFor(client: RedisClient, key: string): Promise<void> {
+  try {
+    await client.strlen(key)
+  } catch (error) {
+    // Whatever the answer is, a server gave it.
+    if (!(error instanceof Error && error.name === 'ReplyError')) throw error
+  }
+}
+
+function primaryAt(client: RedisClient, node: string): RedisClient | undefined {
+  return client.nodes?.('master').find(({ options: { host, port } }) => `${host}:${port}` === node)
 }

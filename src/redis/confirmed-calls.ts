@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { withDeadline } from '../policy/deadline.js'
 import { RedisUnavailableError } from '../errors.js'
 import type { RedisClient, RedisPipeline } from './client.js'
+import { connectionTo, lookFor } from './cluster-nodes.js'
 import type { RedisLink } from './link.js'
 import type { ScriptCall } from './shard-stream.js'
 import { isUnknownScript, shaOf, textOf, type ScriptName } from './scripts.js'
@@ -107,7 +108,7 @@ export class ConfirmedCalls {
     command: ConfirmedBy['command'],
     confirming: readonly number[]
   ): Promise<unknown[]> {
-    const connection = this.#connectionTo(client, node)
+    const connection = await this.#connectionTo(client, node, calls[0]!.keys[0]!)
     const { replies, confirmed } = await together(connection, calls, command, confirming, false)
     // Those ran nothing; the others are confirmed by the WAIT behind them, and by the next one once more.
     const unknown = calls.filter((_, index) => isUnknownScript(replies[index]))
@@ -120,7 +121,7 @@ export class ConfirmedCalls {
         if (isUnknownScript(reply)) replies[index] = again.replies[next++]
     }
     const moved = calls.findIndex((_, index) => isMoved(replies[index]))
-    if (moved !== -1) await follow(client, calls[moved]!.keys[0]!)
+    if (moved !== -1) await lookFor(client, calls[moved]!.keys[0]!)
     // Nothing of it was carried out, so there is nothing to confirm.
     if (replies.every((reply) => reply instanceof Error)) return replies
     // Not as it is: a refused WAIT says nothing about the scripts before it, which were carried out.
@@ -135,13 +136,11 @@ export class ConfirmedCalls {
     return replies
   }
 
-  #connectionTo(client: RedisClient, node: string): RedisClient {
-    if (this.#link.nodes === undefined) return client
-    if (this.#link.nodes.isAway(node)) throw new Error(`the connection is away: ${node} does not answer`)
-    const isIt = ({ options: { host, port } }: RedisClient): boolean => `${host}:${port}` === node
-    const connection = client.nodes?.('master').find(isIt)
-    if (connection === undefined) throw new Error(`the connection is away: ${node || 'no node'} is not known`)
-    return connection
+  async #connectionTo(client: RedisClient, node: string, key: string): Promise<RedisClient> {
+    const { nodes } = this.#link
+    if (nodes === undefined) return client
+    if (nodes.isAway(node)) throw new Error(`the connection is away: ${node} does not answer`)
+    return connectionTo(client, node, key)
   }
 
   #failure(error: unknown): RedisUnavailableError {
@@ -195,14 +194,4 @@ async function together(
 
 function isMoved(reply: unknown): boolean {
   return reply instanceof Error && /^(MOVED|ASK) /.test(reply.message)
-}
-
-/** The driver follows a slot to its new owner for a command, but not for a pipeline; the next one goes there. */
-async function follow(client: RedisClient, key: string): Promise<void> {
-  await client.strlen(key).catch(forWrongType)
-}
-
-function forWrongType(error: unknown): number {
-  if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return 0
-  throw error
 }

@@ -1,4 +1,5 @@
 import type { RedisClient } from './client.js'
+import { connectionTo } from './cluster-nodes.js'
 import { troubleOf } from './error-class.js'
 import type { RedisLink } from './link.js'
 
@@ -18,10 +19,11 @@ export interface ServerFacts {
  * whoever decides by it takes into account.
  */
 export async function readServerFacts(link: RedisLink, key: string): Promise<ServerFacts> {
-  const { nodes } = link
-  const node = nodes?.nodeOf(key)
+  const node = link.nodes?.nodeOf(key)
   const ask = <T>(action: string, send: (client: RedisClient) => Promise<T>): Promise<T> =>
-    link.callFor(key, action, (client) => send(node === undefined ? client : nodes!.connectionTo(node)))
+    link.callFor(key, action, async (client) =>
+      send(node === undefined ? client : await connectionTo(client, node, key))
+    )
   const info = await ask('tell about itself', async (client) => {
     const sections = ['server', 'memory', 'persistence', 'replication']
     const asked = sections.map((section) => unlessRefused(client.call('INFO', section)))

@@ -15,7 +15,7 @@ import {
 } from '../../src/index.js'
 import { differences, readLog } from '../faults/behind-model.js'
 import { readTables, TABLES } from '../faults/behind-storm.js'
-import { cutOff, letIn, replicationOf, untilInStep } from '../support/cut-off.js'
+import { ask, cutOff, letIn, replicationOf, untilInStep } from '../support/cut-off.js'
 import { startPostgresServer, type PostgresServer } from '../support/postgres-server.js'
 import { startRedisCluster, type RedisCluster } from '../support/redis-cluster.js'
 import { startSentinelTrio, type SentinelTrio } from '../support/redis-sentinel.js'
@@ -27,6 +27,8 @@ interface Topology {
   readonly servers: readonly RedisServer[]
   connect(): RedisInput
   primaries(): Promise<RedisServer[]>
+  /** Asks for another primary in place of each, with all of them alive. */
+  handOver(): Promise<void>
   /** All that are there serve, and every primary has a replica in step. */
   settled(): Promise<void>
   stop(): Promise<void>
@@ -42,6 +44,7 @@ async function startSentinels(): Promise<Topology> {
     servers: trio.servers,
     connect: () => ({ sentinels: [...trio.sentinels], name: trio.masterName }),
     primaries,
+    handOver: () => trio.failOver(),
     settled: () =>
       until(
         'the primary has a replica in step',
@@ -71,6 +74,11 @@ async function startCluster(): Promise<Topology> {
       return client
     },
     primaries: () => cluster.primaries(),
+    handOver: async () => {
+      const primaries = await cluster.primaries()
+      const replicas = cluster.nodes.filter((node) => !primaries.includes(node))
+      for (const replica of replicas) await ask(replica, (redis) => redis.call('CLUSTER', 'FAILOVER'))
+    },
     settled: async () => {
       await cluster.settled(true)
       await until(
@@ -156,15 +164,17 @@ class Writers {
   readonly lines: string[] = []
   /** By lane, how many were acknowledged. */
   readonly acknowledged: number[]
+  /** By lane, what was refused last. */
+  readonly #refused: string[] = []
   #stopped = false
   readonly #running: Promise<unknown>
 
   constructor({ counters, rows, events }: Behind, lanes: number) {
     const kinds: ((lane: number, n: number) => Promise<boolean>)[] = [
-      (lane, n) => this.#attempt(`E ${lane}/${n}`, () => events.append(`${lane}/${n}`)),
-      (lane, n) => this.#attempt(`C ${n % 20} ${lane}/${n}`, () => counters.increment(n % 20)),
+      (lane, n) => this.#attempt(lane, `E ${lane}/${n}`, () => events.append(`${lane}/${n}`)),
+      (lane, n) => this.#attempt(lane, `C ${n % 20} ${lane}/${n}`, () => counters.increment(n % 20)),
       (lane, n) =>
-        this.#attempt(`R ${lane} ${n}`, () =>
+        this.#attempt(lane, `R ${lane} ${n}`, () =>
           n % 7 === 0 ? rows.delete(String(lane)) : rows.put(String(lane), n)
         )
     ]
@@ -182,11 +192,13 @@ class Writers {
   /** Until every lane has so many more. */
   async untilMore(count: number, what: string): Promise<void> {
     const before = [...this.acknowledged]
-    await until(
-      what,
-      () => this.acknowledged.every((done, lane) => done >= before[lane]! + count),
-      PATIENCE_MS
-    )
+    const isShort = (done: number, lane: number): boolean => done < before[lane]! + count
+    await until(what, () => !this.acknowledged.some(isShort), PATIENCE_MS).catch((error: Error) => {
+      const short = this.acknowledged.flatMap((done, lane) =>
+        isShort(done, lane) ? [`lane ${lane}: ${done - before[lane]!} more, last ${this.#refused[lane]}`] : []
+      )
+      throw new Error(`${error.message}\n${short.join('\n')}`)
+    })
   }
 
   async stop(): Promise<void> {
@@ -194,13 +206,15 @@ class Writers {
     await this.#running
   }
 
-  async #attempt(what: string, work: () => Promise<unknown>): Promise<boolean> {
+  async #attempt(lane: number, what: string, work: () => Promise<unknown>): Promise<boolean> {
     this.lines.push(`+${what}`)
     try {
       await work()
       this.lines.push(`!${what}`)
       return true
     } catch (error) {
+      const cause = error instanceof Error && error.cause instanceof Error ? ` (${error.cause.message})` : ''
+      this.#refused[lane] = `${new Date().toISOString()} ${what}: ${String(error)}${cause}`
       // With these nothing was accepted; with any other it may have been.
       const isRefused =
         error instanceof CorralError &&
@@ -257,6 +271,37 @@ describe.each([
     const log = readLog(writers.lines)
     expect(differences(log, await readTables(pool))).toEqual([])
     expect(log.acknowledged).toBeGreaterThan(12 * 40)
+  }, 400_000)
+
+  it('at "replicated" nothing but the lost primary is waited for: who reads from its successor writes to it', async () => {
+    const { cache, counters } = open(topology.connect(), 'replicated')
+    const ids = Array.from({ length: 30 }, (_, id) => id)
+    const incrementAll = (): Promise<number[]> => Promise.all(ids.map((id) => counters.increment(id)))
+    await incrementAll()
+    const before = await topology.primaries()
+    await topology.handOver()
+    // Sentinels name another at once, and leave the old one a primary for some seconds: it answers until then.
+    await until(
+      'the old ones are replicas',
+      async () => (await Promise.all(before.map(replicationOf))).every((info) => info.includes('role:slave')),
+      PATIENCE_MS
+    )
+    await topology.settled()
+    // What finds out who has a key is a connection of its own, and not the one that appends go over.
+    await until(
+      'reads are answered by the new ones',
+      async () => {
+        const found = await Promise.all(ids.map((id) => counters.lookup(id)))
+        return found.every(({ source }) => source === 'redis')
+      },
+      PATIENCE_MS
+    )
+    expect(await incrementAll()).toEqual(ids.map(() => 2))
+    const worker = cache.worker({ lease: '1s' })
+    await cache.flush({ timeout: PATIENCE_MS })
+    await worker.stop()
+    const { counters: written } = await readTables(pool)
+    expect([...written.values()]).toEqual(ids.map(() => 2))
   }, 400_000)
 
   it('at "memory" the death of a primary may lose what no replica had, and doubles and reorders nothing', async () => {
