@@ -4,7 +4,6 @@
  *     npm run bench [-- name …] [-- --quick]
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { note } from './support/versus.js'
 
@@ -39,7 +38,6 @@ if (unknown.length > 0) {
 }
 for (const name of named.length > 0 ? named : QUESTIONS) {
   const file = fileURLToPath(new URL(`${name}.ts`, import.meta.url))
-  if (!existsSync(file)) continue
   note(`\n${name}\n`)
   const { status } = spawnSync(process.execPath, ['--import', 'tsx', file, ...options], { stdio: 'inherit' })
   if (status !== 0) process.exit(status ?? 1)

@@ -31,6 +31,8 @@ export interface Setting {
   readonly corralFolder?: string | undefined
   /** Options of Corral's collection beside those above. */
   readonly corralOptions?: Readonly<Record<string, unknown>> | undefined
+  /** Options of Corral's cache beside those above. */
+  readonly corralCacheOptions?: Readonly<Record<string, unknown>> | undefined
   /** What Corral may keep of large values that it read lately; its own default when left out. */
   readonly maxRecentBytes?: number | undefined
 }

@@ -49,7 +49,8 @@ async function openCorral(setting: Setting): Promise<Contender> {
   const cache = createCache({
     redis: url,
     namespace,
-    ...(maxRecentBytes === undefined ? {} : { maxRecentBytes })
+    ...(maxRecentBytes === undefined ? {} : { maxRecentBytes }),
+    ...setting.corralCacheOptions
   })
   const rows = cache.collection<number, Row>('rows', {
     ttl: ttlMs,

@@ -61,8 +61,8 @@ export const PEERS: readonly Definition[] = [
     stampede: 'one load per process',
     servesStale: false,
     async open({ url, namespace, ttlMs, load }) {
-      const primary = createKeyv(url, { namespace })
-      const cache = new Cacheable({ primary })
+      const primary = listenedTo(createKeyv(url, { namespace }))
+      const cache = listenedTo(new Cacheable({ primary }))
       return {
         get: (id) => cache.getOrSet<Row>(String(id), loaderOf(load, id), { ttl: ttlMs }),
         getMany: (ids) => cache.getMany<Row>(ids.map(String)),
@@ -79,7 +79,7 @@ export const PEERS: readonly Definition[] = [
     servesStale: true,
     async open({ url, namespace, ttlMs, staleMs, load }) {
       const cache = createManagedCache({
-        stores: [createKeyv(url, { namespace })],
+        stores: [listenedTo(createKeyv(url, { namespace }))],
         ttl: ttlMs + staleMs,
         ...(staleMs > 0 ? { refreshThreshold: staleMs } : {})
       })
@@ -98,7 +98,7 @@ export const PEERS: readonly Definition[] = [
     stampede: 'nothing',
     servesStale: false,
     async open({ url, namespace, ttlMs, load }) {
-      const keyv = createKeyv(url, { namespace })
+      const keyv = listenedTo(createKeyv(url, { namespace }))
       return {
         async get(id) {
           const key = String(id)
@@ -148,7 +148,7 @@ export const PEERS: readonly Definition[] = [
     stampede: 'one load per process',
     servesStale: true,
     async open({ url, namespace, ttlMs, staleMs, load }) {
-      const client = createClient({ url })
+      const client = listenedTo(createClient({ url }))
       await client.connect()
       const cache: CachifiedCache = redisCacheAdapter({
         get: (key) => client.get(key),
@@ -197,6 +197,12 @@ export const PEERS: readonly Definition[] = [
     }
   }
 ]
+
+/** As the documentation of each asks for: without a listener a lost connection ends the process. */
+function listenedTo<T extends { on(event: 'error', listener: () => void): unknown }>(emitter: T): T {
+  emitter.on('error', () => undefined)
+  return emitter
+}
 
 /** Made here and not where it is used: the TypeScript loader spends time on giving each named function its name. */
 function loaderOf(load: Setting['load'], id: number): () => Promise<Row> {

@@ -51,21 +51,57 @@ export function barsOf({ settings, lines }: OutageResult): Bar[] {
     ])
 }
 
-export function tableMarkdown({ lines }: Pick<OutageResult, 'lines'>): string {
-  const rows = lines.map(({ fault, name, requests, errors, p50, p99, mostLoads, backMs }) => [
-    fault,
-    name === CORRAL ? `**${name}**` : name,
-    String(requests),
-    String(errors),
-    p50.toFixed(1),
-    p99.toFixed(0),
-    String(mostLoads),
-    backMs === undefined ? 'not' : backMs.toFixed(0)
-  ])
+export function tableMarkdown(result: Pick<OutageResult, 'lines'>): string {
+  return [waitsMarkdown(result), worstMarkdown(result)].join('\n\n')
+}
+
+/** By what fails, and by who reads: p99, and how many requests ended in an error. */
+function waitsMarkdown({ lines }: Pick<OutageResult, 'lines'>): string {
+  const names = [...new Set(lines.map(({ name }) => name))]
+  const faults = [...new Set(lines.map(({ fault }) => fault))]
+  const cellOf = ({ p99, errors, requests }: OutageLine): string =>
+    errors === 0 ? p99.toFixed(0) : `${p99.toFixed(0)}, ${percent(errors / requests)} errors`
+  const rows = faults.map((fault) => {
+    const cells = names.map((name) => lines.find((line) => line.fault === fault && line.name === name))
+    return [fault, ...cells.map((line) => (line === undefined ? '' : cellOf(line)))]
+  })
+  return table(['p99 in ms while Redis …', ...names.map(shown)], rows)
+}
+
+/** Of each reader the worst of all faults. */
+function worstMarkdown({ lines }: Pick<OutageResult, 'lines'>): string {
+  const names = [...new Set(lines.map(({ name }) => name))]
+  const rows = names.map((name) => {
+    const own = lines.filter((line) => line.name === name)
+    const most = (figure: (line: OutageLine) => number): number => Math.max(...own.map(figure))
+    const back = own.some(({ backMs }) => backMs === undefined)
+      ? 'not'
+      : most(({ backMs }) => backMs!).toFixed(0)
+    const [failed, requests] = [sum(own.map((line) => line.errors)), sum(own.map((line) => line.requests))]
+    return [
+      shown(name),
+      `${most(({ p99 }) => p99).toFixed(0)}`,
+      failed === 0 ? '0' : `${failed} (${percent(failed / requests)})`,
+      String(most(({ mostLoads }) => mostLoads)),
+      back
+    ]
+  })
   return table(
-    ['Redis …', '', 'requests', 'errors', 'p50 ms', 'p99 ms', 'loads at once', 'back after ms'],
+    ['over all of them', 'worst p99 ms', 'errors', 'most loads at once', 'slowest to be back, ms'],
     rows
   )
+}
+
+function shown(name: string): string {
+  return name === CORRAL ? `**${name}**` : name
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0)
+}
+
+function percent(share: number): string {
+  return share < 0.01 ? 'under 1%' : `${Math.round(share * 100)}%`
 }
 
 export function outageMarkdown(result: OutageResult): string {
@@ -74,10 +110,11 @@ export function outageMarkdown(result: OutageResult): string {
   return [
     '## What do callers notice while Redis fails?',
     `${requestsPerSecond} requests a second, which come whether the ones before are answered or not, for 300 rows whose source is ` +
-      `well and takes ${loadMs} ms. After a warm second Redis fails for ${outageMs} ms; requests of that time are counted. Corral ` +
-      `has a deadline of ${deadlineMs} ms for a command and may run ${limit} loads at once. Beside it the four lines by ` +
-      'hand: `redis.get`, the query when that gave nothing or threw, `redis.set`; with ioredis as it comes. "Back" is the ' +
-      'first value from Redis after the fault.',
+      `well and takes ${loadMs} ms. After a warm second Redis fails for ${outageMs} ms; requests of that time are counted, and ` +
+      'one that has no answer seconds after the fault counts as an answer that came then. Corral ' +
+      `has its deadline of ${deadlineMs} ms for a command, and may run ${limit} loads at once. "By hand" are four lines: ` +
+      '`redis.get`, the query when that gave nothing or threw, `redis.set`. All have their drivers as their documentation ' +
+      'sets them up. "Back" is the first value from Redis after the fault.',
     tableMarkdown(result),
     bars.join('\n')
   ].join('\n\n')
