@@ -223,7 +223,10 @@ export class RedisReads {
     const { key } = question
     const { recent } = this.#parts
     const again = recent.get(key)?.revalidated(bytes, position)
-    if (again !== undefined) return this.#standing(again, question, askedAtMs)
+    if (again !== undefined) {
+      recent.noteStands(key)
+      return this.#standing(again, question, askedAtMs)
+    }
     recent.forget(key)
     // Nothing, or something as short as a lease: that was all of it.
     if (bytes.length < HEADER_BYTES) return new FetchedEntry(key, bytes.length === 0 ? null : bytes)

@@ -1,9 +1,12 @@
+import { randomBytes } from 'node:crypto'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createCache, type Cache } from '../../src/index.js'
 import { startRedisServer, type RedisServer } from '../support/redis-server.js'
 
 const LARGE = 30_000
+/** What compression makes no smaller, so that as many bytes are stored. */
+const TEXT = randomBytes(LARGE / 2).toString('hex')
 
 let server: RedisServer
 let admin: Redis
@@ -36,7 +39,7 @@ describe('a large value that was read lately', () => {
     await withCaches(async (here) => {
       const pages = here.collection('pages', {
         ttl: '1h',
-        load: (id: number) => ({ id, text: 'x'.repeat(LARGE) })
+        load: (id: number) => ({ id, text: TEXT })
       })
       await pages.get(1)
       await pages.get(1)
@@ -56,7 +59,7 @@ describe('a large value that was read lately', () => {
       const load = (id: number): { id: number; version: number; text: string } => ({
         id,
         version,
-        text: 'x'.repeat(LARGE)
+        text: TEXT
       })
       const reads = here.collection('pages', { ttl: '1h', load })
       const writes = there.collection('pages', { ttl: '1h', load })
@@ -82,6 +85,27 @@ describe('a large value that was read lately', () => {
     })
   })
 
+  it('keeps its place when many others are read once', async () => {
+    const place = 3 * (LARGE + 1_000)
+    const cache = createCache({ redis: server.url, namespace: 'shop', maxRecentBytes: 4 * place })
+    try {
+      const pages = cache.collection('pages', { ttl: '1h', load: (id: number) => ({ id, text: TEXT }) })
+      for (let round = 0; round < 5; round++) for (const id of [1, 2]) await pages.get(id)
+      for (let id = 100; id < 130; id++) await pages.get(id)
+      for (let id = 100; id < 130; id++) await pages.get(id)
+      const before = await sent()
+      for (let round = 0; round < 20; round++) for (const id of [1, 2]) await pages.get(id)
+      expect((await sent()) - before).toBeLessThan(LARGE / 2)
+      // What becomes popular gets a place for all that.
+      for (let round = 0; round < 20; round++) for (const id of [7, 8]) await pages.get(id)
+      const between = await sent()
+      for (let round = 0; round < 20; round++) for (const id of [7, 8]) await pages.get(id)
+      expect((await sent()) - between).toBeLessThan(LARGE / 2)
+    } finally {
+      await cache.close()
+    }
+  })
+
   it('ages as it would have', async () => {
     await withCaches(async (here) => {
       let loads = 0
@@ -90,7 +114,7 @@ describe('a large value that was read lately', () => {
         stale: '1h',
         jitter: 0,
         earlyRefresh: 0,
-        load: (_id: number) => ({ loads: ++loads, text: 'x'.repeat(LARGE), at: new Date(5) })
+        load: (_id: number) => ({ loads: ++loads, text: TEXT, at: new Date(5) })
       })
       await pages.get(1)
       const first = await pages.get(1)
