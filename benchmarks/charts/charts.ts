@@ -1,6 +1,9 @@
 import { CORRAL } from '../contenders/contender.js'
+import type { StormResult } from '../reports/expiry-storm.js'
+import type { FootprintResult } from '../reports/footprint.js'
 import type { HitPathResult } from '../reports/hit-path.js'
 import { placeOf, type HttpResult } from '../reports/http.js'
+import { WAYS, type LatencyResult } from '../reports/latency.js'
 import type { MemoryHitResult } from '../reports/memory-hit.js'
 import type { OutageResult } from '../reports/outage.js'
 import type { StampedeResult } from '../reports/stampede.js'
@@ -21,10 +24,13 @@ const CHARTS: Readonly<Record<string, (result: never) => Chart | undefined>> = {
   'hit-path': hitPathChart,
   'memory-hit': memoryHitChart,
   http: httpChart,
+  latency: latencyChart,
   outage: outageChart,
   stampede: stampedeChart,
+  'expiry-storm': expiryStormChart,
   'write-race': writeRaceChart,
-  'write-behind': writeBehindChart
+  'write-behind': writeBehindChart,
+  footprint: footprintChart
 }
 
 function hitPathChart({ cases }: HitPathResult): Chart | undefined {
@@ -71,6 +77,53 @@ function httpChart({ lines }: HttpResult): Chart {
         const label = line.kind === 'memory' ? `${line.name}, in ${placeOf(line)}` : line.name
         return rowOf(label, line.perSecond, withThousands(line.perSecond.median))
       })
+  }
+}
+
+function latencyChart({ cases }: LatencyResult): Chart | undefined {
+  const one = cases.find(({ shape }) => shape === '2 KiB')
+  return (
+    one && {
+      name: 'latency',
+      title: 'Where a row of 2 KiB comes from, and how long that takes: p50, one caller',
+      axis: 'microseconds (less is better; each line is ten times the one before)',
+      isLogarithmic: true,
+      rows: one.lines.map(({ way, p50Us }) => {
+        const label = WAYS[way].replaceAll(/[*`]/g, '')
+        const digits = p50Us.median < 10 ? p50Us.median.toPrecision(2) : withThousands(p50Us.median)
+        return rowOf(label, p50Us, `${digits} µs`)
+      })
+    }
+  )
+}
+
+function expiryStormChart({ settings: { keys, readsPerSecond }, cases }: StormResult): Chart | undefined {
+  const one = cases.find(({ stale }) => !stale)
+  return (
+    one && {
+      name: 'expiry-storm',
+      title: `${keys} hot keys expire together under ${withThousands(readsPerSecond)} reads a second`,
+      axis: 'milliseconds until the answer, p99 (less is better; each line is ten times the one before)',
+      isLogarithmic: true,
+      rows: one.contenders
+        .toSorted((a, b) => a.p99Ms.median - b.p99Ms.median)
+        .map(({ name, p99Ms, loads }) =>
+          rowOf(name, p99Ms, `${withThousands(p99Ms.median)} ms, ${withThousands(loads.median)} queries`)
+        )
+    }
+  )
+}
+
+function footprintChart({ memory }: FootprintResult): Chart {
+  return {
+    name: 'footprint',
+    title: 'A row of 2 KiB, kept in the memory of the process',
+    axis: 'bytes (less is better)',
+    isLogarithmic: false,
+    rows: memory
+      .filter(({ shape }) => shape === '2 KiB')
+      .toSorted((a, b) => a.bytes.median - b.bytes.median)
+      .map(({ name, bytes }) => rowOf(name, bytes, withThousands(bytes.median)))
   }
 }
 
