@@ -16,6 +16,8 @@ import * as devalue from 'devalue'
 import { Packr } from 'msgpackr'
 import superjson from 'superjson'
 import { isShareable, PayloadCodec, type EncodedPayload } from '../src/codec/codec.js'
+import { versionsOf } from './support/machine.js'
+import { startProgress } from './support/progress.js'
 
 const ROUNDS = 15
 const ROUND_MS = 6
@@ -109,9 +111,20 @@ const samples: Record<string, unknown> = {
 console.log(
   `${cpus()[0]?.model.trim()}, ${cpus().length} cores; Node ${process.version}, V8 ${process.versions.v8}`
 )
-console.log('msgpackr 2.1.3, cbor-x 1.6.9, devalue 6.0.3, superjson 2.2.6\n')
-for (const [name, value] of Object.entries(samples)) compareSerializers(name, value)
+const versions = versionsOf(['msgpackr', 'cbor-x', 'devalue', 'superjson'])
+console.log(
+  `${Object.entries(versions)
+    .map((one) => one.join(' '))
+    .join(', ')}\n`
+)
+const COMPRESSED = { '600 rows serialized': 600, '3,000 rows serialized': 3_000 }
+const progress = startProgress(Object.keys(samples).length + Object.keys(COMPRESSED).length)
+for (const [name, value] of Object.entries(samples)) {
+  progress.step(name)
+  compareSerializers(name, value)
+}
 await compareCompressors()
+progress.end()
 
 function compareSerializers(name: string, value: unknown): void {
   const kind = isShareable(encodeSync(value).flags) ? 'plain' : 'dates'
@@ -181,10 +194,9 @@ async function compareCompressors(): Promise<void> {
     gzip,
     ...[1, 4, 5].map(brotli)
   ]
-  for (const [name, bytes] of [
-    ['600 rows serialized', encodeSync(times(600, datedFilm)).bytes],
-    ['3,000 rows serialized', encodeSync(times(3000, datedFilm)).bytes]
-  ] as const) {
+  for (const [name, rows] of Object.entries(COMPRESSED)) {
+    progress.step(name)
+    const { bytes } = encodeSync(times(rows, datedFilm))
     console.log(`## compression of ${name}, ${round(bytes.length / 1024)} KiB\n`)
     console.log('|                              | decompress |  compress |   bytes left |')
     console.log('| :--------------------------- | ---------: | --------: | -----------: |')

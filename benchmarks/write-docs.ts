@@ -62,7 +62,7 @@ const HEAD = `<!-- Written by benchmarks/write-docs.ts from benchmarks/results; 
 What Corral costs and what it saves, next to the other caches for Node.js, each at the version below and set up as its
 own documentation says. All run against a real Redis on the same machine. Whoever is ahead is shown ahead.
 
-    npm run bench                # all questions, about an hour
+    npm run bench                # all questions, about an hour and a half
     npm run bench -- hit-path    # one of them
     npm run bench -- --quick     # a short version, to see that it works
 

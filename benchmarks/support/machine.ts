@@ -30,8 +30,13 @@ export function circumstances(redis: string, packages: readonly string[]): Circu
     node: process.version,
     redis,
     corral: commit(),
-    packages: Object.fromEntries([...new Set(packages)].toSorted().map((name) => [name, versionOf(name)]))
+    packages: versionsOf(packages)
   }
+}
+
+/** As installed. */
+export function versionsOf(packages: readonly string[]): Record<string, string> {
+  return Object.fromEntries([...new Set(packages)].toSorted().map((name) => [name, versionOf(name)]))
 }
 
 function versionOf(name: string): string {
