@@ -33,8 +33,16 @@ interface SlicedBuffer extends Buffer {
 
 const shapeCache = new ShapeCache()
 
-/** Copied to begin an array: where a literal stands V8 may begin to make all arrays in the old generation (`object-shape.ts`). */
-const NO_ELEMENTS: readonly unknown[] = []
+/** Arrays up to here take no more room than they need. */
+export const SHORT_ARRAY = 16
+/**
+ * By length, copied to begin an array: one that grows has room for 17 from its first element on, which most rows never
+ * need. Copied, because where a literal stands V8 may begin to make all arrays in the old generation (`object-shape.ts`).
+ */
+const ROOMS: readonly (readonly unknown[])[] = Array.from({ length: SHORT_ARRAY + 1 }, (_, length) =>
+  Array.from({ length }, () => undefined)
+)
+const NO_ROOM = ROOMS[0]!
 
 const NO_BYTES = Buffer.alloc(0)
 
@@ -165,8 +173,13 @@ class ValueReader implements ValueSource {
 
   #readArray(): unknown[] {
     const length = this.#readLength()
+    if (length <= SHORT_ARRAY) {
+      const array = ROOMS[length]!.slice()
+      for (let index = 0; index < length; index++) array[index] = this.read()
+      return array
+    }
     // Grown as elements come, not allocated at once: `length` may be hostile, and each element is a byte at least.
-    const array = NO_ELEMENTS.slice()
+    const array = NO_ROOM.slice()
     for (let index = 0; index < length; index++) array.push(this.read())
     return array
   }

@@ -1,3 +1,5 @@
+import { SHORT_ARRAY } from '../codec/value-reader.js'
+
 /*
  * What a decoded value takes on the heap of V8 (64-bit, without pointer compression, as Node has it). Its frame is no
  * measure of that: a small number takes one byte in a frame and eight in an array, and `{}` takes two and 24. So the
@@ -52,8 +54,9 @@ function arrayBytes(array: readonly unknown[]): number {
   return bytes
 }
 
-/** As V8 makes room in an array that grows element by element. */
+/** A short array has room for what is in it; a longer one as V8 makes room while it grows element by element. */
 function roomFor(length: number): number {
+  if (length <= SHORT_ARRAY) return length
   let room = 0
   while (room < length) room += 1 + Math.floor((room + 1) / 2) + 16
   return room
