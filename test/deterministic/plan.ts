@@ -213,6 +213,34 @@ const latecomers = planOf({
     ])
 })
 
+/** Readers of one process whose answers are under way for long, while another process declares wrong what is in them. */
+const slowAnswers = planOf({
+  options: options(fc.constant({ ttl: '1h', earlyRefresh: 0 }), fc.boolean()),
+  pace: fc.constantFrom(0, 0.02),
+  slowness: fc.constantFrom(0.5, 0.8),
+  loads: fc.constant([]),
+  commandFaults: fc.constant([]),
+  givenUp: fc.constant([]),
+  faults: fc.constant([]),
+  callers: fc
+    .tuple(
+      fc.array(
+        fc.constantFrom(10, 30, 60).map((ms): Operation => ({ do: 'pause', ms })),
+        { minLength: 3, maxLength: 3 }
+      ),
+      fc.constantFrom<Operation>(
+        { do: 'change', key: 'a' },
+        { do: 'changeAndClear', key: 'a' },
+        { do: 'changeAndClearTag', key: 'a' }
+      )
+    )
+    .map(([pauses, change]) => [
+      { process: 0, operations: [aRead, pauses[0]!, aRead, aRead, aRead, aRead] },
+      { process: 0, operations: [pauses[1]!, aRead, pauses[2]!, aRead, aRead, aRead] },
+      { process: 1, operations: [{ do: 'pause', ms: 150 }, change, pauses[0]!, change] }
+    ])
+})
+
 /** Two writers of one row that may be cached, of whom one dies while its statement is under way. */
 const dyingWriters = planOf({
   options: options(fc.constant({ ttl: '1h' }), fc.constantFrom(true, true, false)),
@@ -393,7 +421,8 @@ export const memoryPlans: fc.Arbitrary<Plan> = fc
 export const readPlans: fc.Arbitrary<Plan> = fc.oneof(
   { arbitrary: planOf({ callers: callers(some(readerOperation)) }), weight: 5 },
   { arbitrary: failingSource, weight: 2 },
-  { arbitrary: latecomers, weight: 1 }
+  { arbitrary: latecomers, weight: 1 },
+  { arbitrary: slowAnswers, weight: 1 }
 )
 /** Writes through the cache, with reads among them. */
 export const writePlans: fc.Arbitrary<Plan> = fc.oneof(
