@@ -24,6 +24,8 @@ export class Readiness {
   readonly #confirmed: (confirmation: Confirmation) => ScriptCall | undefined
   readonly #agreed = new Map<Queue, Promise<void>>()
   readonly #judged = new Map<Queue, Map<string, Promise<ScriptCall | undefined>>>()
+  /** Of a Cluster: how often what answers at an address may have become another server. */
+  readonly #changes = new Map<string, number>()
 
   constructor(
     link: RedisLink,
@@ -38,7 +40,10 @@ export class Readiness {
       this.#judged.clear()
     }
     link.onReady(forget)
-    link.nodes?.onConnect(() => this.#judged.clear())
+    link.nodes?.onOther((node) => {
+      this.#changes.set(node, this.#changesOf(node) + 1)
+      for (const ofQueue of this.#judged.values()) ofQueue.delete(node)
+    })
   }
 
   /** How appends to a shard are to be sent; undefined: as everything else. Rejects while its server does not do. */
@@ -66,14 +71,25 @@ export class Readiness {
     return this.#link.nodes === undefined ? send : this.#answeredBy(node, send ?? this.#streams.send)
   }
 
-  /** The same, but that the answer of another node than this one does not count. */
+  /**
+   * The same, but that the answer of another node than this one does not count; nor does its own when the connection was
+   * lost meanwhile, because then it may have been started anew since it was looked at.
+   */
   #answeredBy(node: string, send: ScriptCall): ScriptCall {
     return async (script, keys, args) => {
+      const changes = this.#changesOf(node)
       const reply = await send(script, keys, args)
-      if (this.#link.nodes!.nodeOf(keys[0]!) === node) return reply
-      const cause = new Error(`${node} does not have the slot any more`)
+      const isOwner = this.#link.nodes!.nodeOf(keys[0]!) === node
+      if (isOwner && this.#changesOf(node) === changes) return reply
+      const cause = new Error(
+        isOwner ? `the connection to ${node} was made anew` : `${node} does not have the slot any more`
+      )
       throw new RedisUnavailableError('confirm a write', { cause })
     }
+  }
+
+  #changesOf(node: string): number {
+    return this.#changes.get(node) ?? 0
   }
 
   async #agree(queue: Queue): Promise<void> {

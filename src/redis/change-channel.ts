@@ -1,7 +1,9 @@
+import { randomBytes } from 'node:crypto'
 import type { Clock } from '../clock.js'
 import { withDeadline } from '../policy/deadline.js'
 import type { RedisClient } from './client.js'
 import { Silence, troubleOf } from './error-class.js'
+import { watchHandshake } from './handshake.js'
 import type { RedisLink } from './link.js'
 import { ScriptRunner } from './scripts.js'
 import { HEARTBEAT_MS, type PairListener } from './tracked-pair.js'
@@ -9,11 +11,13 @@ import { HEARTBEAT_MS, type PairListener } from './tracked-pair.js'
 /** Others learn within a heartbeat that somebody listens; until the second one they may not be telling yet. */
 const SILENT_BEATS = 2
 const LISTENER_LIFE_MS = 60 * HEARTBEAT_MS
+/** What a server refuses by configuration it will hardly grant a second later. */
+const RETRY_REFUSED_MS = 30 * HEARTBEAT_MS
 
 export interface ChannelNames {
   /** Of the counter of messages; with the driver's `keyPrefix` it is the channel's name too. */
   readonly counterKey: string
-  /** Stands while somebody listens: then whoever changes something has to tell. */
+  /** Stands while somebody listens: then whoever changes something has to tell. It holds the name of this time of listening. */
   readonly listenersKey: string
 }
 
@@ -30,6 +34,10 @@ export interface Announcement {
  *
  *   off ──subscribed, counter read──▶ waiting (two heartbeats) ──▶ armed ──gap, silence, connection lost──▶ off
  *
+ * A subscriber is never asked anything. So it does not notice that its connection is dead, or that its server is none of
+ * the Cluster any more, and its driver does not learn who came instead: when nothing is heard for a heartbeat of what was
+ * told, another one takes its place.
+ *
  * Compared with tracking: a change by other hands (DEL in redis-cli, eviction) is not announced, and a process that
  * dies between its change and its message leaves the others with the old value. Both end with the tier's `ttl`.
  */
@@ -42,11 +50,17 @@ export class ChangeChannel {
   readonly #listener: PairListener
   readonly #onFailure: (error: unknown) => void
   #subscriber: RedisClient | undefined
+  #stopHearing = (): void => {}
+  #isSubscribed = false
+  /** Not again before that. */
+  #subscribeAtMs = Number.NEGATIVE_INFINITY
   #heart: NodeJS.Timeout | undefined
   /** Number of the last message; undefined until the counter was read. */
   #last: number | undefined
   /** The counter stood there when it was asked; proven once as many messages came. */
   #expected: { readonly number: number; readonly askedAtMs: number } | undefined
+  /** What stood in the listeners' key: another name there means that it was lost, and that nobody may have told since. */
+  #listening: string | undefined
   #beats = 0
   #beating = false
   #armed = false
@@ -77,11 +91,7 @@ export class ChangeChannel {
   /** Listens from now on; safe to call again. */
   open(): void {
     if (this.#closed || this.#subscriber !== undefined) return
-    this.#subscriber = this.#link.duplicateForChannel()
-    this.#subscriber.on('messageBuffer', this.#onMessage)
-    this.#subscriber.on('error', this.#onFailure)
-    this.#subscriber.on('close', () => this.#lose('a connection was lost'))
-    this.#subscriber.on('ready', () => void this.#subscribe())
+    this.#connect()
     this.#heart = setInterval(() => void this.#beat(), HEARTBEAT_MS)
     this.#heart.unref()
   }
@@ -90,7 +100,7 @@ export class ChangeChannel {
     this.#closed = true
     clearInterval(this.#heart)
     this.#lose('the cache is closed')
-    this.#subscriber?.disconnect()
+    this.#stopHearing()
   }
 
   /** What `announce-changes` is called with; sent behind the change on the same connection, it arrives behind it. */
@@ -98,36 +108,90 @@ export class ChangeChannel {
     return { key: this.#names.counterKey, args: [this.#channel, keys.join('\n')] }
   }
 
+  #connect(): void {
+    const subscriber = this.#link.duplicateForChannel()
+    this.#subscriber = subscriber
+    this.#isSubscribed = false
+    this.#subscribeAtMs = Number.NEGATIVE_INFINITY
+    const hear = (channel: Buffer | string, message: Buffer | string): void => {
+      if (this.#subscriber === subscriber) this.#onMessage(channel, message)
+    }
+    const subscribe = (): void => {
+      if (this.#subscriber === subscriber) void this.#subscribe()
+    }
+    const lose = (): void => {
+      if (this.#subscriber !== subscriber) return
+      this.#isSubscribed = false
+      this.#lose('a connection was lost')
+    }
+    subscriber.on('messageBuffer', hear)
+    subscriber.on('error', this.#onFailure)
+    subscriber.on('close', lose)
+    subscriber.on('ready', subscribe)
+    const stopWatching = subscriber.isCluster ? undefined : watchHandshake(subscriber, this.#link.timeoutMs)
+    this.#stopHearing = () => {
+      stopWatching?.()
+      subscriber.disconnect()
+    }
+  }
+
+  /** Another subscriber altogether: a Cluster's driver that is told to connect again waits for all that it was connected to. */
+  #connectAnew(): void {
+    this.#stopHearing()
+    this.#connect()
+  }
+
   async #subscribe(): Promise<void> {
     const epoch = ++this.#epoch
+    this.#isSubscribed = false
+    this.#subscribeAtMs = this.#clock.now() + 2 * HEARTBEAT_MS
     try {
       await withDeadline(this.#subscriber!.subscribe(this.#channel), HEARTBEAT_MS, late)
     } catch (error) {
       this.#onFailure(error)
-      if (epoch === this.#epoch) this.#listener.lost(troubleOf(error).message, false)
+      if (epoch === this.#epoch) this.#notSubscribed(error)
       return
     }
     if (epoch !== this.#epoch) return
+    this.#isSubscribed = true
     this.#last = undefined
     this.#beats = 0
     await this.#beat()
   }
 
+  #notSubscribed(error: unknown): void {
+    const trouble = troubleOf(error)
+    this.#listener.lost(trouble.message, false)
+    if (trouble.errorClass === 'misconfigured') this.#subscribeAtMs = this.#clock.now() + RETRY_REFUSED_MS
+    else if (!this.#closed) this.#connectAnew()
+  }
+
   async #beat(): Promise<void> {
-    if (this.#subscriber?.status !== 'ready' || this.#beating || this.#closed) return
+    if (this.#closed) return
+    // A Cluster's driver ends for good when its options say so, which need not end the one that it is a copy of.
+    if (this.#subscriber?.status === 'end') return this.#connectAnew()
+    if (this.#subscriber?.status !== 'ready' || this.#beating) return
+    if (!this.#isSubscribed) {
+      if (this.#clock.now() >= this.#subscribeAtMs) await this.#subscribe()
+      return
+    }
     const epoch = this.#epoch
     const askedAtMs = this.#clock.now()
     const heard = this.#last
     this.#beating = true
     try {
       const { counterKey, listenersKey } = this.#names
-      const [counter] = await Promise.all([
+      const [counter, listening] = await Promise.all([
         this.#link.callFor(counterKey, 'ask for news', (client) => client.getBuffer(counterKey)),
-        this.#link.callFor(listenersKey, 'listen for news', (client) =>
-          client.set(listenersKey, '1', 'PX', LISTENER_LIFE_MS)
-        )
+        this.#link.callFor(listenersKey, 'listen for news', (client) => this.#listenOver(client))
       ])
       if (epoch !== this.#epoch) return
+      const before = (this.#listening ??= listening)
+      if (listening !== before) {
+        this.#listening = listening
+        this.#beats = 0
+        return this.#lose('the sign that somebody listens was lost')
+      }
       // Lost, or never made: announcing nothing makes it.
       if (counter === null) await this.#makeCounter()
       else this.#compare(Number(counter), askedAtMs, heard)
@@ -139,6 +203,17 @@ export class ChangeChannel {
     }
   }
 
+  /** Keeps the sign that somebody listens; answers under which name it stands. */
+  async #listenOver(client: RedisClient): Promise<string> {
+    const { listenersKey } = this.#names
+    const [, , name] = await Promise.all([
+      client.set(listenersKey, randomBytes(8).toString('hex'), 'PX', LISTENER_LIFE_MS, 'NX'),
+      client.call('PEXPIRE', listenersKey, LISTENER_LIFE_MS),
+      client.getBuffer(listenersKey)
+    ])
+    return String(name)
+  }
+
   /** @param heard the last number that had been heard when the counter was asked */
   #compare(number: number, askedAtMs: number, heard: number | undefined): void {
     // It stands lower than what it has told: a failover lost its last steps, and numbers come twice. A message that is
@@ -147,8 +222,11 @@ export class ChangeChannel {
     const before = this.#expected
     this.#expected = { number, askedAtMs }
     if (this.#last === undefined) this.#last = number
-    // A heartbeat ago the counter stood higher than what has been heard until now.
-    else if (before !== undefined && before.number > this.#last) return this.#gap()
+    // A heartbeat ago the counter stood higher than what has been heard until now: a message takes no such time.
+    else if (before !== undefined && before.number > this.#last) {
+      this.#gap()
+      return this.#connectAnew()
+    }
     this.#beats++
     this.#prove()
   }
@@ -170,7 +248,7 @@ export class ChangeChannel {
     await this.#link.callFor(key, 'announce changes', () => this.#runner.run('announce-changes', key, args))
   }
 
-  readonly #onMessage = (channel: Buffer | string, message: Buffer | string): void => {
+  #onMessage(channel: Buffer | string, message: Buffer | string): void {
     if (String(channel) !== this.#channel) return
     const [number, ...keys] = String(message).split('\n')
     const sequence = Number(number)

@@ -25,9 +25,11 @@ export interface RedisClient {
   strlen(key: string): Promise<number>
   scan(cursor: string, ...args: (string | number)[]): Promise<[cursor: string, keys: string[]]>
   /** Of a Cluster only. */
-  nodes?(role: 'master'): RedisClient[]
+  nodes?(role: 'master' | 'all'): RedisClient[]
   /** Of a Cluster only: by slot the addresses of its primary and replicas, as `host:port`. */
   readonly slots?: readonly (readonly string[] | undefined)[]
+  /** Of a Cluster only: asks its nodes, one by one until one answers, who has which slots. */
+  refreshSlotsCache?(done?: (error?: Error | null) => void): void
   set(key: string, value: string, ...options: (string | number)[]): Promise<unknown>
   ping(): Promise<unknown>
   time(): Promise<unknown>

@@ -9,6 +9,9 @@ import { keySlot } from './key-slot.js'
 const SILENCES_MOST = 2
 const PROBE_PAUSE_MS = 100
 const PROBE_PAUSE_MOST_MS = 400
+/** A question to all nodes in turn, one of them silent, takes the driver a second by default. */
+const OWNERS_PATIENCE_MS = 2_000
+const OWNERS_AGAIN_MS = 1_000
 
 interface Watched {
   readonly breaker: Breaker
@@ -25,6 +28,9 @@ interface Watched {
  *
  * The driver hides a lost node for as long as it looks for its successor, so silence is how it shows. When the slots have
  * a new owner that is another node, of which nothing bad is known.
+ *
+ * A driver looks for a successor when a connection ends, or a node says that it is the wrong one. A machine that is gone
+ * with its network does neither: so while a node is away the driver is made to look.
  */
 export class ClusterNodes {
   readonly #client: RedisClient
@@ -34,6 +40,7 @@ export class ClusterNodes {
   /** Those alone that were silent lately. */
   readonly #watched = new Map<string, Watched>()
   readonly #stopListening: (() => void)[] = []
+  #lookedAtMs = Number.NEGATIVE_INFINITY
   #closed = false
 
   constructor(client: RedisClient, clock: Clock, timeoutMs: number) {
@@ -48,10 +55,51 @@ export class ClusterNodes {
     return this.#client.slots?.[keySlot(this.#prefix + key)]?.[0] ?? ''
   }
 
-  /** Calls `listener` whenever a node is connected to that was not: another server, or one that was started anew. */
-  onConnect(listener: () => void): void {
-    this.#client.on('+node', listener)
-    this.#stopListening.push(() => this.#client.off('+node', listener))
+  /** Calls `listener` with an address whenever the next answer from there may be another server's, or of one started anew. */
+  onOther(listener: (node: string) => void): void {
+    const watched = new Map<RedisClient, () => void>()
+    // A driver may be told to connect again to what it has lost, and then it is the same node to it.
+    const watch = (connection: RedisClient): void => {
+      const closed = (): void => listener(addressOf(connection))
+      connection.on('close', closed)
+      watched.set(connection, () => connection.off('close', closed))
+    }
+    const added = (connection: RedisClient): void => {
+      listener(addressOf(connection))
+      watch(connection)
+    }
+    const removed = (connection: RedisClient): void => {
+      watched.get(connection)?.()
+      watched.delete(connection)
+    }
+    for (const connection of this.#client.nodes?.('all') ?? []) watch(connection)
+    this.#client.on('+node', added)
+    this.#client.on('-node', removed)
+    this.#stopListening.push(() => {
+      this.#client.off('+node', added)
+      this.#client.off('-node', removed)
+      for (const stop of watched.values()) stop()
+    })
+  }
+
+  /** Makes this driver, and another one, find out who has `key`. */
+  async lookFor(client: RedisClient, key: string): Promise<void> {
+    await Promise.all([...new Set([this.#client, client])].map((driver) => lookFor(driver, key)))
+  }
+
+  /**
+   * Connections to all that have slots, by what the Cluster itself says now: the driver meets a new primary when it has a
+   * command for it, and what lies there would be left out until then.
+   */
+  async primaries(): Promise<RedisClient[]> {
+    await learnOwners(this.#client)
+    const owners = new Set(Array.from(this.#client.slots ?? [], (nodes) => nodes?.[0] ?? ''))
+    return [...owners].map((owner) => {
+      const connection = primaryAt(this.#client, owner)
+      if (connection === undefined)
+        throw new Error(`the connection is away: ${owner || 'no node'} is not known`)
+      return connection
+    })
   }
 
   /** The keys by their node: where in `keys` each of them stands. */
@@ -150,31 +198,68 @@ export class ClusterNodes {
       // Any reply but that it cannot serve is an answer.
       if (troubleOf(error).errorClass === 'down') {
         watched.breaker.probeFailed(this.#clock.now(), this.#clock.random())
-        if (!this.#closed) this.#probeLater(node, watched)
+        if (!this.#closed) {
+          this.#lookForSuccessor()
+          this.#probeLater(node, watched)
+        }
         return
       }
     }
     this.#watched.delete(node)
   }
+
+  /** If nobody tells, the next look will. */
+  #lookForSuccessor(): void {
+    const nowMs = this.#clock.now()
+    if (nowMs - this.#lookedAtMs < OWNERS_AGAIN_MS) return
+    this.#lookedAtMs = nowMs
+    this.#client.refreshSlotsCache?.()
+  }
+}
+
+/** What was meant for one node, because it had the key, is not carried out there: the key has another by now. */
+export class OwnerChanged extends Error {
+  /** As the node itself would have answered. */
+  override readonly name = 'ReplyError'
+
+  constructor(key: string, from: string, to: string) {
+    super(`MOVED ${keySlot(key)} ${to}, and no longer at ${from}`)
+  }
 }
 
 /**
- * The connection of `client` to the primary `node`, which has `key` in the eyes of another client.
+ * The connection of `client` to the primary `node`, which has `key` in the eyes of `nodes`.
  *
  * A driver hears of a failover by what its commands are answered. One that is used for its connections alone would never
- * be, and never know the new primary: so it is made to look for the key where it does not.
+ * be, and never know the new primary; and the one that says where keys are may have had none for this key since. So both
+ * are made to look for it. Rejects with `OwnerChanged` when it turns out to be somewhere else.
  */
-export async function connectionTo(client: RedisClient, node: string, key: string): Promise<RedisClient> {
+export async function connectionTo(
+  client: RedisClient,
+  nodes: ClusterNodes,
+  node: string,
+  key: string
+): Promise<RedisClient> {
   const known = primaryAt(client, node)
   if (known !== undefined) return known
-  await lookFor(client, key)
+  await nodes.lookFor(client, key)
+  const owner = nodes.nodeOf(key)
+  if (owner !== node) throw new OwnerChanged(key, node, owner)
   const found = primaryAt(client, node)
   if (found === undefined) throw new Error(`the connection is away: ${node || 'no node'} is not known`)
   return found
 }
 
-/** Makes the driver find out who has `key`. It follows a slot to its next owner for a command, but not for a pipeline. */
-export async function lookFor(client: RedisClient, key: string): Promise<void> {
+/** Makes the driver ask who has which slots; rejects when no node tells. */
+export async function learnOwners(client: RedisClient): Promise<void> {
+  const learning = new Promise<void>((resolve, reject) => {
+    client.refreshSlotsCache?.((error) => (error ? reject(error) : resolve()))
+  })
+  await withDeadline(learning, OWNERS_PATIENCE_MS, () => new Silence(OWNERS_PATIENCE_MS))
+}
+
+/** It follows a slot to its next owner for a command, but not for a pipeline. */
+async function lookFor(client: RedisClient, key: string): Promise<void> {
   try {
     await client.strlen(key)
   } catch (error) {
@@ -184,5 +269,9 @@ export async function lookFor(client: RedisClient, key: string): Promise<void> {
 }
 
 function primaryAt(client: RedisClient, node: string): RedisClient | undefined {
-  return client.nodes?.('master').find(({ options: { host, port } }) => `${host}:${port}` === node)
+  return client.nodes?.('master').find((connection) => addressOf(connection) === node)
+}
+
+function addressOf({ options: { host, port } }: RedisClient): string {
+  return `${host}:${port}`
 }

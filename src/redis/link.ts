@@ -243,7 +243,10 @@ export class RedisLink {
   readonly #onClose = (): void => {
     this.#session++
     clearTimeout(this.#probeTimer)
-    if (this.#state !== 'closed') this.#enter('away', this.#reason ?? 'the connection was lost')
+    if (this.#state === 'closed') return
+    const wasReady = this.#state === 'ready'
+    this.#enter('away', this.#reason ?? 'the connection was lost')
+    if (wasReady) for (const listener of this.#lostListeners) listener()
   }
 
   /** Asks what a server must do to be used: tell its time, take a write, hear what was undelivered. */

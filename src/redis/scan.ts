@@ -1,10 +1,11 @@
+import { RedisUnavailableError } from '../errors.js'
 import type { RedisClient } from './client.js'
 import type { RedisLink } from './link.js'
 
 /**
  * Pages through the keys that match a pattern, with SCAN: never KEYS, which stops the server until it has seen them
  * all. What stands there from beginning to end is found; what comes or goes meanwhile may be, and a key may come twice.
- * On a Cluster every master is asked.
+ * On a Cluster every primary is asked.
  */
 export async function* scanKeys(
   link: RedisLink,
@@ -13,10 +14,20 @@ export async function* scanKeys(
 ): AsyncGenerator<readonly string[]> {
   // SCAN knows nothing of the driver's `keyPrefix`, which is added to every key that it is given.
   const prefix = link.client.options.keyPrefix ?? ''
-  const nodes = await link.call('find the masters', async (client) => client.nodes?.('master') ?? [client])
-  for (const node of nodes) {
+  for (const node of await primariesOf(link)) {
     for (const pattern of patterns)
       yield* scanNode(link, node, globEscaped(prefix) + pattern, prefix, pageSize)
+  }
+}
+
+async function primariesOf(link: RedisLink): Promise<readonly RedisClient[]> {
+  const action = 'find the primaries'
+  const alone = await link.call(action, async (client) => [client])
+  try {
+    return (await link.nodes?.primaries()) ?? alone
+  } catch (error) {
+    link.report(action, error)
+    throw new RedisUnavailableError(action, { cause: error })
   }
 }
 

@@ -1,5 +1,5 @@
 import type { RedisClient } from './client.js'
-import { connectionTo } from './cluster-nodes.js'
+import { connectionTo, OwnerChanged } from './cluster-nodes.js'
 import { troubleOf } from './error-class.js'
 import type { RedisLink } from './link.js'
 
@@ -19,11 +19,18 @@ export interface ServerFacts {
  * whoever decides by it takes into account.
  */
 export async function readServerFacts(link: RedisLink, key: string): Promise<ServerFacts> {
-  const node = link.nodes?.nodeOf(key)
+  const { nodes } = link
+  const node = nodes?.nodeOf(key) ?? ''
   const ask = <T>(action: string, send: (client: RedisClient) => Promise<T>): Promise<T> =>
     link.callFor(key, action, async (client) =>
-      send(node === undefined ? client : await connectionTo(client, node, key))
+      send(nodes === undefined ? client : await connectionTo(client, nodes, node, key))
     )
+  // Asked for by its address a demoted primary tells of itself as well, and nobody would ever say that it is none any more.
+  if (nodes !== undefined)
+    await link.callFor(key, 'tell who has a key', async (client) => {
+      await nodes.lookFor(client, key)
+      if (nodes.nodeOf(key) !== node) throw new OwnerChanged(key, node, nodes.nodeOf(key))
+    })
   const info = await ask('tell about itself', async (client) => {
     const sections = ['server', 'memory', 'persistence', 'replication']
     const asked = sections.map((section) => unlessRefused(client.call('INFO', section)))

@@ -34,6 +34,10 @@ export interface PairListener {
  *
  *   off ──both ready──▶ arming ──tracking is on──▶ armed ──either lost, or silent for a heartbeat──▶ off
  *
+ * Both lead to the server that the link leads to, or nobody tells of its changes: one address may be that of another
+ * server a moment later, and the one before it may go on for a while. So when one of the three is lost the pair is made
+ * anew, and where servers tell their names, the names are compared.
+ *
  * Why both are asked: the server forgets what a client tracked when that client is gone, and says so to nobody; and a
  * subscriber that is gone at its end may look alive from ours. An answer over both proves that all changes of before
  * were told: the tracked one was still known to the server, and news travel ahead of the answer on the other.
@@ -50,9 +54,12 @@ export class TrackedPair {
   #tracked: RedisClient | undefined
   /** Redis' id of the subscriber's present connection, known once it listens. */
   #subscriberId: number | undefined
+  #subscriberAt: string | undefined
   #armed = false
   #beating = false
   #epoch = 0
+  /** The epoch that is being armed. */
+  #arming = -1
   #closed = false
   #retryTimer: NodeJS.Timeout | undefined
   #heart: NodeJS.Timeout | undefined
@@ -71,7 +78,10 @@ export class TrackedPair {
     this.#listener = listener
     this.#onFailure = onFailure
     this.#prefix = link.client.options.keyPrefix ?? ''
-    link.onReady(() => this.#open())
+    link.onReady(() => {
+      this.#open()
+      if (!this.#armed && this.#arming !== this.#epoch) void this.#arm()
+    })
     link.onLost(() => this.#leave('Redis was lost'))
   }
 
@@ -117,19 +127,23 @@ export class TrackedPair {
 
   readonly #arm = async (): Promise<void> => {
     if (this.#closed || this.#subscriber?.status !== 'ready' || this.#tracked?.status !== 'ready') return
+    if (this.#link.state !== 'ready') return
     const epoch = ++this.#epoch
+    this.#arming = epoch
     const startedAtMs = this.#clock.now()
     const [subscriber, tracked] = [this.#subscriber, this.#tracked]
     const late = (): Error => new Silence(this.#link.timeoutMs)
     try {
       await withDeadline(this.#startTracking(subscriber, tracked), this.#link.timeoutMs, late)
     } catch (error) {
+      if (this.#arming === epoch) this.#arming = -1
       this.#onFailure(error)
       if (epoch === this.#epoch) this.#refused(error)
       return
     }
     // Either connection may have been lost, and armed anew, while the replies were under way.
     if (epoch !== this.#epoch) return
+    clearTimeout(this.#retryTimer)
     this.#armed = true
     this.#listener.armed()
     // Nothing is kept yet, so there is nothing to have missed.
@@ -140,10 +154,14 @@ export class TrackedPair {
   async #startTracking(subscriber: RedisClient, tracked: RedisClient): Promise<void> {
     if (this.#subscriberId === undefined) {
       // Asked before SUBSCRIBE: after it a RESP2 connection takes hardly any other command.
-      const id = Number(await subscriber.call('CLIENT', 'ID'))
+      const [id, server] = await Promise.all([subscriber.call('CLIENT', 'ID'), serverOf(subscriber)])
       await subscriber.subscribe(INVALIDATIONS)
-      this.#subscriberId = id
+      this.#subscriberId = Number(id)
+      this.#subscriberAt = server
     }
+    const others = await Promise.all([tracked, this.#link.client].map(serverOf))
+    const servers = [this.#subscriberAt, ...others].filter((server) => server !== undefined)
+    if (new Set(servers).size > 1) throw new Error('the connections lead to different servers')
     await tracked.call('CLIENT', 'TRACKING', 'ON', 'REDIRECT', this.#subscriberId)
   }
 
@@ -152,7 +170,9 @@ export class TrackedPair {
     const isRefused = trouble.errorClass === 'misconfigured' && !trouble.isTotal
     this.#listener.lost(trouble.message, isRefused)
     clearTimeout(this.#retryTimer)
-    this.#retryTimer = setTimeout(this.#arm, isRefused ? RETRY_REFUSED_MS : RETRY_MS)
+    this.#retryTimer = isRefused
+      ? setTimeout(this.#arm, RETRY_REFUSED_MS)
+      : setTimeout(() => this.#connectAnew(), RETRY_MS)
     this.#retryTimer.unref()
   }
 
@@ -180,12 +200,17 @@ export class TrackedPair {
   /** Both are made anew: what one of them was told is worth nothing without the other. */
   #leave(reason: string): void {
     this.#disarm(reason)
+    this.#connectAnew()
+  }
+
+  #connectAnew(): void {
     this.#tracked?.disconnect(true)
     this.#subscriber?.disconnect(true)
   }
 
   readonly #onClose = (): void => {
-    this.#disarm('a connection was lost')
+    if (this.#armed) this.#leave('a connection was lost')
+    else this.#epoch++
   }
 
   #disarm(reason: string): void {
@@ -203,5 +228,15 @@ export class TrackedPair {
 
   #logicalKey(key: string): string {
     return key.startsWith(this.#prefix) ? key.slice(this.#prefix.length) : key
+  }
+}
+
+/** The name that a server gives itself at its start; undefined where it does not tell. */
+async function serverOf(client: RedisClient): Promise<string | undefined> {
+  try {
+    return /^run_id:(\w+)/m.exec(String(await client.call('INFO', 'server')))?.[1]
+  } catch (error) {
+    if (error instanceof Error && error.name === 'ReplyError') return undefined
+    throw error
   }
 }

@@ -74,7 +74,8 @@ export class RedisStore implements EntryStore {
     const { link, clock, maxRecentBytes, names, memory, waitForReplicas, reporter } = parts
     this.#link = link
     this.#confirmedCalls = new ConfirmedCalls(link)
-    this.#confirmed = waitForReplicas && this.#confirmedCalls.by({ command: 'wait', ...waitForReplicas })
+    this.#confirmed =
+      waitForReplicas && this.#confirmedCalls.by({ command: 'wait', follows: true, ...waitForReplicas })
     this.#memory = memory
     this.generations = new Generations(new RedisCounters(link, this.#runOnCounter), clock)
     this.#coherence = new Coherence({ link, clock, names, kept: memory && this.#kept(memory), reporter })

@@ -160,7 +160,7 @@ export class ModelClient implements RedisClient {
     return this.#send(() => this.#redis.drop(keys))
   }
 
-  /** `CLIENT ID` and `CLIENT TRACKING`: what tells of changes. */
+  /** `CLIENT ID` and `CLIENT TRACKING`: what tells of changes. Of itself this server tells nothing, and keys live for ever. */
   call(command: string, ...args: (string | number)[]): Promise<unknown> {
     return this.#send(async () => {
       if (args[0] === 'TRACKING') this.emit('tracking')
@@ -198,8 +198,11 @@ export class ModelClient implements RedisClient {
     return this.#send(async () => 'PONG')
   }
 
-  set(key: string, value: string): Promise<unknown> {
-    return this.#send(async () => this.#redis.setPlain(key, value))
+  set(key: string, value: string, ...options: (string | number)[]): Promise<unknown> {
+    return this.#send(async () => {
+      const [before] = options.includes('NX') ? await this.#redis.mget([key]) : [null]
+      return before === null ? this.#redis.setPlain(key, value) : null
+    })
   }
 
   getrangeBuffer = notModelled('GETRANGE')

@@ -94,7 +94,7 @@ export const MEMORY_MUTATIONS: readonly Mutation[] = [
       edit('src/redis/change-channel.ts', 'if (sequence !== this.#last + 1) this.#gap()\n', ''),
       edit(
         'src/redis/change-channel.ts',
-        'else if (before !== undefined && before.number > this.#last) return this.#gap()',
+        'else if (before !== undefined && before.number > this.#last) {\n      this.#gap()\n      return this.#connectAnew()\n    }\n',
         ''
       )
     ],

@@ -9,6 +9,8 @@ export interface Proxy {
    * From now on the connections of this moment stay open and carry nothing, or nothing in one direction; new ones work.
    */
   swallow(direction?: 'both' | 'to-client' | 'to-server'): void
+  /** Where connections that are made from now on lead, as behind a name that was given to another server. */
+  leadTo(port: number): void
   /** Whether connections that are made from now on are accepted and then carry nothing. */
   swallowNew(swallows: boolean): void
   /** From now on what the servers say is kept back, until `release`. */
@@ -30,8 +32,9 @@ interface Pair {
   toServer: boolean
 }
 
-export async function startProxy(targetPort: number): Promise<Proxy> {
+export async function startProxy(firstTargetPort: number): Promise<Proxy> {
   const pairs = new Set<Pair>()
+  let targetPort = firstTargetPort
   let swallowsNew = false
   let isHolding = false
   let delayMs = 0
@@ -74,6 +77,9 @@ export async function startProxy(targetPort: number): Promise<Proxy> {
         if (direction !== 'to-server') pair.toClient = false
         if (direction !== 'to-client') pair.toServer = false
       }
+    },
+    leadTo: (port) => {
+      targetPort = port
     },
     swallowNew: (swallows) => {
       swallowsNew = swallows

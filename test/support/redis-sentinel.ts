@@ -68,6 +68,12 @@ export async function startSentinelTrio(options: SentinelOptions = {}): Promise<
       return servers.find((server) => server.port === Number(port))!
     },
     failOver: async () => {
+      // One that is not over refuses the next.
+      await until(
+        'no failover is under way',
+        async () => !String(await ask('master', MASTER)).includes('failover_in_progress'),
+        60_000
+      )
       await ask('failover', MASTER)
     },
     stop,
