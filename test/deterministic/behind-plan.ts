@@ -30,6 +30,8 @@ export interface BehindPlan {
   readonly commandFaults: readonly { readonly command: number; readonly fault: CommandFault }[]
   readonly givenUp: readonly number[]
   readonly sink: readonly SinkMode[]
+  /** Increments that the table never takes, by the order in which the counter is changed. */
+  readonly poison: readonly number[]
   readonly shards: number
 }
 
@@ -164,6 +166,10 @@ export const behindPlans: fc.Arbitrary<BehindPlan> = fc.record({
       'stops-inside'
     ),
     { maxLength: 8 }
+  ),
+  poison: fc.oneof(
+    { arbitrary: fc.constant([]), weight: 4 },
+    { arbitrary: fc.array(fc.nat(6), { minLength: 1, maxLength: 2 }), weight: 1 }
   ),
   shards: fc.constantFrom(1, 1, 2)
 })

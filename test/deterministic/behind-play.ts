@@ -128,7 +128,7 @@ class BehindGame {
   async #change(process: BehindProcess, operation: Change): Promise<void> {
     const number = ++this.#made
     const isCounted = operation.do !== 'append' && operation.key === COUNTER
-    const change = isCounted ? this.#ledger.counter.plan(number, operation.do) : undefined
+    const change = isCounted ? this.#ledger.counter.plan(number, operation.do, this.plan.poison) : undefined
     const what = operation.do === 'append' ? 'event' : `${operation.do} ${operation.key}`
     this.world.note(`${process.name}: ${what} (${number}${change ? `: ${change.bit}` : ''})`)
     try {

@@ -10,6 +10,8 @@ export interface CounterChange {
   readonly number: number
   readonly kind: 'put' | 'delete' | 'increment'
   readonly bit: number
+  /** The table never takes it. */
+  readonly isPoison: boolean
 }
 
 /** Where a reader finds it. */
@@ -19,6 +21,8 @@ interface Accepted {
   readonly change: CounterChange
   /** Which changes came as one with it, itself among them. */
   readonly together: readonly CounterChange[]
+  /** The table never takes one of them, so they are put aside: only an entry that waits may show them. */
+  readonly isPoison: boolean
   /** Redis has lost it: it may be there or not. */
   isLost: boolean
   /** Its batch came again, and was known: its caller is told what the counter is by then. */
@@ -47,8 +51,10 @@ export class CounterLedger {
     this.#world = world
   }
 
-  plan(number: number, kind: CounterChange['kind']): CounterChange {
-    const change = { number, kind, bit: 2 ** this.#planned.length }
+  /** @param poison which increments the table will not take, by the order in which the changes are made */
+  plan(number: number, kind: CounterChange['kind'], poison: readonly number[]): CounterChange {
+    const isPoison = kind === 'increment' && poison.includes(this.#planned.length)
+    const change = { number, kind, bit: 2 ** this.#planned.length, isPoison }
     this.#planned.push(change)
     return change
   }
@@ -58,13 +64,18 @@ export class CounterLedger {
     return this.#planned.filter(({ bit, kind }) => kind === 'increment' && (sum & bit) !== 0)
   }
 
+  hasPoison(sum: number): boolean {
+    return this.changesIn(sum).some(({ isPoison }) => isPoison)
+  }
+
   of(number: number): CounterChange | undefined {
     return this.#planned.find((change) => change.number === number)
   }
 
   accepted(together: readonly CounterChange[]): void {
+    const isPoison = together.some((one) => one.isPoison)
     for (const change of together)
-      this.#accepted.push({ change, together, isLost: false, cameAgain: false })
+      this.#accepted.push({ change, together, isPoison, isLost: false, cameAgain: false })
   }
 
   cameAgain(changes: readonly CounterChange[]): void {
@@ -112,8 +123,8 @@ export class CounterLedger {
   /** The caller of an increment was told what the counter came to. */
   answered({ number, bit }: CounterChange, result: number): void {
     const at = this.#accepted.findIndex(({ change }) => change.number === number)
-    // What a Redis that lost something tells is as much as it has.
-    if (at === -1 || this.#accepted.some(({ isLost }) => isLost)) return
+    // What a Redis that lost something tells is as much as it has; and what is put aside goes out of the sum at some time.
+    if (at === -1 || this.#accepted.some(({ isLost, isPoison }) => isLost || isPoison)) return
     const { together, cameAgain } = this.#accepted[at]!
     const first = this.#accepted.findIndex((one) => one.together === together)
     const [before] = waysOf(this.#accepted.slice(0, first), false)
@@ -159,10 +170,11 @@ export class CounterLedger {
  */
 function waysOf(accepted: readonly Accepted[], isEntry: boolean): Way[] {
   let ways: Way[] = [{ shows: 'nothing', done: 0 }]
-  for (const { change, isLost } of accepted) {
+  for (const { change, isLost, isPoison } of accepted) {
     ways = ways.flatMap((way) => {
       const isDone = (way.done & change.bit) !== 0
       const after = { shows: changed(way.shows, change), done: way.done | change.bit }
+      if (isPoison) return isEntry ? [way, after] : [way]
       if (isDone) return isEntry ? [way, after] : [way]
       return isLost ? [way, after] : [after]
     })

@@ -1,5 +1,5 @@
 import type { Claim, Mark, Sink, SinkBatch, SinkOperation } from '../../src/sink.js'
-import type { BehindLedger } from './behind-ledger.js'
+import { COUNTER, type BehindLedger } from './behind-ledger.js'
 import type { Shown } from './model-entries.js'
 import type { Process, World } from './world.js'
 
@@ -14,6 +14,9 @@ const STOPPED_MS = 1_500
 
 /** What a sink answers when its database refuses, or does not answer. */
 export class SinkError extends Error {}
+
+/** What it answers where an operation can never be applied. */
+class PoisonError extends SinkError {}
 
 interface ShardRow {
   epoch: number
@@ -64,7 +67,7 @@ export class ModelDatabase {
       check: async () => undefined,
       take: (shard) => this.#take(process, shard),
       apply: (batch) => this.#apply(process, batch),
-      isPoison: () => false
+      isPoison: (error) => error instanceof PoisonError
     }
   }
 
@@ -93,6 +96,12 @@ export class ModelDatabase {
       this.#world.note(`${process.name} is fenced: epoch ${epoch} of ${shard.epoch}`)
       return 'fenced'
     }
+    if (operations.some((operation) => this.#isPoison(operation))) {
+      shard.holder = undefined
+      this.#world.count('refused for good')
+      this.#world.note(`${process.name} is refused ${operations.map(told).join(', ')}`)
+      throw new PoisonError('the database will never take that')
+    }
     // Statements go one by one: the transaction is open while its process is stopped.
     await this.#world.step(process, `${process.name} sends COMMIT`)
     if (mode === 'fails') {
@@ -107,6 +116,12 @@ export class ModelDatabase {
     shard.holder = undefined
     await this.#answer(process, mode)
     return 'applied'
+  }
+
+  #isPoison(operation: SinkOperation): boolean {
+    if (operation.kind === 'append' || operation.kind === 'delete' || operation.id !== COUNTER) return false
+    const sum = operation.kind === 'put' ? (operation.value as number) : operation.by
+    return this.#ledger.counter.hasPoison(sum)
   }
 
   #stop(process: Process): void {

@@ -222,7 +222,10 @@ export class ModelShards {
       if (isDropped) this.#entries.delete(key)
       return
     }
-    if (isLater(entry.unflushed, id)) return
+    if (isLater(entry.unflushed, id)) {
+      if (isDropped && entry.isCounter) this.#entries.set(key, { ...entry, isDoomed: true })
+      return
+    }
     const untilMs = entry.storedAtMs + entry.freshMs + keepMs
     if (isDropped || entry.isDoomed || untilMs <= this.#nowMs()) this.#entries.delete(key)
     else this.#entries.set(key, { ...entry, unflushed: undefined, untilMs })

@@ -63,7 +63,7 @@ it(`in ${SEQUENCES} sequences of steps, the scripts over shards answer as the mo
   timeout: 300_000
 }, async () => {
   const seed = Number(process.env['SEED'] ?? 1)
-  const sequences = fc.sample(fc.array(step, { minLength: 3, maxLength: 14 }), { seed, numRuns: SEQUENCES })
+  const sequences = fc.sample(fc.array(step, { minLength: 5, maxLength: 16 }), { seed, numRuns: SEQUENCES })
   for (let at = 0; at < SEQUENCES; at += AT_ONCE) {
     const batch = sequences.slice(at, at + AT_ONCE)
     await Promise.all(batch.map((taken, index) => new Comparison(`shop:${at + index}`).run(taken)))
