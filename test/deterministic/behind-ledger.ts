@@ -43,7 +43,9 @@ export class BehindLedger {
   /** Redis has taken them, as one where they are several; the same ones again when it had lost them. */
   accepted(together: readonly Made[]): void {
     for (const made of together) this.#accept(made)
-    const changes = together.filter(({ key }) => key === COUNTER).map(({ number }) => this.counter.of(number)!)
+    const changes = together
+      .filter(({ key }) => key === COUNTER)
+      .map(({ number }) => this.counter.of(number)!)
     this.counter.accepted(changes)
   }
 

@@ -61,7 +61,10 @@ const increment = fc.constant<BehindOperation>({ do: 'increment', key: COUNTER }
 const countOperation: fc.Arbitrary<BehindOperation> = fc.oneof(
   { arbitrary: increment, weight: 6 },
   {
-    arbitrary: fc.record({ do: fc.constantFrom('put' as const, 'delete' as const), key: fc.constant(COUNTER) }),
+    arbitrary: fc.record({
+      do: fc.constantFrom('put' as const, 'delete' as const),
+      key: fc.constant(COUNTER)
+    }),
     weight: 2
   },
   { arbitrary: pause, weight: 2 }

@@ -177,7 +177,12 @@ function frameOf(key: string, shows: Shown): Buffer {
 }
 
 /** A put, a deletion or an event as it goes into the queue. */
-export function outgoing(kind: 'put' | 'delete' | 'append', key: string, number: number, value: number): Outgoing {
+export function outgoing(
+  kind: 'put' | 'delete' | 'append',
+  key: string,
+  number: number,
+  value: number
+): Outgoing {
   const tenant = number as never
   if (kind === 'append') {
     const { flags, bytes } = encoded(value)

@@ -142,7 +142,10 @@ export class CounterLedger {
     if (results.has(result)) this.#world.violated('B2', `two increments came to ${told(result)} at once`)
     results.add(result)
     if (!isIncluded || !isExact)
-      this.#world.violated('B2', `increment ${number} came to ${told(result)}, and it was at least ${told(least)}`)
+      this.#world.violated(
+        'B2',
+        `increment ${number} came to ${told(result)}, and it was at least ${told(least)}`
+      )
   }
 
   atRest(row: Shown): void {

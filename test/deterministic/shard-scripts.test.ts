@@ -165,12 +165,20 @@ class Comparison {
       }
       case 'release':
         return streams.release(this.#keys, `w${one.worker}`)
-      case 'delete':
-        if (side === MODEL) return void this.#model.evict(this.#entryKeys[one.key]!)
-        return void (await admin.unlink(this.#entryKeys[one.key]!))
+      case 'delete': {
+        const key = this.#entryKeys[one.key]!
+        if (side === MODEL) this.#model.evict(key)
+        else await admin.unlink(key)
+        return undefined
+      }
       case 'lease': {
         const args = [this.#loaders[one.loader]!, LONG_MS, Buffer.alloc(0), '']
-        const reply = await this.#run(side, 'take-lease', [this.#entryKeys[one.key]!, this.#keys.unflushed], args)
+        const reply = await this.#run(
+          side,
+          'take-lease',
+          [this.#entryKeys[one.key]!, this.#keys.unflushed],
+          args
+        )
         return (reply as [number])[0]
       }
       case 'fill': {
@@ -181,7 +189,12 @@ class Comparison {
     }
   }
 
-  #run(side: Side, script: ScriptName, keys: readonly string[], args: readonly ScriptArgument[]): Promise<unknown> {
+  #run(
+    side: Side,
+    script: ScriptName,
+    keys: readonly string[],
+    args: readonly ScriptArgument[]
+  ): Promise<unknown> {
     const link = this.#links[side]
     return link.callFor(keys[0]!, script, (client) => new ScriptRunner(client).runOn(script, keys, args))
   }
@@ -276,7 +289,10 @@ class Comparison {
     const entries = await Promise.all(
       this.#entryKeys.map(async (key) => {
         const bytes = await admin.getBuffer(key)
-        return { ...factsIn(key, bytes), isCounter: bytes !== null && bytes[2] === 3 && (bytes[3]! & 2) !== 0 }
+        return {
+          ...factsIn(key, bytes),
+          isCounter: bytes !== null && bytes[2] === 3 && (bytes[3]! & 2) !== 0
+        }
       })
     )
     const marked = await admin.hkeys(this.#keys.unflushed)

@@ -86,9 +86,7 @@ export const BEHIND_MUTATIONS: readonly Mutation[] = [
   {
     invariant: 'B1',
     without: 'of two increments in a batch the last one counts',
-    edits: [
-      edit('src/behind/coalesce.ts', "id, tenant, by: before.by + by }", "id, tenant, by }")
-    ],
+    edits: [edit('src/behind/coalesce.ts', 'id, tenant, by: before.by + by }', 'id, tenant, by }')],
     tests: [BEHIND]
   },
   {

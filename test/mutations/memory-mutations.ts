@@ -38,11 +38,7 @@ export const MEMORY_MUTATIONS: readonly Mutation[] = [
     invariant: 'M2',
     without: "a process's own change drops nothing here, neither before it is sent nor after its reply",
     edits: [
-      edit(
-        STORE,
-        '    for (const key of keys) memory?.drop(key)\n    try {',
-        '    try {'
-      ),
+      edit(STORE, '    for (const key of keys) memory?.drop(key)\n    try {', '    try {'),
       NOTHING_DROPPED_AFTER
     ],
     tests: [MEMORY]
