@@ -1,7 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { PayloadCodec } from '../codec/codec.js'
 import { counterChecksum } from '../codec/frame.js'
-import type { Clock } from '../clock.js'
+import { sleep, type Clock } from '../clock.js'
 import { NO_TAGS, type Stamp } from '../entry.js'
 import {
   BacklogFullError,

@@ -5,7 +5,8 @@ import {
   type BehindOptions,
   type Cache,
   type Collection,
-  type PostgresSink
+  type PostgresSink,
+  type Sink
 } from '../../src/index.js'
 import { startWorld, type World } from './support.js'
 
@@ -289,6 +290,40 @@ describe('a put that the table can never hold', () => {
     await cache.flush()
     expect(await rowOf(2)).toBe(2.5)
     expect(await mine.get(2)).toBe(2.5)
+  })
+})
+
+describe('an increment that the table can never hold', () => {
+  it('is put aside, and goes out of the number, also when others were added meanwhile', async () => {
+    let meanwhile: (() => Promise<unknown>) | undefined
+    const slow: Sink = {
+      name: sink.name,
+      kinds: sink.kinds,
+      check: () => sink.check(),
+      take: (shard) => sink.take(shard),
+      isPoison: (error) => sink.isPoison(error),
+      apply: async (batch) => {
+        try {
+          return await sink.apply(batch)
+        } catch (error) {
+          await meanwhile?.()
+          meanwhile = undefined
+          throw error
+        }
+      }
+    }
+    const cache = world.open()
+    const mine = views(cache, { sink: slow, shards: 1 })
+    expect(await mine.increment(1, 2.5)).toBe(2.5)
+    meanwhile = () => mine.increment(1, 10)
+    cache.worker()
+    await cache.flush()
+    // Its turn comes with the next batch.
+    await cache.flush()
+    expect(await rowOf(1)).toBe(10)
+    expect(await mine.get(1)).toBe(10)
+    expect(await mine.increment(1)).toBe(11)
+    expect(await cache.deadLetters.list('views')).toHaveLength(1)
   })
 })
 

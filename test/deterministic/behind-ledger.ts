@@ -1,16 +1,18 @@
 import type { SinkOperation } from '../../src/sink.js'
+import { CounterLedger, type Place } from './counter-ledger.js'
+import type { Shown } from './model-entries.js'
 import type { World } from './world.js'
+
+/** The key of the counter; all others are rows, which are put and deleted. */
+export const COUNTER = 'n' as const
 
 /** An operation of the plan. Its number is its value, so that wherever it turns up it is known. */
 export interface Made {
   readonly number: number
-  readonly kind: 'put' | 'delete' | 'append'
+  readonly kind: 'put' | 'delete' | 'increment' | 'append'
   /** Of an event: none. */
   readonly key: string
 }
-
-/** What an entry shows: the number of a put, or that there is nothing. */
-export type Shown = number | 'nothing'
 
 interface KeyStory {
   /** In the order in which they were accepted. */
@@ -26,6 +28,7 @@ interface KeyStory {
  * accepted operation takes effect once, those of a key in their order, and whoever looks sees the last accepted one.
  */
 export class BehindLedger {
+  readonly counter: CounterLedger
   readonly #world: World
   readonly #keys = new Map<string, KeyStory>()
   readonly #made = new Map<number, Made>()
@@ -34,16 +37,25 @@ export class BehindLedger {
 
   constructor(world: World) {
     this.#world = world
+    this.counter = new CounterLedger(world)
   }
 
-  /** Redis has taken it; the same one again when it had lost it. */
-  accepted(made: Made): void {
+  /** Redis has taken them, as one where they are several; the same ones again when it had lost them. */
+  accepted(together: readonly Made[]): void {
+    for (const made of together) this.#accept(made)
+    const changes = together
+      .filter(({ key }) => key === COUNTER)
+      .map(({ number }) => this.counter.of(number)!)
+    this.counter.accepted(changes)
+  }
+
+  #accept(made: Made): void {
     const { number, key, kind } = made
     if (this.#made.has(number) && !this.#lost.has(number))
       this.#world.violated('B1', `operation ${number} is accepted a second time`)
     this.#made.set(number, made)
     this.#lost.delete(number)
-    if (kind === 'append') return
+    if (kind === 'append' || key === COUNTER) return
     const story = this.#story(key)
     // What the table has had already takes no second effect, whatever readers are shown until then.
     const isApplied = story.accepted.some((one) => one.number === number)
@@ -56,7 +68,8 @@ export class BehindLedger {
     for (const number of numbers) {
       this.#lost.add(number)
       const { kind, key } = this.#made.get(number)!
-      if (kind === 'append') continue
+      if (key === COUNTER) this.counter.lost(number)
+      if (kind === 'append' || key === COUNTER) continue
       const story = this.#story(key)
       story.isLost = true
       const at = story.accepted.findIndex((one) => one.number === number)
@@ -65,9 +78,10 @@ export class BehindLedger {
   }
 
   /** A transaction commits. */
-  committed(operations: readonly SinkOperation[]): void {
+  committed(operations: readonly SinkOperation[], row: (key: string) => Shown): void {
     for (const operation of operations) {
       if (operation.kind === 'append') this.#event(operation.value as number)
+      else if (operation.id === COUNTER) this.counter.committed(operation, row(COUNTER))
       else if (operation.kind === 'put') this.#put(operation.id as string, operation.value as number)
       else if (operation.kind === 'delete') this.#delete(operation.id as string)
     }
@@ -110,7 +124,8 @@ export class BehindLedger {
   }
 
   /** What anybody who reads at this moment gets: the entry, or the table where nothing hints at what waits. */
-  seen(key: string, shown: Shown, from: string): void {
+  seen(key: string, shown: Shown, from: Place): void {
+    if (key === COUNTER) return this.counter.seen(shown, from)
     const story = this.#story(key)
     if (story.isLost) return
     const last = story.accepted.at(-1)
@@ -130,7 +145,8 @@ export class BehindLedger {
 
   /** Everything is flushed: each row is what the last accepted operation made of it, and each event is there. */
   atRest(row: (key: string) => Shown): void {
-    for (const key of this.#keys.keys()) this.seen(key, row(key), 'the table at rest')
+    for (const key of this.#keys.keys()) this.seen(key, row(key), 'the table')
+    this.counter.atRest(row(COUNTER))
     for (const [number, { kind }] of this.#made) {
       this.#world.count(this.#lost.has(number) ? 'lost by Redis' : 'accepted')
       if (kind === 'append' && !this.#lost.has(number) && !this.#events.has(number))

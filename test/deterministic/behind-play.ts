@@ -1,17 +1,7 @@
 import type { Scheduler } from 'fast-check'
-import type { Outgoing } from '../../src/behind/record.js'
-import { newBehindStats } from '../../src/stats.js'
-import { Queue } from '../../src/behind/queue.js'
-import type { Readiness } from '../../src/behind/readiness.js'
-import { BehindWorker } from '../../src/behind/worker.js'
-import { resolveBehind } from '../../src/behind-options.js'
-import { newToken, valueFrame } from '../../src/codec/frame.js'
 import { CorralError, WriteUnknownError } from '../../src/errors.js'
-import { Events } from '../../src/events.js'
-import { ShardStreams } from '../../src/redis/shard-stream.js'
-import type { EntryStore } from '../../src/tiers/entry-store.js'
-import { Scope } from '../../src/tiers/generation.js'
-import { BehindLedger } from './behind-ledger.js'
+import { shardOfKey } from '../../src/keys/key-schema.js'
+import { BehindLedger, COUNTER, type Made } from './behind-ledger.js'
 import {
   KEYS,
   PROCESSES,
@@ -20,77 +10,29 @@ import {
   type BehindOperation,
   type BehindPlan
 } from './behind-plan.js'
+import { BehindProcess, behindEntryKey, outgoing } from './behind-process.js'
+import type { CounterChange } from './counter-ledger.js'
 import type { ModelServer } from './model-client.js'
 import { ModelDatabase } from './model-database.js'
-import { ModelLink } from './model-link.js'
-import { plainCodec } from './model-redis.js'
+import type { Wire } from './model-link.js'
 import { ModelShards } from './model-shards.js'
 import type { ModelRecord } from './shard-records.js'
 import { microtasksDone } from './virtual-time.js'
-import { Process, World } from './world.js'
+import { World } from './world.js'
 
 const TROUBLE_MS = 10_000
 /** Longer than holds, deadlines of writes and pauses between tries: by then everything is flushed. */
 const REST_MS = 8_000
-const WRITE_TIMEOUT_MS = 1_500
-const LEASE_MS = 600
-const FLUSH_EVERY_MS = 240
 /** Some are away for longer than a write may take. */
 const LONGEST_AWAY_MS = 2_500
-const FRESH_MS = 3_600_000
 
-const STAMP = new Scope([], undefined, '').print()!
+type Change = Exclude<BehindOperation, { do: 'pause' }>
 
 /** Plays one plan in one order of steps. Throws with the story when an invariant does not hold. */
 export async function playBehind(plan: BehindPlan, scheduler: Scheduler): Promise<World> {
   const game = new BehindGame(plan, scheduler)
   await game.play()
   return game.world
-}
-
-/** One process: a queue as `cache.ingest` and `writeBehind` open it, and with `works` a worker. */
-class BehindProcess extends Process {
-  readonly link: ModelLink
-  readonly queue: Queue
-  readonly onDeath: (() => void)[] = []
-
-  constructor(name: string, works: boolean, game: BehindGame) {
-    super(name)
-    const { world, plan, database } = game
-    const { clock } = world
-    this.link = new ModelLink(world, game.server, this, {
-      pushes: 'none',
-      skewMs: 0,
-      slownessNow: () => (game.isMended ? 0 : plan.slowness),
-      faultOf: (command) => (game.isMended ? undefined : game.commandFaults.get(command)),
-      isGivenUp: (call) => !game.isMended && plan.givenUp.includes(call)
-    })
-    const streams = new ShardStreams(this.link.asLink)
-    // Of the store a queue needs only what tells memory of changes, and nothing is kept here.
-    const store = {
-      changing: (_keys: readonly string[], change: () => unknown) => change()
-    } as unknown as EntryStore
-    const events = new Events()
-    const policy = resolveBehind(
-      { sink: database.sinkOf(this), flushEvery: FLUSH_EVERY_MS, maxBatch: 4, shards: plan.shards },
-      WRITE_TIMEOUT_MS
-    )
-    this.queue = new Queue('rows', policy, newBehindStats(plan.shards), FRESH_MS, {
-      namespace: 'shop',
-      streams,
-      store,
-      readiness: { of: async () => undefined } as unknown as Readiness,
-      codec: plainCodec,
-      events,
-      clock
-    })
-    if (!works) return
-    const parts = { queues: () => [this.queue], streams, store, codec: plainCodec, events, clock }
-    world.as(
-      this,
-      () => new BehindWorker({ lease: LEASE_MS, name }, { ...parts, onStopped: () => undefined })
-    )
-  }
 }
 
 class BehindGame {
@@ -118,14 +60,27 @@ class BehindGame {
     this.commandFaults = new Map(plan.commandFaults.map(({ command, fault }) => [command, fault]))
     this.#shards = new ModelShards(() => this.world.time.nowMs, {
       accepted: (records) => this.#accepted(records),
+      cameAgain: (records) => this.#ledger.counter.cameAgain(records.flatMap((one) => this.#changesIn(one))),
       settled: () => this.#lookAll()
     })
     this.server = serverOf(this.world, this.#shards)
-    this.#processes = Array.from(
-      { length: PROCESSES },
-      (_, place) =>
-        new BehindProcess(`${place < WRITERS ? 'writer' : 'worker'}${place}`, place >= WRITERS, this)
-    )
+    const { world, server, database } = this
+    this.#processes = Array.from({ length: PROCESSES }, (_, place) => {
+      const works = place >= WRITERS
+      const parts = { world, server, database, shards: plan.shards, works, wire: this.#wire() }
+      return new BehindProcess(`${works ? 'worker' : 'writer'}${place}`, parts)
+    })
+  }
+
+  #wire(): Wire {
+    const { plan } = this
+    return {
+      pushes: 'none',
+      skewMs: 0,
+      slownessNow: () => (this.isMended ? 0 : plan.slowness),
+      faultOf: (command) => (this.isMended ? undefined : this.commandFaults.get(command)),
+      isGivenUp: (call) => !this.isMended && plan.givenUp.includes(call)
+    }
   }
 
   async play(): Promise<void> {
@@ -170,45 +125,82 @@ class BehindGame {
     }
   }
 
-  async #change(process: BehindProcess, operation: Exclude<BehindOperation, { do: 'pause' }>): Promise<void> {
+  async #change(process: BehindProcess, operation: Change): Promise<void> {
     const number = ++this.#made
-    const what =
-      operation.do === 'append' ? `event ${number}` : `${operation.do} ${operation.key} (${number})`
-    this.world.note(`${process.name}: ${what}`)
-    const shard =
-      operation.do === 'append'
-        ? number % this.plan.shards
-        : KEYS.indexOf(operation.key as 'a') % this.plan.shards
+    const isCounted = operation.do !== 'append' && operation.key === COUNTER
+    const change = isCounted ? this.#ledger.counter.plan(number, operation.do, this.plan.poison) : undefined
+    const what = operation.do === 'append' ? 'event' : `${operation.do} ${operation.key}`
+    this.world.note(`${process.name}: ${what} (${number}${change ? `: ${change.bit}` : ''})`)
     try {
-      const outcome = await process.queue.submit(shard, await outgoing(operation, number))
-      this.#ledger.told(number, outcome.kind === 'accepted' ? 'accepted' : 'refused')
+      const outcome =
+        operation.do === 'increment'
+          ? await this.#increment(process, change!)
+          : await this.#submit(process, operation, number, change?.bit ?? number)
+      this.#ledger.told(number, outcome)
     } catch (error) {
-      this.world.note(`${process.name}: ${what} ended in ${String(error)}`)
+      this.world.note(`${process.name}: ${what} (${number}) ended in ${String(error)}`)
       if (!(error instanceof CorralError)) this.world.violated('I6', `a write ended in ${String(error)}`)
       this.#ledger.told(number, error instanceof WriteUnknownError ? 'unknown' : 'refused')
     }
   }
 
+  async #increment(process: BehindProcess, change: CounterChange): Promise<'accepted'> {
+    const result = await process.increment(change.number, change.bit)
+    this.world.note(`${process.name}: increment (${change.number}) came to ${result}`)
+    this.#ledger.counter.answered(change, result)
+    return 'accepted'
+  }
+
+  async #submit(
+    process: BehindProcess,
+    operation: Exclude<Change, { do: 'increment' }>,
+    number: number,
+    value: number
+  ): Promise<'accepted' | 'refused'> {
+    const key = operation.do === 'append' ? '' : this.#keyOf(operation.key)
+    const shard = this.#shardOf(operation, number)
+    const { kind } = await process.queue.submit(shard, outgoing(operation.do, key, number, value))
+    return kind === 'accepted' ? 'accepted' : 'refused'
+  }
+
+  #shardOf(operation: Change, number: number): number {
+    const { shards } = this.plan
+    if (operation.do === 'append') return number % shards
+    return shardOfKey(this.#keyOf(operation.key))?.index ?? KEYS.indexOf(operation.key as 'a') % shards
+  }
+
+  #keyOf(key: string): string {
+    return behindEntryKey(key, this.plan.shards)
+  }
+
+  /** The increments that a record is: several calls may have gone as one. */
+  #changesIn({ kind, by }: ModelRecord): CounterChange[] {
+    return kind === 'increment' ? this.#ledger.counter.changesIn(by) : []
+  }
+
   #accepted(records: readonly ModelRecord[]): void {
     this.world.note(
-      `redis accepts ${records.map(({ kind, key, number }) => `${kind} ${key} (${number})`).join(', ')}`
+      `redis accepts ${records.map(({ kind, key, number, by }) => `${kind} ${key} (${by || number})`).join(', ')}`
     )
-    for (const { number, kind, key } of records) {
-      this.#acceptedSince.push(number)
-      this.#ledger.accepted({ number, kind: kind as 'put', key: key.slice(-1) })
+    for (const record of records) {
+      const key = record.key.slice(record.key.lastIndexOf(':') + 1)
+      const kind = record.kind as Made['kind']
+      const numbers =
+        kind === 'increment' ? this.#changesIn(record).map(({ number }) => number) : [record.number]
+      this.#acceptedSince.push(...numbers)
+      this.#ledger.accepted(numbers.map((number) => ({ number, kind, key })))
     }
     this.#lookAll()
   }
 
-  /** What anybody gets who reads just now, of every row. */
+  /** What anybody gets who reads just now, of every row and of the counter. */
   #lookAll(): void {
-    for (const key of KEYS) {
-      const entry = this.#shards.entry(keyOf(key))
-      if (entry !== undefined) {
-        const { kind, number } = entry.shows
+    for (const key of [...KEYS, COUNTER]) {
+      const entry = this.#shards.entry(this.#keyOf(key))
+      if (entry?.is === 'value') {
         const from = entry.unflushed === undefined ? 'a settled entry' : 'an unflushed entry'
-        this.#ledger.seen(key, kind === 'delete' ? 'nothing' : number, from)
-      } else if (!this.#shards.isMarked(keyOf(key)))
+        this.#ledger.seen(key, entry.shows, from)
+      } else if (!this.#shards.isMarked(this.#keyOf(key)))
         this.#ledger.seen(key, this.database.row(key), 'the table')
       else this.world.count('a reader waits for the flush')
     }
@@ -241,7 +233,7 @@ class BehindGame {
         return
       case 'evict':
         this.world.note(`the entry of ${fault.key} is deleted`)
-        return this.#shards.evict(keyOf(fault.key))
+        return this.#shards.evict(this.#keyOf(fault.key))
       case 'die':
         return this.#die(this.#processes[fault.process]!)
       case 'stop':
@@ -293,30 +285,7 @@ class BehindGame {
   }
 }
 
-const keyOf = (key: string): string => `shop:rows:${key}`
-
-async function outgoing(
-  operation: Exclude<BehindOperation, { do: 'pause' }>,
-  number: number
-): Promise<Outgoing> {
-  const { flags, bytes } = await plainCodec.encode(number)
-  if (operation.do === 'append')
-    return { kind: 'append', id: undefined, tenant: number as never, flags, payload: bytes }
-  const key = keyOf(operation.key)
-  const isPut = operation.do === 'put'
-  const frame = valueFrame(key, {
-    stamp: STAMP,
-    token: newToken(),
-    freshMs: FRESH_MS,
-    loadMs: 0,
-    flags: isPut ? flags : 0,
-    notFound: !isPut,
-    payload: isPut ? bytes : Buffer.alloc(0)
-  })
-  return { kind: operation.do, key, id: operation.key, tenant: number as never, frame }
-}
-
-/** The scripts are all that anybody asks for here. */
+/** The scripts, and looks at single entries, are all that anybody asks for here. */
 function serverOf(world: World, shards: ModelShards): ModelServer {
   let commands = 0
   const refuse = (): never => {
@@ -326,7 +295,7 @@ function serverOf(world: World, shards: ModelShards): ModelServer {
     nextCommand: () => commands++,
     nowMs: () => world.time.nowMs,
     run: async (script, keys, args) => shards.run(script, keys, args),
-    mget: refuse,
+    mget: async (keys) => keys.map((key) => shards.bytes(key)),
     drop: refuse,
     setPlain: refuse,
     subscribe: refuse,

@@ -15,7 +15,10 @@ it(`in ${INTERLEAVINGS} interleavings of producers, workers and faults, no invar
     'lost by Redis',
     'fenced',
     'waits for a transaction',
-    'a reader waits for the flush'
+    'a reader waits for the flush',
+    'counted',
+    'counted, told later',
+    'refused for good'
   ]
   for (const what of often) expect(counts[what], what).toBeGreaterThan(INTERLEAVINGS / 200)
 })

@@ -1,5 +1,6 @@
 import type { Claim, Mark, Sink, SinkBatch, SinkOperation } from '../../src/sink.js'
-import type { BehindLedger, Shown } from './behind-ledger.js'
+import { COUNTER, type BehindLedger } from './behind-ledger.js'
+import type { Shown } from './model-entries.js'
 import type { Process, World } from './world.js'
 
 /**
@@ -13,6 +14,9 @@ const STOPPED_MS = 1_500
 
 /** What a sink answers when its database refuses, or does not answer. */
 export class SinkError extends Error {}
+
+/** What it answers where an operation can never be applied. */
+class PoisonError extends SinkError {}
 
 interface ShardRow {
   epoch: number
@@ -43,6 +47,14 @@ export class ModelDatabase {
     return this.#table.get(key) ?? 'nothing'
   }
 
+  /** A loader's query: what it brings home is decided when it runs. */
+  async load(process: Process, key: string): Promise<Shown> {
+    await this.#world.step(process, `a query of ${key} runs`)
+    const row = this.row(key)
+    await this.#world.step(process, `${process.name} reads ${key} = ${row}`)
+    return row
+  }
+
   /** The connections of a process end, and with them its transactions. */
   died(process: Process): void {
     for (const shard of this.#shards.values()) if (shard.holder === process) shard.holder = undefined
@@ -51,11 +63,11 @@ export class ModelDatabase {
   sinkOf(process: Process): Sink {
     return {
       name: 'model',
-      kinds: ['put', 'delete', 'append'],
+      kinds: ['put', 'delete', 'increment', 'append'],
       check: async () => undefined,
       take: (shard) => this.#take(process, shard),
       apply: (batch) => this.#apply(process, batch),
-      isPoison: () => false
+      isPoison: (error) => error instanceof PoisonError
     }
   }
 
@@ -84,6 +96,12 @@ export class ModelDatabase {
       this.#world.note(`${process.name} is fenced: epoch ${epoch} of ${shard.epoch}`)
       return 'fenced'
     }
+    if (operations.some((operation) => this.#isPoison(operation))) {
+      shard.holder = undefined
+      this.#world.count('refused for good')
+      this.#world.note(`${process.name} is refused ${operations.map(told).join(', ')}`)
+      throw new PoisonError('the database will never take that')
+    }
     // Statements go one by one: the transaction is open while its process is stopped.
     await this.#world.step(process, `${process.name} sends COMMIT`)
     if (mode === 'fails') {
@@ -94,10 +112,16 @@ export class ModelDatabase {
     for (const [producer, mark] of marks) shard.marks.set(producer, mark)
     for (const operation of operations) this.#change(operation)
     this.#world.note(`${process.name} commits ${operations.map(told).join(', ')}`)
-    this.#ledger.committed(operations)
+    this.#ledger.committed(operations, (key) => this.row(key))
     shard.holder = undefined
     await this.#answer(process, mode)
     return 'applied'
+  }
+
+  #isPoison(operation: SinkOperation): boolean {
+    if (operation.kind === 'append' || operation.kind === 'delete' || operation.id !== COUNTER) return false
+    const sum = operation.kind === 'put' ? (operation.value as number) : operation.by
+    return this.#ledger.counter.hasPoison(sum)
   }
 
   #stop(process: Process): void {
@@ -109,6 +133,10 @@ export class ModelDatabase {
   #change(operation: SinkOperation): void {
     if (operation.kind === 'put') this.#table.set(operation.id as string, operation.value as number)
     else if (operation.kind === 'delete') this.#table.delete(operation.id as string)
+    else if (operation.kind === 'increment') {
+      const key = operation.id as string
+      this.#table.set(key, (this.#table.get(key) ?? 0) + operation.by)
+    }
   }
 
   async #lock(process: Process, name: string): Promise<ShardRow> {
@@ -132,7 +160,9 @@ export class ModelDatabase {
   }
 }
 
-const told = (operation: SinkOperation): string =>
-  operation.kind === 'append'
-    ? `event ${String(operation.value)}`
-    : `${operation.kind} ${operation.id as string}${operation.kind === 'put' ? ` = ${String(operation.value)}` : ''}`
+function told(operation: SinkOperation): string {
+  if (operation.kind === 'append') return `event ${String(operation.value)}`
+  const what = `${operation.kind} ${operation.id as string}`
+  if (operation.kind === 'put') return `${what} = ${String(operation.value)}`
+  return operation.kind === 'increment' ? `${what} by ${operation.by}` : what
+}

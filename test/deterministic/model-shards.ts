@@ -1,64 +1,59 @@
-import { FIRST_ID, idOf, readRecords, type Id, type ModelRecord } from './shard-records.js'
+import { ACCEPTED, NEEDS_BASE } from '../../src/redis/shard-stream.js'
 import type { ScriptArgument } from './model-client.js'
-
-/** An entry as a reader finds it: what it shows, and the operation that the source does not have yet. */
-export interface ModelEntry {
-  /** The record of the operation that made it. */
-  readonly shows: ModelRecord
-  /** Undefined once it is settled. */
-  unflushed: Id | undefined
-}
-
-interface StreamItem {
-  readonly id: Id
-  readonly producer: string
-  readonly batch: string
-  readonly records: readonly ModelRecord[]
-  /** Operations accepted up to and with this one. */
-  readonly total: number
-}
-
-interface Shard {
-  stream: StreamItem[]
-  lastId: Id
-  total: number
-  done: number
-  flushes: number
-  shards: string | undefined
-  /** By producer: its last batch, and what became of it. */
-  producers: Map<string, { batch: number; statuses: string; id: Id | undefined }>
-  /** Keys with something unflushed, by the id of the last. */
-  unflushed: Map<string, Id>
-  owner: { name: string; untilMs: number } | undefined
-}
+import { counted, ModelEntries, valueOf, type ModelEntry, type ModelValue } from './model-entries.js'
+import { copyOf, newShard, type Shard } from './model-shard.js'
+import {
+  idOf,
+  isLater,
+  readOperations,
+  type Id,
+  type ModelOperation,
+  type ModelRecord
+} from './shard-records.js'
 
 /** What happens in the scripts, told as it happens. */
 export interface ShardListener {
   accepted(records: readonly ModelRecord[]): void
+  /** They came again, and were known. */
+  cameAgain(records: readonly ModelRecord[]): void
   settled(): void
 }
 
 const READ_PAGE = 16
 
+/** Of one operation in a batch: what its entry becomes, when it is accepted. */
+interface Decided {
+  readonly operation: ModelOperation
+  readonly key: string | undefined
+  readonly becomes: ModelValue | undefined
+  readonly status: typeof ACCEPTED | typeof NEEDS_BASE
+}
+
 /**
- * The scripts over shards, for puts, deletions and events, on plain data: what the interleavings are played on. Held to the
- * scripts in Redis by test/deterministic/shard-scripts.test.ts. Increments and other hands' guards are not modelled.
+ * The scripts over shards, for puts, deletions, increments and events, on plain data: what the interleavings are played on.
+ * Held to the scripts in Redis by test/deterministic/shard-scripts.test.ts. Other hands' guards are not modelled.
  */
 export class ModelShards {
   readonly #nowMs: () => number
   readonly #listener: ShardListener
   #shards = new Map<string, Shard>()
-  #entries = new Map<string, ModelEntry>()
+  readonly #entries: ModelEntries
   readonly #workers = new Map<string, Map<string, number>>()
   readonly #agreed = new Map<string, string>()
 
   constructor(nowMs: () => number, listener: ShardListener) {
     this.#nowMs = nowMs
     this.#listener = listener
+    this.#entries = new ModelEntries(nowMs)
   }
 
   entry(key: string): ModelEntry | undefined {
     return this.#entries.get(key)
+  }
+
+  /** The entry as a reader gets it. */
+  bytes(key: string): Buffer | null {
+    return this.#entries.bytes(key)
   }
 
   /** Whether readers that find no entry wait for the flush. */
@@ -78,10 +73,10 @@ export class ModelShards {
   /** Everything as it is now, for `restore`: as a replica has it that hears no more. */
   copy(): () => void {
     const shards = new Map([...this.#shards].map(([name, shard]) => [name, copyOf(shard)]))
-    const entries = new Map([...this.#entries].map(([key, entry]) => [key, { ...entry }]))
+    const restoreEntries = this.#entries.copy()
     return () => {
       this.#shards = shards
-      this.#entries = entries
+      restoreEntries()
     }
   }
 
@@ -92,6 +87,12 @@ export class ModelShards {
         return this.#append(this.#shardOf(keys[0]!), keys.slice(4), args)
       case 'settle-entries':
         return this.#settle(this.#shardOf(keys[0]!), keys.slice(4), text)
+      case 'take-lease': {
+        const isMarked = this.#shardOf(keys[1]!).unflushed.has(keys[0]!)
+        return this.#entries.takeLease(keys[0]!, args[0] as Buffer, Number(text[1]), isMarked)
+      }
+      case 'fill-entry':
+        return this.#entries.fill(keys[0]!, args[0] as Buffer, args[1] as Buffer, Number(text[2]))
       case 'read-stream':
         return this.#read(this.#shardOf(keys[0]!), Number(text[0]))
       case 'hold-shard':
@@ -112,17 +113,7 @@ export class ModelShards {
     const name = prefixOf(key)
     let shard = this.#shards.get(name)
     if (shard === undefined) {
-      shard = {
-        stream: [],
-        lastId: FIRST_ID,
-        total: 0,
-        done: 0,
-        flushes: 0,
-        shards: undefined,
-        producers: new Map(),
-        unflushed: new Map(),
-        owner: undefined
-      }
+      shard = newShard()
       this.#shards.set(name, shard)
     }
     return shard
@@ -131,39 +122,74 @@ export class ModelShards {
   #append(shard: Shard, entryKeys: readonly string[], args: readonly ScriptArgument[]): unknown {
     const [producer, batch, shards] = args.map(String) as [string, string, string]
     const most = Number(args[3])
-    const records = readRecords(args[7] as Buffer)
+    const operations = readOperations(args[7] as Buffer, args[8] as Buffer)
+    const nowMs = Math.floor(this.#nowMs())
     const known = shard.producers.get(producer)
     if (known !== undefined && known.batch > Number(batch)) return [4]
-    if (known?.batch === Number(batch))
-      return [1, textOf(known.id), known.statuses, Buffer.alloc(0), 0, 0, 0, 0]
+    if (known?.batch === Number(batch)) {
+      this.#listener.cameAgain(operations.map(({ record }) => record))
+      return [1, textOf(known.id), known.statuses, this.#numbersNow(operations), 0, 0, 0, 0]
+    }
     if (shard.shards !== undefined && shard.shards !== shards) return [3, Number(shard.shards)]
     const waiting = shard.total - shard.done
-    if (most > 0 && waiting >= most) return [2, waiting, 0, 0, this.#nowMs()]
+    if (most > 0 && waiting >= most) return [2, waiting, 0, 0, nowMs]
+    let at = 0
+    const decided = operations.map((operation) =>
+      this.#decided(operation, operation.record.kind === 'append' ? undefined : entryKeys[at++]!, nowMs)
+    )
+    const id = this.#accept(shard, shards, { producer, batch }, decided)
+    const statuses = decided.map(({ status }) => status).join('')
+    shard.producers.set(producer, { batch: Number(batch), statuses, id })
+    const numbers = decided
+      .filter(({ operation }) => operation.increment !== undefined)
+      .map(({ becomes }) => (becomes === undefined ? 0 : (becomes.shows as number)))
+    return [1, textOf(id), statuses, doubles(numbers), shard.total - shard.done, 0, 1, nowMs]
+  }
+
+  #decided(operation: ModelOperation, key: string | undefined, nowMs: number): Decided {
+    const { frame, increment } = operation
+    if (key === undefined) return { operation, key, becomes: undefined, status: ACCEPTED }
+    const becomes =
+      increment === undefined
+        ? valueOf(key, frame!, nowMs)
+        : counted(this.#entries.get(key), increment, nowMs)
+    return { operation, key, becomes, status: becomes === undefined ? NEEDS_BASE : ACCEPTED }
+  }
+
+  /** Answers the id that they have in the stream; none when none of them is accepted. */
+  #accept(
+    shard: Shard,
+    shards: string,
+    { producer, batch }: { producer: string; batch: string },
+    decided: readonly Decided[]
+  ): Id | undefined {
+    const accepted = decided.filter(({ status }) => status === ACCEPTED)
+    if (accepted.length === 0) return undefined
+    const records = accepted.map(({ operation }) => operation.record)
     const id = idOf(Math.max(shard.lastId.ms, Math.floor(this.#nowMs())), shard.lastId)
     shard.lastId = id
     shard.shards = shards
     shard.total += records.length
     shard.stream.push({ id, producer, batch, records, total: shard.total })
-    let at = 0
-    for (const record of records) {
-      if (record.kind === 'append') continue
-      const key = entryKeys[at++]!
-      this.#entries.set(key, { shows: record, unflushed: id })
+    for (const { operation, key, becomes } of accepted) {
+      if (key === undefined) continue
+      const token = operation.increment === undefined ? becomes!.token : tokenOf(id)
+      this.#entries.set(key, { ...becomes!, token, unflushed: id, untilMs: Number.POSITIVE_INFINITY })
       shard.unflushed.set(key, id)
     }
-    const statuses = '1'.repeat(records.length)
-    shard.producers.set(producer, { batch: Number(batch), statuses, id })
     this.#listener.accepted(records)
-    return [
-      1,
-      textOf(id),
-      statuses,
-      Buffer.alloc(0),
-      shard.total - shard.done,
-      0,
-      1,
-      Math.floor(this.#nowMs())
-    ]
+    return id
+  }
+
+  /** What the counters of a batch that is known already show by now. */
+  #numbersNow(operations: readonly ModelOperation[]): Buffer {
+    const increments = operations.filter(({ increment }) => increment !== undefined)
+    return doubles(
+      increments.map(({ record }) => {
+        const entry = this.#entries.get(record.key)
+        return entry?.is === 'value' && entry.isCounter ? (entry.shows as number) : Number.NaN
+      })
+    )
   }
 
   #settle(shard: Shard, entryKeys: readonly string[], args: readonly string[]): unknown {
@@ -178,14 +204,7 @@ export class ModelShards {
     const item = shard.stream.find((one) => textOf(one.id) === id)
     if (item === undefined || item.producer !== producer || item.batch !== batch) return 0
     for (const [index, key] of entryKeys.entries()) {
-      const entry = this.#entries.get(key)
-      const isDropped = fates[index] === '0' || Number(keepMs) < 0
-      if (entry?.unflushed === undefined) {
-        if (isDropped) this.#entries.delete(key)
-      } else if (!isLater(entry.unflushed, item.id)) {
-        if (isDropped) this.#entries.delete(key)
-        else entry.unflushed = undefined
-      }
+      this.#settleEntry(key, item.id, fates[index] === '0', Number(keepMs))
       const mark = shard.unflushed.get(key)
       if (mark !== undefined && !isLater(mark, item.id)) shard.unflushed.delete(key)
     }
@@ -195,6 +214,21 @@ export class ModelShards {
     }
     this.#listener.settled()
     return 1
+  }
+
+  #settleEntry(key: string, id: Id, isDropped: boolean, keepMs: number): void {
+    const entry = this.#entries.get(key)
+    if (entry?.is !== 'value' || entry.unflushed === undefined) {
+      if (isDropped) this.#entries.delete(key)
+      return
+    }
+    if (isLater(entry.unflushed, id)) {
+      if (isDropped && entry.isCounter) this.#entries.set(key, { ...entry, isDoomed: true })
+      return
+    }
+    const untilMs = entry.storedAtMs + entry.freshMs + keepMs
+    if (isDropped || entry.isDoomed || untilMs <= this.#nowMs()) this.#entries.delete(key)
+    else this.#entries.set(key, { ...entry, unflushed: undefined, untilMs })
   }
 
   #read({ stream }: Shard, most: number): unknown {
@@ -235,13 +269,15 @@ export class ModelShards {
   }
 }
 
-function copyOf(shard: Shard): Shard {
-  const { stream, producers, unflushed } = shard
-  return { ...shard, stream: [...stream], producers: new Map(producers), unflushed: new Map(unflushed) }
-}
-
 /** All keys of a shard are one prefix and what it is. */
 const prefixOf = (key: string): string => key.slice(0, key.lastIndexOf(':') + 1)
 const textOf = (id: Id | undefined): string => (id === undefined ? '0-0' : `${id.ms}-${id.seq}`)
-const isLater = (one: Id, other: Id): boolean =>
-  one.ms > other.ms || (one.ms === other.ms && one.seq > other.seq)
+/** Of an entry that a script made: its last operation's id. */
+const tokenOf = ({ ms, seq }: Id): string =>
+  ms.toString(16).padStart(12, '0') + (seq % 65_536).toString(16).padStart(4, '0')
+
+function doubles(numbers: readonly number[]): Buffer {
+  const bytes = Buffer.alloc(8 * numbers.length)
+  for (const [index, number] of numbers.entries()) bytes.writeDoubleBE(number, 8 * index)
+  return bytes
+}

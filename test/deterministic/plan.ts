@@ -374,6 +374,45 @@ const unheardNews = planOf({
     ])
 })
 
+/**
+ * A process that keeps a row and changes it itself, while another caller of it reads on. The news of the change come over
+ * another connection than its reply, and later: its caller asks in between.
+ */
+const ownChanges = planOf({
+  options: options(fc.constant({ ttl: '1h', earlyRefresh: 0 }), fc.boolean()),
+  pace: fc.constantFrom(0, 0, 0.02),
+  slowness: fc.constantFrom(0, 0.2, 0.4),
+  commandFaults: fc.constant([]),
+  givenUp: fc.constant([]),
+  loads: fc.constant([]),
+  writes: fc.constant([]),
+  faults: fc.constant([]),
+  callers: fc
+    .tuple(
+      fc.array(
+        fc.constantFrom<Operation>(
+          { do: 'change', key: 'a' },
+          { do: 'change', key: 'a' },
+          { do: 'change', key: 'a' },
+          aWrite,
+          { do: 'changeAndClearTag', key: 'a' }
+        ),
+        { minLength: 1, maxLength: 3 }
+      ),
+      fc.array(fc.constantFrom<Operation>(aRead, aRead, { do: 'keep', key: 'a' }), {
+        minLength: 1,
+        maxLength: 6
+      })
+    )
+    .map(([changed, read]): readonly Caller[] => [
+      {
+        process: 0,
+        operations: changed.flatMap((change): Operation[] => [{ do: 'keep', key: 'a' }, change, aRead, aRead])
+      },
+      { process: 0, operations: [{ do: 'keep', key: 'a' }, ...read] }
+    ])
+})
+
 /** Processes that keep values, and others that change them, told by Redis or by one another. */
 const keepers = planOf({
   options: options(
@@ -404,7 +443,11 @@ const keepers = planOf({
 /** With values in memory, and news from Redis or from one another, of which some are lost. */
 export const memoryPlans: fc.Arbitrary<Plan> = fc
   .record({
-    plan: fc.oneof({ arbitrary: keepers, weight: 3 }, { arbitrary: unheardNews, weight: 2 }),
+    plan: fc.oneof(
+      { arbitrary: keepers, weight: 6 },
+      { arbitrary: unheardNews, weight: 4 },
+      { arbitrary: ownChanges, weight: 1 }
+    ),
     pushes: fc.constantFrom<Plan['pushes']>('told', 'told', 'none'),
     lostMessages: fc.array(fc.nat(12), { maxLength: 3 })
   })

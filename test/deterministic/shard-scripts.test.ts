@@ -2,19 +2,22 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { encodeOperations, keyOf, type Outgoing } from '../../src/behind/record.js'
+import { encodeOperations, keyOf, type Base, type Outgoing } from '../../src/behind/record.js'
 import { systemClock } from '../../src/clock.js'
-import { newToken, parseFrame, valueFrame } from '../../src/codec/frame.js'
+import { counterChecksum, newToken, parseFrame, valueFrame } from '../../src/codec/frame.js'
 import type { ShardKeys } from '../../src/keys/key-schema.js'
 import { openClient } from '../../src/redis/client.js'
 import { RedisLink } from '../../src/redis/link.js'
 import { LUA } from '../../src/redis/lua.generated.js'
-import { shaOf, type ScriptName } from '../../src/redis/scripts.js'
+import { ScriptRunner, shaOf, type ScriptName } from '../../src/redis/scripts.js'
 import { ShardStreams, type StreamEntry } from '../../src/redis/shard-stream.js'
 import { Scope } from '../../src/tiers/generation.js'
 import { startRedisServer, type RedisServer } from '../support/redis-server.js'
 import type { ScriptArgument } from './model-client.js'
+import { encoded, type Shown } from './model-entries.js'
+import { plainCodec } from './model-redis.js'
 import { ModelShards } from './model-shards.js'
+import { KEYS, step, type Count, type Kind, type Step } from './shard-steps.js'
 
 /**
  * Interleavings of writing behind are played on modelled scripts. That says something about Redis only if its scripts do
@@ -27,68 +30,8 @@ const LONG_MS = 60_000
 /** Over before anything else is asked: a hold of this life is followed by a pause. */
 const SHORT_MS = 1
 const PAUSE_MS = 25
-const STAMP = new Scope([], undefined, '').print()!
-
-type Step =
-  | {
-      readonly do: 'append'
-      readonly producer: number
-      /** Its next batch, the last one again, or one before that. */
-      readonly batch: 'next' | 'again' | 'old'
-      readonly kinds: readonly ('put' | 'delete' | 'append')[]
-      readonly shards: number
-      readonly most: number
-    }
-  | {
-      readonly do: 'settle'
-      /** Which of the stream's entries, or one that is not there, or is another producer's. */
-      readonly which: number | 'none' | 'other'
-      readonly fates: string
-      readonly isLast: boolean
-    }
-  | { readonly do: 'read'; readonly most: number }
-  | { readonly do: 'hold'; readonly worker: number; readonly isShort: boolean }
-  | { readonly do: 'release'; readonly worker: number }
-  | { readonly do: 'delete'; readonly key: number }
-
-const KEYS = 2
-const two = fc.nat(1)
-
-const append: fc.Arbitrary<Step> = fc.record({
-  do: fc.constant('append' as const),
-  producer: two,
-  batch: fc.constantFrom('next' as const, 'next' as const, 'next' as const, 'again' as const, 'old' as const),
-  kinds: fc.array(fc.constantFrom('put' as const, 'put' as const, 'delete' as const, 'append' as const), {
-    minLength: 1,
-    maxLength: 3
-  }),
-  shards: fc.constantFrom(3, 3, 3, 3, 3, 4),
-  most: fc.constantFrom(0, 0, 0, 4)
-})
-
-const step: fc.Arbitrary<Step> = fc.oneof(
-  { arbitrary: append, weight: 6 },
-  {
-    arbitrary: fc.record({
-      do: fc.constant('settle' as const),
-      which: fc.constantFrom(0, 0, 1, 2, 'none' as const, 'other' as const),
-      fates: fc.constantFrom('11', '11', '01', '10'),
-      isLast: fc.constantFrom(true, true, false)
-    }),
-    weight: 4
-  },
-  { arbitrary: fc.record({ do: fc.constant('read' as const), most: fc.constantFrom(1, 3, 100) }), weight: 2 },
-  {
-    arbitrary: fc.record({
-      do: fc.constant('hold' as const),
-      worker: two,
-      isShort: fc.constantFrom(false, false, true)
-    }),
-    weight: 2
-  },
-  { arbitrary: fc.record({ do: fc.constant('release' as const), worker: two }), weight: 1 },
-  { arbitrary: fc.record({ do: fc.constant('delete' as const), key: two }), weight: 1 }
-)
+/** What entries stand under, before and after something was cleared. */
+const STAMPS = [0, 1].map((soft) => ({ ...new Scope([], undefined, '').print()!, soft }))
 
 let server: RedisServer
 let admin: Redis
@@ -120,19 +63,25 @@ it(`in ${SEQUENCES} sequences of steps, the scripts over shards answer as the mo
   timeout: 300_000
 }, async () => {
   const seed = Number(process.env['SEED'] ?? 1)
-  const sequences = fc.sample(fc.array(step, { minLength: 3, maxLength: 14 }), { seed, numRuns: SEQUENCES })
+  const sequences = fc.sample(fc.array(step, { minLength: 5, maxLength: 16 }), { seed, numRuns: SEQUENCES })
   for (let at = 0; at < SEQUENCES; at += AT_ONCE) {
     const batch = sequences.slice(at, at + AT_ONCE)
     await Promise.all(batch.map((taken, index) => new Comparison(`shop:${at + index}`).run(taken)))
   }
 })
 
+/** To the model and to Redis: the tokens of what they made themselves are their own. */
+type Both<T> = readonly [model: T, redis: T]
+
 interface Sent {
   readonly batch: number
-  readonly operations: readonly Outgoing[]
+  readonly operations: Both<readonly Outgoing[]>
 }
 
-const NOTHING_SENT: Sent = { batch: 0, operations: [] }
+const NOTHING_SENT: Sent = { batch: 0, operations: [[], []] }
+const MODEL = 0
+const REDIS = 1
+type Side = typeof MODEL | typeof REDIS
 
 /** One shard in Redis and one in the model. */
 class Comparison {
@@ -140,11 +89,14 @@ class Comparison {
   readonly #entryKeys: readonly string[]
   readonly #model = new ModelShards(() => systemClock.now(), {
     accepted: () => undefined,
+    cameAgain: () => undefined,
     settled: () => undefined
   })
-  readonly #streams: readonly [model: ShardStreams, redis: ShardStreams]
+  readonly #links: Both<RedisLink>
+  readonly #streams: Both<ShardStreams>
   /** Of each producer, by number. */
-  readonly #batches: (readonly Outgoing[])[][] = [[], []]
+  readonly #batches: Both<readonly Outgoing[]>[][] = [[], []]
+  readonly #loaders = [newToken(), newToken()]
   #number = 0
 
   constructor(prefix: string) {
@@ -159,23 +111,27 @@ class Comparison {
       letters: of('letters')
     }
     this.#entryKeys = Array.from({ length: KEYS }, (_, index) => `${prefix}/${index}`)
-    this.#streams = [new ShardStreams(linkTo(this.#model)), new ShardStreams(link)]
+    this.#links = [linkTo(this.#model), link]
+    this.#streams = [new ShardStreams(this.#links[MODEL]), new ShardStreams(this.#links[REDIS])]
   }
 
   async run(taken: readonly Step[]): Promise<void> {
     for (const [index, one] of taken.entries()) {
       const story = (): string => JSON.stringify(taken.slice(0, index + 1), null, 1)
-      const sent = one.do === 'append' ? this.#sent(one) : NOTHING_SENT
-      const [model, redis] = await Promise.all(this.#streams.map((streams) => this.#take(streams, one, sent)))
+      const sent = one.do === 'append' ? await this.#sent(one) : NOTHING_SENT
+      const sides = [MODEL, REDIS] as const
+      const [model, redis] = await Promise.all(sides.map((side) => this.#take(side, one, sent)))
       expect(redis, story()).toEqual(model)
-      if (one.do === 'hold' && one.isShort) await sleep(PAUSE_MS)
+      if (isSoonOver(one)) await sleep(PAUSE_MS)
       expect(await this.#left(), `what is left after ${story()}`).toEqual(this.#leftInModel())
     }
   }
 
-  async #take(streams: ShardStreams, one: Step, { batch, operations }: Sent): Promise<unknown> {
+  async #take(side: Side, one: Step, { batch, operations: both }: Sent): Promise<unknown> {
+    const streams = this.#streams[side]
     switch (one.do) {
       case 'append': {
+        const operations = both[side]
         const answer = await streams.append({
           keys: this.#keys,
           producer: `p${one.producer}`,
@@ -187,7 +143,12 @@ class Comparison {
           operations: encodeOperations(operations)
         })
         if (answer.kind === 'accepted')
-          return { kind: answer.kind, statuses: answer.statuses, left: answer.backlog?.operations }
+          return {
+            kind: answer.kind,
+            statuses: answer.statuses,
+            numbers: numbersIn(answer.numbers),
+            left: answer.backlog?.operations
+          }
         return answer.kind === 'full' ? { kind: answer.kind, left: answer.backlog.operations } : answer
       }
       case 'settle':
@@ -204,10 +165,38 @@ class Comparison {
       }
       case 'release':
         return streams.release(this.#keys, `w${one.worker}`)
-      case 'delete':
-        if (streams === this.#streams[0]) this.#model.evict(this.#entryKeys[one.key]!)
-        else await admin.unlink(this.#entryKeys[one.key]!)
+      case 'delete': {
+        const key = this.#entryKeys[one.key]!
+        if (side === MODEL) this.#model.evict(key)
+        else await admin.unlink(key)
+        return undefined
+      }
+      case 'lease': {
+        const args = [this.#loaders[one.loader]!, LONG_MS, Buffer.alloc(0), '']
+        const reply = await this.#run(
+          side,
+          'take-lease',
+          [this.#entryKeys[one.key]!, this.#keys.unflushed],
+          args
+        )
+        return (reply as [number])[0]
+      }
+      case 'fill': {
+        const key = this.#entryKeys[one.key]!
+        const frame = this.#frame(key, 1_000 + one.loader, 0)
+        return this.#run(side, 'fill-entry', [key], [this.#loaders[one.loader]!, frame, LONG_MS])
+      }
     }
+  }
+
+  #run(
+    side: Side,
+    script: ScriptName,
+    keys: readonly string[],
+    args: readonly ScriptArgument[]
+  ): Promise<unknown> {
+    const link = this.#links[side]
+    return link.callFor(keys[0]!, script, (client) => new ScriptRunner(client).runOn(script, keys, args))
   }
 
   async #settle(
@@ -231,40 +220,79 @@ class Comparison {
   }
 
   /** What is sent again is the same again. */
-  #sent({ producer, batch, kinds }: Extract<Step, { do: 'append' }>): Sent {
+  async #sent({ producer, batch, kinds }: Extract<Step, { do: 'append' }>): Promise<Sent> {
     const known = this.#batches[producer]!
-    if (batch === 'next' || known.length === 0) known.push(this.#operations(kinds))
+    if (batch === 'next' || known.length === 0) known.push(await this.#operations(kinds))
     const number = batch === 'old' ? Math.max(1, known.length - 1) : known.length
     return { batch: number, operations: known[number - 1]! }
   }
 
-  /** The same for both: what one of them refuses, the other must too. */
-  #operations(kinds: readonly ('put' | 'delete' | 'append')[]): Outgoing[] {
-    return kinds.map((kind, index) => {
-      const tenant = ++this.#number as never
-      const payload = Buffer.from(`row ${this.#number}`)
-      if (kind === 'append') return { kind, id: undefined, tenant, flags: 0, payload }
+  /** The same for both, but for tokens: what one of them refuses, the other must too. */
+  async #operations(kinds: readonly Kind[]): Promise<Both<readonly Outgoing[]>> {
+    const both: [Outgoing[], Outgoing[]] = [[], []]
+    for (const [index, kind] of kinds.entries()) {
+      const number = ++this.#number
+      const tenant = number as never
+      const key = this.#entryKeys[index]
+      if (typeof kind === 'object' && key !== undefined) {
+        for (const side of [MODEL, REDIS] as const)
+          both[side].push(this.#increment(key, number, kind, await this.#bytes(side, key)))
+        continue
+      }
+      const { flags, bytes: payload } = encoded(number)
       // In one batch each key comes once.
-      const key = this.#entryKeys[index % KEYS]!
-      const frame = valueFrame(key, {
-        stamp: STAMP,
-        token: newToken(),
-        freshMs: LONG_MS,
-        loadMs: 0,
-        flags: 0,
-        notFound: kind === 'delete',
-        payload: kind === 'delete' ? Buffer.alloc(0) : payload
-      })
-      return { kind, key, id: index, tenant, frame }
+      const operation: Outgoing =
+        typeof kind === 'object' || kind === 'append' || key === undefined
+          ? { kind: 'append', id: undefined, tenant, flags, payload }
+          : { kind, key, id: index, tenant, frame: this.#frame(key, kind === 'put' ? number : 'nothing', 0) }
+      for (const operations of both) operations.push(operation)
+    }
+    return both
+  }
+
+  #increment(key: string, number: number, count: Count, found: Buffer | null): Outgoing {
+    const entry = parseFrame(key, found)
+    const token = count.base === 'right' && entry.state === 'value' ? entry.token : newToken()
+    const base: Base = { number: 100 * number, token: Buffer.from(token), isNew: count.isNew }
+    return {
+      kind: 'increment',
+      key,
+      id: number,
+      tenant: number as never,
+      by: number,
+      checksum: counterChecksum(key),
+      freshMs: count.isShort ? SHORT_MS : LONG_MS,
+      stamp: STAMPS[count.stamp]!,
+      base: count.base === 'none' ? undefined : base
+    }
+  }
+
+  #frame(key: string, shows: Shown, stamp: number): Buffer {
+    const { flags, bytes } = encoded(shows)
+    return valueFrame(key, {
+      stamp: STAMPS[stamp]!,
+      token: newToken(),
+      freshMs: LONG_MS,
+      loadMs: 0,
+      flags,
+      notFound: shows === 'nothing',
+      payload: bytes
     })
   }
 
+  async #bytes(side: Side, key: string): Promise<Buffer | null> {
+    return side === MODEL ? this.#model.bytes(key) : admin.getBuffer(key)
+  }
+
+  /** As a reader finds them; of counters also that a script finds one. */
   async #left(): Promise<unknown> {
     const entries = await Promise.all(
       this.#entryKeys.map(async (key) => {
-        const entry = parseFrame(key, await admin.getBuffer(key))
-        if (entry.state !== 'value') return entry.state
-        return { is: entry.notFound ? 'nothing' : String(entry.payload), unflushed: entry.unflushed }
+        const bytes = await admin.getBuffer(key)
+        return {
+          ...factsIn(key, bytes),
+          isCounter: bytes !== null && bytes[2] === 3 && (bytes[3]! & 2) !== 0
+        }
       })
     )
     const marked = await admin.hkeys(this.#keys.unflushed)
@@ -274,13 +302,28 @@ class Comparison {
   #leftInModel(): unknown {
     const entries = this.#entryKeys.map((key) => {
       const entry = this.#model.entry(key)
-      if (entry === undefined) return 'absent'
-      const { kind, number } = entry.shows
-      return { is: kind === 'delete' ? 'nothing' : `row ${number}`, unflushed: entry.unflushed !== undefined }
+      return { ...factsIn(key, this.#model.bytes(key)), isCounter: entry?.is === 'value' && entry.isCounter }
     })
     const marked = this.#entryKeys.filter((key) => this.#model.isMarked(key))
     return { entries, marked, batches: this.#model.waiting }
   }
+}
+
+/** Tokens are each server's own, and so are times. */
+function factsIn(key: string, bytes: Buffer | null): object {
+  const entry = parseFrame(key, bytes)
+  if (entry.state !== 'value') return { is: entry.state }
+  const { notFound, unflushed, freshMs, soft, flags, payload } = entry
+  return { is: notFound ? 'nothing' : plainCodec.decode(flags, payload), unflushed, freshMs, soft }
+}
+
+function numbersIn(bytes: Buffer): number[] {
+  return Array.from({ length: bytes.length / 8 }, (_, index) => bytes.readDoubleBE(8 * index))
+}
+
+function isSoonOver(one: Step): boolean {
+  if (one.do === 'append') return one.kinds.some((kind) => typeof kind === 'object' && kind.isShort)
+  return one.do === 'hold' && one.isShort
 }
 
 /** Ids are each server's own. */

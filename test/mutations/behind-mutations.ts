@@ -85,6 +85,108 @@ export const BEHIND_MUTATIONS: readonly Mutation[] = [
   },
   {
     invariant: 'B1',
+    without: 'of two increments in a batch the last one counts',
+    edits: [edit('src/behind/coalesce.ts', 'id, tenant, by: before.by + by }', 'id, tenant, by }')],
+    tests: [BEHIND]
+  },
+  {
+    invariant: 'B1',
+    without: 'an increment after a deletion in a batch adds to the row that was there',
+    edits: [
+      edit(
+        'src/behind/coalesce.ts',
+        "      if (before?.kind === 'delete') return { kind: 'put', id, tenant, value: by, replaces: true }\n",
+        ''
+      )
+    ],
+    tests: [BEHIND]
+  },
+  {
+    invariant: 'B1',
+    without: 'an increment joins one that has been sent',
+    edits: [
+      edit(
+        'src/behind/producer.ts',
+        'for (let batch = this.#waiting.shift(); batch !== undefined; batch = this.#waiting.shift()) {',
+        'for (let batch = this.#waiting[0]; batch; this.#waiting.shift(), batch = this.#waiting[0]) {'
+      )
+    ],
+    tests: [BEHIND]
+  },
+  {
+    invariant: 'B2',
+    without: 'an increment adds to what was read, and names the entry that is there by then',
+    edits: [
+      edit(
+        'src/behind/entries.ts',
+        "if (typeof value === 'number') return { number: value, token: entry.token, isNew: false }",
+        "const { token } = (await store.read(request)).entry as typeof entry\n    if (typeof value === 'number') return { number: value, token, isNew: false }"
+      )
+    ],
+    tests: [BEHIND]
+  },
+  {
+    invariant: 'B2',
+    without: 'each caller of increments that went as one is told what they all came to',
+    edits: [edit('src/behind/producer.ts', '    number -= by\n', '')],
+    tests: [BEHIND]
+  },
+  {
+    invariant: 'B2',
+    without: 'an entry that shows what was put aside is kept',
+    edits: [
+      edit(
+        'src/behind/shard-worker.ts',
+        "        if (poison.record.key !== '') fates.set(poison.record.key, '0')\n",
+        ''
+      )
+    ],
+    tests: [BEHIND]
+  },
+  {
+    invariant: 'B2',
+    without: 'an entry that shows what the table had before is kept',
+    edits: [
+      edit(
+        'src/behind/shard-worker.ts',
+        "if (isApplied || record.isReplay) fates.set(record.key, '0')",
+        "if (record.isReplay) fates.set(record.key, '0')"
+      )
+    ],
+    tests: [BEHIND]
+  },
+  {
+    invariant: 'B2',
+    without: 'the script keeps a number that was added to while a part of it was put aside',
+    edits: [
+      edit(
+        'src/redis/lua/settle-entries.lua',
+        '    elseif is_dropped and is_counter(header) then',
+        '    elseif is_dropped and false then'
+      )
+    ],
+    tests: [SCRIPTS]
+  },
+  {
+    invariant: 'B2',
+    without: 'the script counts on a base that was read from another entry',
+    edits: [
+      edit(
+        'src/redis/lua/append-operations.lua',
+        '    if token_of(header) ~= token then return NEEDS_BASE end\n',
+        ''
+      )
+    ],
+    tests: [SCRIPTS]
+  },
+  {
+    invariant: 'B2',
+    without: 'the script counts on a number that was cleared since',
+    edits: [edit('src/redis/lua/append-operations.lua', ' and frame:sub(47, 58) == stamp', '')],
+    tests: [SCRIPTS]
+  },
+  {
+    invariant: 'B1',
     without: 'the script takes a batch a second time',
     edits: [
       edit(

@@ -1,6 +1,12 @@
 import { edit, type Mutation } from './mutation.js'
 
 const MEMORY = 'test/deterministic/memory-protocol.test.ts'
+const STORE = 'src/tiers/redis-store.ts'
+const NOTHING_DROPPED_AFTER = edit(
+  STORE,
+  '    } finally {\n      for (const key of keys) memory?.drop(key)\n    }\n',
+  '    } finally {\n      void memory\n    }\n'
+)
 
 /** Of values that are kept in the process. */
 export const MEMORY_MUTATIONS: readonly Mutation[] = [
@@ -26,6 +32,21 @@ export const MEMORY_MUTATIONS: readonly Mutation[] = [
     invariant: 'M2',
     without: 'news of a change drop nothing',
     edits: [edit('src/redis/coherence.ts', '      this.#kept?.drop(key)\n', '')],
+    tests: [MEMORY]
+  },
+  {
+    invariant: 'M2',
+    without: "a process's own change drops nothing here, neither before it is sent nor after its reply",
+    edits: [
+      edit(STORE, '    for (const key of keys) memory?.drop(key)\n    try {', '    try {'),
+      NOTHING_DROPPED_AFTER
+    ],
+    tests: [MEMORY]
+  },
+  {
+    invariant: 'M2',
+    without: "a process's own change drops nothing here after its reply",
+    edits: [NOTHING_DROPPED_AFTER],
     tests: [MEMORY]
   },
   {

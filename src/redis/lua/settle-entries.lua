@@ -1,7 +1,7 @@
 -- The sink has committed operations: their entries become ordinary ones, and then the stream lets go of them.
 --
--- Guarantee: an entry with a later operation stays as it is, and so does everything when the stream is not the one
--- that was read, after a failover or a flush. Nothing leaves the stream that was not read up to the id given.
+-- Guarantee: an entry with a later operation stays, a counter that is to be dropped until that is committed too; and so
+-- does everything when the stream is not the one that was read, after a failover or a flush. Nothing leaves the stream that was not read up to the id given.
 --
 -- KEYS[1]  the stream     KEYS[2]  the shard's state     KEYS[3]  last batch of each producer     KEYS[4]  unflushed entries
 -- KEYS[5…] the entries
@@ -45,6 +45,9 @@ for index = 5, #KEYS do
         redis.call('SETRANGE', key, 18, string.rep('\0', 14))
         redis.call('PEXPIRE', key, life_ms)
       end
+    elseif is_dropped and is_counter(header) then
+      -- What came meanwhile was added to a number that the source does not have; a later row stands for itself.
+      doom(key, header)
     end
   elseif is_dropped then
     -- Loaded, or being loaded, from a source that has changed since.
