@@ -217,7 +217,7 @@ const latecomers = planOf({
 const slowAnswers = planOf({
   options: options(fc.constant({ ttl: '1h', earlyRefresh: 0 }), fc.boolean()),
   pace: fc.constantFrom(0, 0.02),
-  slowness: fc.constantFrom(0.5, 0.8),
+  slowness: fc.constantFrom(0.3, 0.5),
   loads: fc.constant([]),
   commandFaults: fc.constant([]),
   givenUp: fc.constant([]),
@@ -235,10 +235,33 @@ const slowAnswers = planOf({
       )
     )
     .map(([pauses, change]) => [
-      { process: 0, operations: [aRead, pauses[0]!, aRead, aRead, aRead, aRead] },
-      { process: 0, operations: [pauses[1]!, aRead, pauses[2]!, aRead, aRead, aRead] },
-      { process: 1, operations: [{ do: 'pause', ms: 150 }, change, pauses[0]!, change] }
+      { process: 0, operations: [aRead, pauses[0]!, aRead, aRead, aRead, aRead, aRead, aRead] },
+      { process: 0, operations: [pauses[1]!, aRead, aRead, pauses[0]!, aRead, aRead, aRead, aRead] },
+      { process: 0, operations: [pauses[2]!, aRead, pauses[1]!, aRead, aRead, aRead, aRead, aRead] },
+      { process: 1, operations: [{ do: 'pause', ms: 150 }, change, pauses[2]!, aRead, change] }
     ])
+})
+
+/** Who declares a row wrong, does not hear whether Redis knows, and reads it again. */
+const impatientInvalidators = planOf({
+  options: options(fc.constant({ ttl: '1h', earlyRefresh: 0 }), fc.boolean()).map((chosen) => ({
+    ...chosen,
+    whenRedisAway: 'remember'
+  })),
+  pace: fc.constantFrom(0, 0.02),
+  slowness: fc.constantFrom(0, 0.4, 0.8),
+  loads: fc.constant([]),
+  commandFaults: fc.array(
+    fc.record({ command: fc.nat(16), fault: fc.constantFrom<CommandFault>('refused', 'reply-lost') }),
+    { maxLength: 2 }
+  ),
+  givenUp: fc.array(fc.nat(12), { minLength: 1, maxLength: 3 }),
+  faults: fc.constant([]),
+  callers: fc.constant([
+    { process: 0, operations: [aRead, { do: 'change', key: 'a' }, aRead, aRead] },
+    { process: 0, operations: [{ do: 'pause', ms: 60 }, aRead, aRead, aRead] },
+    { process: 1, operations: [aRead] }
+  ])
 })
 
 /** Two writers of one row that may be cached, of whom one dies while its statement is under way. */
@@ -465,7 +488,8 @@ export const readPlans: fc.Arbitrary<Plan> = fc.oneof(
   { arbitrary: planOf({ callers: callers(some(readerOperation)) }), weight: 5 },
   { arbitrary: failingSource, weight: 2 },
   { arbitrary: latecomers, weight: 1 },
-  { arbitrary: slowAnswers, weight: 1 }
+  { arbitrary: slowAnswers, weight: 1 },
+  { arbitrary: impatientInvalidators, weight: 1 }
 )
 /** Writes through the cache, with reads among them. */
 export const writePlans: fc.Arbitrary<Plan> = fc.oneof(

@@ -56,7 +56,7 @@ interface Report {
     readonly message?: string
     readonly assertionResults: readonly {
       readonly status: string
-      readonly fullName: string
+      readonly title: string
       readonly failureMessages: readonly string[]
     }[]
   }[]
@@ -73,8 +73,8 @@ function verdictOf(report: string, output: string): Verdict {
   if (failed === undefined) return { caught: false, output }
   // A machine that is too slow notices nothing.
   if (failed.failureMessages.some((message) => /timed out in \d+ ?ms/.test(message)))
-    throw new Error(`"${failed.fullName}" ran out of time`)
-  return { caught: true, test: failed.fullName, message: failed.failureMessages.join('\n') }
+    throw new Error(`"${failed.title}" ran out of time`)
+  return { caught: true, test: failed.title, message: failed.failureMessages.join('\n') }
 }
 
 function run(cwd: string, args: readonly string[]): Promise<{ code: number | null; output: string }> {

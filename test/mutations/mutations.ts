@@ -493,7 +493,7 @@ const ENTRY_MUTATIONS: readonly Mutation[] = [
       }`
       )
     ],
-    tests: [WRITES]
+    tests: ['test/integration/write.test.ts']
   },
   {
     invariant: 'W1',
