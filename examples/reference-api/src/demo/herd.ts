@@ -87,6 +87,8 @@ async function openConnections(urls: readonly string[], count: number): Promise<
         const url = urls[(connections.length + index) % urls.length] ?? ''
         const { hostname, port } = new URL(url)
         const socket = connect({ host: hostname, port: Number(port), noDelay: true })
+        // Until the herd is released nobody else listens, and an API that ends meanwhile resets those that wait.
+        socket.on('error', () => undefined)
         await once(socket, 'connect')
         return { socket, url }
       }
@@ -98,6 +100,8 @@ async function openConnections(urls: readonly string[], count: number): Promise<
 
 function ask(socket: Socket, url: URL): Promise<number> {
   return new Promise((resolve, reject) => {
+    // A request over one that is gone would wait for an event that has been.
+    if (socket.destroyed) return reject(socket.errored ?? new Error('Cut off before the request'))
     request(url, { createConnection: () => socket }, (response) => {
       response.on('end', () => resolve(response.statusCode ?? 0))
       response.on('error', reject)
