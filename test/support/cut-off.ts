@@ -49,6 +49,7 @@ export async function untilInStep(
 ): Promise<void> {
   const fieldOf = (info: string, name: string): string | undefined =>
     new RegExp(`^${name}:(\\d+)`, 'm').exec(info)?.[1]
+  let seen: readonly string[] = []
   await until(
     'the replicas have it all',
     async () => {
@@ -56,6 +57,7 @@ export async function untilInStep(
         Promise.all(primaries.map(replicationOf)),
         Promise.all(replicas.map(replicationOf))
       ])
+      seen = [...ofPrimaries, ...ofReplicas]
       const reached = new Map(
         ofPrimaries.map((info, index) => [primaries[index]!.port, fieldOf(info, 'master_repl_offset')])
       )
@@ -66,5 +68,7 @@ export async function untilInStep(
       )
     },
     PATIENCE_MS
-  )
+  ).catch((error: Error) => {
+    throw new Error([error.message, ...seen].join('\n'))
+  })
 }

@@ -4,6 +4,7 @@ import { Redis } from 'ioredis'
 import { freePort } from './free-port.js'
 import { spawnGuarded, type GuardedProcess } from './guarded-process.js'
 import { startRedisServer, type RedisServer } from './redis-server.js'
+import { replicationOf } from './cut-off.js'
 import { createTemporaryFolder } from './temporary-folder.js'
 import { until } from './until.js'
 
@@ -16,6 +17,11 @@ export interface SentinelTrio extends AsyncDisposable {
   primary(): Promise<RedisServer>
   /** Has the Sentinels fail over, with nobody dead. */
   failOver(): Promise<void>
+  /**
+   * Until no failover is under way, every Sentinel calls the same one the primary, and that one has so many replicas in
+   * step (default 1). A Sentinel that has not heard of a failover yet, or is in the middle of it, may name the one before.
+   */
+  settled(replicas?: number): Promise<void>
   stop(): Promise<void>
 }
 
@@ -30,6 +36,7 @@ export interface SentinelOptions {
 
 const SENTINELS = 3
 const MASTER = 'mymaster'
+const SETTLED_WITHIN_MS = 100_000
 
 export async function startSentinelTrio(options: SentinelOptions = {}): Promise<SentinelTrio> {
   const { replicas = 2, downAfterMs = 1_000, args = [] } = options
@@ -68,13 +75,36 @@ export async function startSentinelTrio(options: SentinelOptions = {}): Promise<
       return servers.find((server) => server.port === Number(port))!
     },
     failOver: async () => {
-      // One that is not over refuses the next.
+      await trio.settled()
       await until(
-        'no failover is under way',
-        async () => !String(await ask('master', MASTER)).includes('failover_in_progress'),
-        60_000
+        'a replica can be promoted',
+        () =>
+          ask('failover', MASTER).then(
+            () => true,
+            (error: Error) => {
+              // It promotes none whose last answer it had some seconds ago, as when it has just connected anew.
+              if (error.message.startsWith('NOGOODSLAVE')) return false
+              throw error
+            }
+          ),
+        SETTLED_WITHIN_MS
       )
-      await ask('failover', MASTER)
+    },
+    settled: async (inStep = 1) => {
+      let views: readonly string[] = []
+      let info = ''
+      await until(
+        'the Sentinels agree on a primary that has its replicas',
+        async () => {
+          views = await Promise.all(sentinels.map(({ port }) => viewOf(port)))
+          if (new Set(views).size > 1 || views[0]!.includes('failover_in_progress')) return false
+          info = await replicationOf(await trio.primary())
+          return info.includes('role:master') && (info.match(/state=online/g)?.length ?? 0) >= inStep
+        },
+        SETTLED_WITHIN_MS
+      ).catch((error: Error) => {
+        throw new Error([error.message, ...views, info].join('\n'))
+      })
     },
     stop,
     [Symbol.asyncDispose]: stop
@@ -115,6 +145,13 @@ function sentinelConf(port: number, folder: string, primaryPort: number, downAft
     `sentinel parallel-syncs ${MASTER} 1`,
     ''
   ].join('\n')
+}
+
+/** Whom it calls the primary, and what it thinks of that one. */
+async function viewOf(port: number): Promise<string> {
+  const fields = (await askSentinel(port, ['master', MASTER])) as string[]
+  const field = (name: string): string => `${name} ${fields[fields.indexOf(name) + 1]}`
+  return [field('port'), field('flags')].join(', ')
 }
 
 async function askSentinel(port: number, command: readonly string[]): Promise<unknown> {

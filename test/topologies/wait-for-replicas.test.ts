@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createCache, type Cache, type Collection } from '../../src/index.js'
-import { cutOff, letIn, replicationOf, untilInStep } from '../support/cut-off.js'
+import { cutOff, letIn, untilInStep } from '../support/cut-off.js'
 import { startSentinelTrio, type SentinelTrio } from '../support/redis-sentinel.js'
 import type { RedisServer } from '../support/redis-server.js'
 import { until } from '../support/until.js'
@@ -52,18 +52,6 @@ async function replicas(): Promise<RedisServer[]> {
   return trio.servers.filter((server) => server !== primary)
 }
 
-/** With everybody there, and in step. */
-async function settled(): Promise<void> {
-  await until(
-    'the primary has its replicas',
-    async () => {
-      const info = await replicationOf(await trio.primary())
-      return info.includes('role:master') && info.match(/state=online/g)?.length === REPLICAS
-    },
-    PATIENCE_MS
-  )
-}
-
 async function untilReplaced(old: RedisServer): Promise<void> {
   await until('another is the primary', async () => (await trio.primary()) !== old, PATIENCE_MS)
 }
@@ -81,7 +69,7 @@ async function untilReadable({ cache, rows }: Opened): Promise<void> {
 
 describe('changes that wait for replicas', () => {
   it('are not undone by the death of the primary right after: no old value comes back', async () => {
-    await settled()
+    await trio.settled(REPLICAS)
     let isNew = false
     const opened = open('kept', () => (isNew ? 2 : 1), { waits: '10s' })
     await opened.cache.ready()
@@ -115,7 +103,7 @@ describe('changes that wait for replicas', () => {
   }, 300_000)
 
   it('count as not made while too few replicas have them, and are made up for when they are back', async () => {
-    await settled()
+    await trio.settled(REPLICAS)
     const strict = open('strict', () => 1, { waits: '1s' })
     const patient = open('strict', () => 1, { waits: '1s', remembers: true })
     await Promise.all([strict.cache.ready(), patient.cache.ready()])
@@ -154,7 +142,7 @@ describe('changes that wait for replicas', () => {
   }, 300_000)
 
   it('are what keeps them: without it what no replica had is undone, and an old value comes back', async () => {
-    await settled()
+    await trio.settled(REPLICAS)
     let isNew = false
     const opened = open('undone', () => (isNew ? 2 : 1), { waits: false })
     await opened.cache.ready()

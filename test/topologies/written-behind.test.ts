@@ -45,15 +45,7 @@ async function startSentinels(): Promise<Topology> {
     connect: () => ({ sentinels: [...trio.sentinels], name: trio.masterName }),
     primaries,
     handOver: () => trio.failOver(),
-    settled: () =>
-      until(
-        'the primary has a replica in step',
-        async () => {
-          const [primary] = await primaries()
-          return /role:master[^]*state=online/.test(await replicationOf(primary!))
-        },
-        PATIENCE_MS
-      ),
+    settled: () => trio.settled(),
     stop: () => trio.stop()
   }
 }
