@@ -33,8 +33,7 @@ const WIDTH = 860
 const ROW_HEIGHT = 26
 const TOP = 52
 const BOTTOM = 56
-const RIGHT = 130
-/** Of a letter of the labels; there is no browser here that could tell. */
+/** Of a letter of the labels and figures; there is no browser here that could tell. */
 const LETTER_WIDTH = 6.9
 
 /** An SVG that is the same for the same chart, on every machine. */
@@ -50,7 +49,9 @@ export function renderChart(chart: Chart, theme: Theme): string {
 
 function optionOf(chart: Chart, theme: Theme, barsOfRow: number): Record<string, unknown> {
   const { ground, text, faint } = COLOURS[theme]
-  const left = 24 + LETTER_WIDTH * Math.max(...chart.rows.map(({ label }) => label.length))
+  const left = roomFor(chart.rows.map(({ label }) => label))
+  // The longest bar may end where the axis does.
+  const right = roomFor(chart.rows.flatMap((row) => row.bars.map((bar) => bar.text)))
   return {
     animation: false,
     backgroundColor: ground,
@@ -61,7 +62,7 @@ function optionOf(chart: Chart, theme: Theme, barsOfRow: number): Record<string,
       top: 12,
       textStyle: { color: text, fontSize: 16, fontWeight: 600, fontFamily: FONT }
     },
-    grid: { left, right: RIGHT, top: TOP, bottom: BOTTOM },
+    grid: { left, right, top: TOP, bottom: BOTTOM },
     xAxis: {
       type: chart.isLogarithmic ? 'log' : 'value',
       min: leastOf(chart),
@@ -150,6 +151,10 @@ function barWithText(
       }
     }
   ]
+}
+
+function roomFor(texts: readonly string[]): number {
+  return 24 + LETTER_WIDTH * Math.max(...texts.map((text) => text.length))
 }
 
 /** Where the axis begins. */
