@@ -29,7 +29,7 @@ const chosen = valuesOf(rest, '--only')
 const SHAPES: readonly Shape[] = ['200 B', '2 KiB']
 /** The difference between the two is what so many entries more take, without what a cache takes that is empty. */
 const REDIS_KEYS = quick ? { few: 100, many: 600 } : { few: 1_000, many: 6_000 }
-const MEMORY_KEYS = quick ? { few: 200, many: 1_200 } : { few: 1_000, many: 6_000 }
+const MEMORY_KEYS = quick ? { few: 200, many: 1_200 } : { few: 5_000, many: 20_000 }
 const MEMORY_ROUNDS = quick ? 1 : 3
 const STARTS = quick ? 3 : 21
 

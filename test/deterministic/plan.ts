@@ -154,6 +154,26 @@ const some = (operation: fc.Arbitrary<Operation>): fc.Arbitrary<readonly Operati
 
 const aRead: Operation = { do: 'get', key: 'a' }
 const aWrite: Operation = { do: 'put', key: 'a' }
+const declaredWrong: readonly Operation[] = [
+  { do: 'change', key: 'a' },
+  { do: 'changeAndClear', key: 'a' },
+  { do: 'changeAndClearTag', key: 'a' }
+]
+
+/** Where nothing fails, and the order of things alone is in question. */
+const undisturbed = {
+  commandFaults: fc.constant([]),
+  givenUp: fc.constant([]),
+  faults: fc.constant([])
+} satisfies Partial<Parts>
+
+/** Entries that outlive the play. */
+const lasting = options(fc.constant({ ttl: '1h', earlyRefresh: 0 }), fc.boolean())
+
+const threePauses = fc.array(
+  fc.constantFrom(10, 30, 60).map((ms): Operation => ({ do: 'pause', ms })),
+  { minLength: 3, maxLength: 3 }
+)
 
 /** A value that has gone stale, and a source that fails: what was there may be fallen back on, unless it was declared wrong. */
 const failingSource = planOf({
@@ -184,26 +204,12 @@ const failingSource = planOf({
 const latecomers = planOf({
   pace: fc.constantFrom(0, 0, 0.02),
   loads: fc.array(fc.constantFrom<LoadMode>('late', 'late', 'slow', 'ok'), { minLength: 1, maxLength: 3 }),
-  commandFaults: fc.constant([]),
-  givenUp: fc.constant([]),
-  faults: fc.constant([]),
+  ...undisturbed,
   callers: fc
     .tuple(
-      fc.array(
-        fc.constantFrom(10, 30, 60).map((ms): Operation => ({ do: 'pause', ms })),
-        {
-          minLength: 3,
-          maxLength: 3
-        }
-      ),
+      threePauses,
       fc.constantFrom<Operation>({ do: 'get', key: 'a' }, { do: 'getMany' }),
-      fc
-        .constantFrom<'change' | 'changeAndClear' | 'changeAndClearTag'>(
-          'change',
-          'changeAndClear',
-          'changeAndClearTag'
-        )
-        .map((how): Operation => ({ do: how, key: 'a' }))
+      fc.constantFrom(...declaredWrong)
     )
     .map(([pauses, first, change]) => [
       { process: 0, operations: [first] },
@@ -215,36 +221,22 @@ const latecomers = planOf({
 
 /** Readers of one process whose answers are under way for long, while another process declares wrong what is in them. */
 const slowAnswers = planOf({
-  options: options(fc.constant({ ttl: '1h', earlyRefresh: 0 }), fc.boolean()),
+  options: lasting,
   pace: fc.constantFrom(0, 0.02),
   slowness: fc.constantFrom(0.3, 0.5),
   loads: fc.constant([]),
-  commandFaults: fc.constant([]),
-  givenUp: fc.constant([]),
-  faults: fc.constant([]),
-  callers: fc
-    .tuple(
-      fc.array(
-        fc.constantFrom(10, 30, 60).map((ms): Operation => ({ do: 'pause', ms })),
-        { minLength: 3, maxLength: 3 }
-      ),
-      fc.constantFrom<Operation>(
-        { do: 'change', key: 'a' },
-        { do: 'changeAndClear', key: 'a' },
-        { do: 'changeAndClearTag', key: 'a' }
-      )
-    )
-    .map(([pauses, change]) => [
-      { process: 0, operations: [aRead, pauses[0]!, aRead, aRead, aRead, aRead, aRead, aRead] },
-      { process: 0, operations: [pauses[1]!, aRead, aRead, pauses[0]!, aRead, aRead, aRead, aRead] },
-      { process: 0, operations: [pauses[2]!, aRead, pauses[1]!, aRead, aRead, aRead, aRead, aRead] },
-      { process: 1, operations: [{ do: 'pause', ms: 150 }, change, pauses[2]!, aRead, change] }
-    ])
+  ...undisturbed,
+  callers: fc.tuple(threePauses, fc.constantFrom(...declaredWrong)).map(([pauses, change]) => [
+    { process: 0, operations: [aRead, pauses[0]!, aRead, aRead, aRead, aRead, aRead, aRead] },
+    { process: 0, operations: [pauses[1]!, aRead, aRead, pauses[0]!, aRead, aRead, aRead, aRead] },
+    { process: 0, operations: [pauses[2]!, aRead, pauses[1]!, aRead, aRead, aRead, aRead, aRead] },
+    { process: 1, operations: [{ do: 'pause', ms: 150 }, change, pauses[2]!, aRead, change] }
+  ])
 })
 
 /** Who declares a row wrong, does not hear whether Redis knows, and reads it again. */
 const impatientInvalidators = planOf({
-  options: options(fc.constant({ ttl: '1h', earlyRefresh: 0 }), fc.boolean()).map((chosen) => ({
+  options: lasting.map((chosen) => ({
     ...chosen,
     whenRedisAway: 'remember'
   })),
@@ -352,11 +344,10 @@ const brokenWays: fc.Arbitrary<Fault> = fc.oneof(
 
 /** A process that keeps a row and reads it again and again, while its news stop or come late, and another changes the row. */
 const unheardNews = planOf({
-  options: options(fc.constant({ ttl: '1h', earlyRefresh: 0 }), fc.boolean()),
+  options: lasting,
   pace: fc.constantFrom(0, 0.05),
   slowness: fc.constantFrom(0, 0.4),
-  commandFaults: fc.constant([]),
-  givenUp: fc.constant([]),
+  ...undisturbed,
   loads: fc.constant([]),
   writes: fc.constant([]),
   faults: fc.oneof(
@@ -402,14 +393,12 @@ const unheardNews = planOf({
  * another connection than its reply, and later: its caller asks in between.
  */
 const ownChanges = planOf({
-  options: options(fc.constant({ ttl: '1h', earlyRefresh: 0 }), fc.boolean()),
+  options: lasting,
   pace: fc.constantFrom(0, 0, 0.02),
   slowness: fc.constantFrom(0, 0.2, 0.4),
-  commandFaults: fc.constant([]),
-  givenUp: fc.constant([]),
+  ...undisturbed,
   loads: fc.constant([]),
   writes: fc.constant([]),
-  faults: fc.constant([]),
   callers: fc
     .tuple(
       fc.array(
