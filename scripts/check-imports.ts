@@ -19,6 +19,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['create-cache'],
   ['cache', 'vitals'],
   ['ad-hoc'],
+  ['collection-view'],
   ['collection'],
   ['read', 'write', 'invalidation', 'tenants', 'behind'],
   ['tiers'],

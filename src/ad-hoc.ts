@@ -1,5 +1,6 @@
 import type { AmbientTenant } from './ambient-tenant.js'
-import { abortable, type CollectionContext, type InvalidateOptions, type ReadOptions } from './collection.js'
+import { abortable, type CollectionContext } from './collection-view.js'
+import type { InvalidateOptions, ReadOptions } from './collection.js'
 import { InvalidOptionError, TenantRequiredError } from './errors.js'
 import { AD_HOC, collectionPrefix, idPart, tagPart, tagPrefix } from './keys/key-schema.js'
 import {

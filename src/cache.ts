@@ -1,14 +1,7 @@
 import { AdHocView, TagRef, type AdHocReads, type GetOrLoadOptions, type TaggedOptions } from './ad-hoc.js'
 import { AmbientTenant } from './ambient-tenant.js'
-import {
-  CollectionView,
-  EntryRef,
-  orderedLoadMany,
-  rowsOf,
-  type Collection,
-  type InvalidateOptions,
-  type Written
-} from './collection.js'
+import { CollectionView, orderedLoadMany, rowsOf } from './collection-view.js'
+import { EntryRef, type Collection, type InvalidateOptions, type Written } from './collection.js'
 import { toMilliseconds, type Duration } from './durations.js'
 import { InvalidKeyError, InvalidOptionError, TenantlessError, TenantRequiredError } from './errors.js'
 import type { Clock } from './clock.js'

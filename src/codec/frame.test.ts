@@ -1,16 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { ValueEntry } from '../entry.js'
-import {
-  failedFrame,
-  holdFrame,
-  newToken,
-  parseFrame,
-  readHeader,
-  storedAt,
-  valueFrame,
-  withLease
-} from './frame.js'
+import { failedFrame } from './failed-frame.js'
+import { newToken } from './frame-head.js'
+import { holdFrame, parseFrame, readHeader, storedAt, valueFrame, withLease } from './frame.js'
 
 const KEY = 'shop:products:42'
 const value = (key = KEY, payload = Buffer.from('payload')): Buffer =>

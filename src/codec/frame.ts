@@ -1,5 +1,17 @@
-import { randomFillSync } from 'node:crypto'
-import { crc32 } from 'node:zlib'
+import { hashOf, sumOf } from './checksum.js'
+import { parseFailed } from './failed-frame.js'
+import {
+  DETAIL_AT,
+  isLater,
+  MAGIC,
+  STATE_FAILED,
+  STATE_HOLD,
+  STATE_VALUE,
+  TOKEN_AT,
+  tokenIn,
+  VERSION,
+  writeHead
+} from './frame-head.js'
 import { isGuard } from './guard-frame.js'
 import {
   ABSENT,
@@ -7,7 +19,6 @@ import {
   NO_TAGS,
   TOKEN_BYTES,
   type Entry,
-  type FailedEntry,
   type Stamp,
   type TagStamp,
   type Token,
@@ -42,22 +53,12 @@ import {
  *       and cannot make the CRC, so its checksum is of the key alone
  *  An unflushed VALUE has the stream id of its last operation, u48 and u64, in the place of the lease.
  */
-const MAGIC = 0xc0
-const VERSION = 1
-/** A larger one is garbage, not a later version. */
-const VERSION_MOST = 15
-const STATE_HOLD = 1
-const STATE_FAILED = 2
-const STATE_VALUE = 3
 const UNFLUSHED = 1
 const COUNTER = 2
 const COUNTER_PAYLOAD_BYTES = 11
 const COUNTER_COPY_BYTES = 8
 const PURPOSE_LOAD = 1
-const KIND_LOAD_FAILED = 1
-const KIND_UNCACHEABLE = 2
 
-const TOKEN_AT = 4
 const STORED_AT = 12
 const LEASE_TOKEN_AT = 18
 const LEASE_UNTIL_AT = 26
@@ -71,49 +72,19 @@ const SOFT_AT = 54
 const PAYLOAD_AT = 58
 const TAG_BYTES = 18
 
-const STATE_AT = 2
-const DETAIL_AT = 3
-const FAILED_CHECKSUM_AT = 12
-const REPORT_AT = 16
-
 /** Bits 0-5 of the flags belong to the payload codec. */
 const FLAG_NOT_FOUND = 0x80
 const FLAG_TAGS = 0x40
 const FRAME_FLAGS = FLAG_NOT_FOUND | FLAG_TAGS
 
-const REPORT_TEXT_LIMIT = 500
 const MAX_U32 = 0xffff_ffff
 const TWO_TO_32 = 2 ** 32
 
 export const VALUE_HEADER_BYTES: number = PAYLOAD_AT
 
-/** Random, so that neither another process nor this one before a restart ever had the same. */
-export function newToken(): Token {
-  return randomFillSync(Buffer.allocUnsafe(TOKEN_BYTES))
-}
-
 export function holdFrame(token: Token): Buffer {
   const frame = Buffer.allocUnsafe(TOKEN_AT + TOKEN_BYTES)
   writeHead(frame, STATE_HOLD, PURPOSE_LOAD, token)
-  return frame
-}
-
-export function failedFrame(
-  key: string,
-  token: Token,
-  kind: FailedEntry['kind'],
-  report: FailedEntry['report']
-): Buffer {
-  const { name, message, code } = report
-  const text = JSON.stringify({
-    name: name.slice(0, REPORT_TEXT_LIMIT),
-    message: message.slice(0, REPORT_TEXT_LIMIT),
-    ...(code === undefined ? {} : { code: code.slice(0, REPORT_TEXT_LIMIT) })
-  })
-  const frame = Buffer.allocUnsafe(REPORT_AT + Buffer.byteLength(text))
-  writeHead(frame, STATE_FAILED, kind === 'uncacheable' ? KIND_UNCACHEABLE : KIND_LOAD_FAILED, token)
-  frame.write(text, REPORT_AT)
-  frame.writeUInt32BE(failedChecksum(key, frame), FAILED_CHECKSUM_AT)
   return frame
 }
 
@@ -258,8 +229,10 @@ export function parseFrame(key: string, bytes: Buffer | null): Entry {
       return parseValue(key, bytes)
     case STATE_HOLD:
       return isGuard(bytes) || isLease(bytes) ? HOLD : unreadable('it is a lease of the wrong length')
-    case STATE_FAILED:
-      return parseFailed(key, bytes)
+    case STATE_FAILED: {
+      const failed = parseFailed(key, bytes)
+      return typeof failed === 'string' ? unreadable(failed, bytes) : failed
+    }
     default:
       return unreadable(`its state is ${bytes[2]}`)
   }
@@ -354,75 +327,14 @@ export function parseRevalidated(bytes: Buffer, entry: ValueEntry, header: Buffe
   return new StoredValue(bytes, header, entry.tags)
 }
 
-function parseFailed(key: string, bytes: Buffer): Entry {
-  if (bytes.length < REPORT_AT) return unreadable('it is cut short', bytes)
-  if (bytes.readUInt32BE(FAILED_CHECKSUM_AT) !== failedChecksum(key, bytes)) {
-    return unreadable('its checksum does not match', bytes)
-  }
-  const report = parseReport(bytes.toString('utf8', REPORT_AT))
-  if (report === undefined) return unreadable('its failure report is damaged', bytes)
-  return {
-    state: 'failed',
-    token: tokenIn(bytes),
-    kind: bytes[3] === KIND_UNCACHEABLE ? 'uncacheable' : 'load-failed',
-    report
-  }
-}
-
-function parseReport(text: string): FailedEntry['report'] | undefined {
-  let report: unknown
-  try {
-    report = JSON.parse(text)
-  } catch {
-    return undefined // Counted by the caller: an unreadable entry is an event of its own.
-  }
-  if (typeof report !== 'object' || report === null) return undefined
-  const { name, message, code } = report as Record<string, unknown>
-  if (typeof name !== 'string' || typeof message !== 'string') return undefined
-  return typeof code === 'string' ? { name, message, code } : { name, message }
-}
-
-function writeHead(frame: Buffer, state: number, detail: number, token: Token): void {
-  frame[0] = MAGIC
-  frame[1] = VERSION
-  frame[2] = state
-  frame[3] = detail
-  token.copy(frame, TOKEN_AT)
-}
-
-/** Up to here mixing words is cheaper than a call into native code and the view that it takes; measured. */
-const MIXED_MOST_BYTES = 512
-
-/** Of all that follows it, for this key alone: CRC-32, or for a small value a mix of its words. */
+/** Of all that follows it, for this key alone. */
 function checksum(key: string, frame: Buffer): number {
   const fields =
     frame.readUInt32BE(FLAGS_AT) ^
     (frame.readUInt32BE(FLAGS_AT + 4) * 31) ^
     (frame.readUInt16BE(FLAGS_AT + 8) << 7)
   const seed = (hashOf(key) ^ fields) >>> 0
-  if (frame.length - STAMP_AT > MIXED_MOST_BYTES) return crc32(frame.subarray(STAMP_AT), seed)
-  return mixOf(frame, STAMP_AT, seed)
-}
-
-/**
- * Each step is a bijection of the sum and of the word, so damage within one word always shows, and any other with all
- * but a chance of 2^-32, as for a CRC.
- */
-function mixOf(bytes: Buffer, start: number, seed: number): number {
-  // Kept a signed 32-bit integer all the way: V8 would make a double of a larger one, at each step.
-  let sum = seed | 0
-  let at = start
-  const lastWord = bytes.length - 4
-  for (; at <= lastWord; at += 4) {
-    const word = bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)
-    sum = Math.imul(sum ^ word, 0x9e3779b1)
-    sum ^= sum >>> 15
-  }
-  for (; at < bytes.length; at++) {
-    sum = Math.imul(sum ^ bytes[at]!, 0x9e3779b1)
-    sum ^= sum >>> 15
-  }
-  return sum >>> 0
+  return sumOf(frame, STAMP_AT, seed)
 }
 
 /** What stands in the place of a counter's checksum, for this key alone. */
@@ -432,30 +344,12 @@ export function counterChecksum(key: string): number {
 
 const COUNTER_SEED = 0x636e7472
 
-/**
- * FNV-1a over UTF-16 units: as a seed it only has to differ between keys, and for a short key it is several times
- * cheaper than a call into native code.
- */
-function hashOf(key: string): number {
-  let hash = 0x811c9dc5
-  for (let index = 0; index < key.length; index++) hash = Math.imul(hash ^ key.charCodeAt(index), 0x01000193)
-  return hash >>> 0
-}
-
-function failedChecksum(key: string, frame: Buffer): number {
-  return crc32(frame.subarray(REPORT_AT), crc32(frame.subarray(STATE_AT, FAILED_CHECKSUM_AT), crc32(key)))
-}
-
 function isZero(bytes: Buffer, at: number): boolean {
   return bytes.readUInt32BE(at) === 0 && bytes.readUInt32BE(at + TOKEN_BYTES / 2) === 0
 }
 
 function isLease(bytes: Buffer): boolean {
-  return bytes.length === TOKEN_AT + TOKEN_BYTES && bytes[3] === PURPOSE_LOAD
-}
-
-function isLater(version: number): boolean {
-  return version > VERSION && version <= VERSION_MOST
+  return bytes.length === TOKEN_AT + TOKEN_BYTES && bytes[DETAIL_AT] === PURPOSE_LOAD
 }
 
 function unreadable(reason: string, bytes?: Buffer): Entry {
@@ -468,8 +362,4 @@ function unreadable(reason: string, bytes?: Buffer): Entry {
     leaseUntilMs: isLeasable ? readU48(bytes, LEASE_UNTIL_AT) : 0,
     backingOff: isLeasable && isZero(bytes, LEASE_TOKEN_AT)
   }
-}
-
-function tokenIn(bytes: Buffer): Token {
-  return bytes.subarray(TOKEN_AT, TOKEN_AT + TOKEN_BYTES)
 }

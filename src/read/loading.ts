@@ -1,28 +1,21 @@
 import type { PayloadCodec } from '../codec/codec.js'
-import { failedFrame, newToken } from '../codec/frame.js'
-import {
-  ClosedError,
-  NotFlushedError,
-  OverloadedError,
-  RedisUnavailableError,
-  type FailureReport
-} from '../errors.js'
+import { newToken } from '../codec/frame-head.js'
+import { ClosedError, NotFlushedError, OverloadedError, RedisUnavailableError } from '../errors.js'
 import { spread, type Clock } from '../clock.js'
-import type { FailedEntry, Token } from '../entry.js'
-import type { Events, LoadReason, RejectionReason } from '../events.js'
+import type { Token } from '../entry.js'
+import type { LoadReason } from '../events.js'
 import type { Wake } from '../redis/key-listeners.js'
-import type { EntryStore, LeaseAnswer, LeaseRequest } from '../tiers/entry-store.js'
-import { ADMIT_ALL, type FillGate } from '../tiers/fill-gate.js'
+import type { LeaseAnswer, LeaseRequest } from '../tiers/entry-store.js'
 import type { Capture } from '../tiers/generation.js'
 import type { FetchedEntry } from '../tiers/fetched-entry.js'
-import { reportOf, type Failures } from './failures.js'
 import { Flight, NOTHING, type Landing } from './flight.js'
-import type { Judge, Verdict } from './judge.js'
+import type { Verdict } from './judge.js'
 import { keepLease } from './lease-keeper.js'
 import type { BatchPlace } from './load-batch.js'
 import type { Loaded, LoadRunner } from './load-runner.js'
 import { pack, stamper, type Packed } from '../tiers/pack.js'
-import type { Lookup, ReadRequest } from '../tiers/request.js'
+import type { ReadRequest } from '../tiers/request.js'
+import { failedLifeMs, landingOf, Settling, type SettlingParts } from './settling.js'
 import { Wait } from './wait.js'
 
 /** Between two looks at a lease that somebody else holds, when Redis will tell of its end, and when it will not. */
@@ -30,11 +23,6 @@ const LOOK_AGAIN_PUSHED_MS = 500
 const LOOK_AGAIN_MS = 40
 /** Waiters for the lease of a dead process do not all ask in the same millisecond. */
 const TAKEOVER_SPREAD_MS = 20
-/** How long other processes load a value for themselves before one tries again whether it fits the cache. */
-const UNCACHEABLE_LIFE_MS = 10_000
-const FAILED_SPREAD = 0.2
-const OVER_BUDGET: FailureReport = { name: 'OverBudget', message: 'the tenant has used up its budget' }
-
 export interface LoadPlan {
   readonly reason: LoadReason
   readonly seen?: Token | undefined
@@ -50,15 +38,9 @@ export interface LoadPlan {
   readonly replaces?: boolean
 }
 
-export interface LoadingParts {
-  readonly store: EntryStore
+export interface LoadingParts extends SettlingParts {
   readonly codec: PayloadCodec
-  readonly events: Events
-  readonly clock: Clock
   readonly loads: LoadRunner
-  readonly failures: Failures
-  readonly judge: Judge
-  readonly gate: FillGate
   readonly leaseMs: number
 }
 
@@ -72,6 +54,7 @@ export interface LoadingParts {
  */
 export class Loading {
   readonly #parts: LoadingParts
+  readonly #settling: Settling
   readonly #flights = new Map<string, Flight>()
   readonly #aloft = new Set<Flight>()
   readonly #waiting = new Set<() => void>()
@@ -79,6 +62,7 @@ export class Loading {
 
   constructor(parts: LoadingParts) {
     this.#parts = parts
+    this.#settling = new Settling(parts)
   }
 
   flightOf(key: string): Flight | undefined {
@@ -144,7 +128,7 @@ export class Loading {
         if (answer.kind === 'unavailable') {
           wait.over('redis-away')
           // Granted perhaps, with the answer lost: others need not wait for a load that nobody runs.
-          void this.#settleLease(key, token, 'release')
+          void this.#settling.release(key, token)
           return await this.#loadAlone(flight, request, { ...plan, reason: 'redis-away' })
         }
         // What was seen is gone: somebody declared it wrong, so it is nothing to fall back on any more.
@@ -261,123 +245,11 @@ export class Loading {
       const { value, durationMs } = await this.#runLoader(request, plan)
       const packed = await this.#pack(request, value, durationMs, capture)
       stopRenewing()
-      return await this.#store(flight, request, plan, token, packed)
+      return await this.#settling.store(flight, request, plan, token, packed)
     } catch (error) {
-      return await this.#loadFailed(flight, request, plan, token, error)
+      return await this.#settling.fail(flight, request, plan, token, error)
     } finally {
       stopRenewing()
-    }
-  }
-
-  async #store(
-    flight: Flight,
-    request: ReadRequest,
-    { replaces }: LoadPlan,
-    token: Token,
-    packed: Packed
-  ): Promise<Landing> {
-    const { store, failures } = this.#parts
-    const { key } = request
-    if (packed.frame === undefined || packed.stamp === undefined) {
-      return this.#leaveUnstored(flight, request, token, packed)
-    }
-    // What takes the place of a value needs no more room than was granted to that one.
-    const gate = replaces === true ? ADMIT_ALL : this.#parts.gate
-    if (!gate.reserve(request, packed.frame.length)) {
-      return this.#leaveUnstored(flight, request, token, { ...packed, isOverBudget: true })
-    }
-    const cameBeforeLoad = flight.marked
-    // That the lease stands when the store takes the value proves it current for those who have come by now. Who comes
-    // while the reply is under way may come after an invalidation that followed the fill.
-    flight.mark()
-    let [stored, isCurrent] = [false, false]
-    let rejection: RejectionReason = 'superseded'
-    try {
-      // The lease says nothing of what was cleared as a whole, or by a tag.
-      ;[stored, isCurrent] = await Promise.all([
-        store.fill(key, token, packed.frame, packed.lifeMs),
-        store.generations.isCurrent(packed.stamp, request.scope).catch(unknown)
-      ])
-    } catch (error) {
-      if (!(error instanceof RedisUnavailableError)) throw error
-      rejection = 'redis-away'
-    }
-    if (!stored) {
-      gate.giveBack(request, packed.frame.length)
-      this.#reportRejected(request, rejection)
-      return await landingOf(packed, 0, cameBeforeLoad)
-    }
-    failures.forget(key)
-    gate.stored(request, packed.frame.length, packed.lifeMs)
-    this.#reportFill(request, packed.frame.length, packed.lifeMs)
-    return await landingOf(packed, packed.freshMs, isCurrent ? flight.marked : cameBeforeLoad)
-  }
-
-  /** The others load for themselves meanwhile, when the reason is one that stays. */
-  async #leaveUnstored(
-    flight: Flight,
-    request: ReadRequest,
-    token: Token,
-    packed: Packed & { readonly isOverBudget?: boolean }
-  ): Promise<Landing> {
-    const { key } = request
-    if (packed.tooLarge !== undefined) {
-      this.#reportRejected(request, 'too-large')
-      await this.#settleLease(key, token, 'uncacheable', reportOf(packed.tooLarge), UNCACHEABLE_LIFE_MS)
-    } else if (packed.isOverBudget) {
-      this.#reportRejected(request, 'over-budget')
-      // A refresh that was asked for has found that there is something newer: what is cached must not go on being served.
-      if (flight.forced) await this.#parts.store.drop([key]).catch(unknown)
-      await this.#settleLease(key, token, 'uncacheable', OVER_BUDGET, UNCACHEABLE_LIFE_MS)
-    } else {
-      if (packed.isSuperseded) this.#reportRejected(request, 'superseded')
-      await this.#settleLease(key, token, 'release')
-    }
-    return await landingOf(packed, 0, flight.marked)
-  }
-
-  async #loadFailed(
-    flight: Flight,
-    request: ReadRequest,
-    { fallback }: LoadPlan,
-    token: Token,
-    error: unknown
-  ): Promise<Landing> {
-    const { failures, clock, judge } = this.#parts
-    const { key, source } = request
-    flight.mark()
-    const lifeMs = Math.round(spread(source.policy.failedMs, FAILED_SPREAD, clock))
-    // Of this process, not of the source: another process may do better.
-    const isOwn = error instanceof ClosedError || error instanceof OverloadedError
-    const outcome =
-      lifeMs < 1 || isOwn
-        ? await this.#settleLease(key, token, 'release')
-        : await this.#settleLease(key, token, 'load-failed', reportOf(error), lifeMs)
-    if (!isOwn) failures.remember(key, token, error, lifeMs)
-    // With the lease gone somebody declared the old value wrong, and it must not come back.
-    if (fallback === undefined || flight.forced || outcome === 'lost') throw error
-    const lookup = await judge.serveStale(fallback, request)
-    if (lookup === undefined) throw error
-    return { give: () => judge.copyOf(fallback, lookup, request), validBelow: flight.marked }
-  }
-
-  async #settleLease(
-    key: string,
-    token: Token,
-    how: FailedEntry['kind'] | 'release',
-    report?: FailureReport,
-    lifeMs = 0
-  ): Promise<'settled' | 'lost' | 'unknown'> {
-    const { store } = this.#parts
-    try {
-      const settled =
-        how === 'release' || report === undefined
-          ? await store.release(key, token)
-          : await store.fail(key, token, failedFrame(key, token, how, report), lifeMs)
-      return settled ? 'settled' : 'lost'
-    } catch (error) {
-      if (error instanceof RedisUnavailableError) return 'unknown'
-      throw error
     }
   }
 
@@ -393,7 +265,7 @@ export class Loading {
       packed = await this.#pack(request, value, durationMs)
     } catch (error) {
       if (error instanceof OverloadedError) throw error
-      failures.remember(key, newToken(), error, spread(source.policy.failedMs, FAILED_SPREAD, clock))
+      failures.remember(key, newToken(), error, failedLifeMs(source, clock))
       throw error
     }
     failures.forget(key)
@@ -426,7 +298,7 @@ export class Loading {
     try {
       return await pack(request.key, value, loadMs, request.source.policy, codec, clock.random(), stampOf)
     } catch (error) {
-      this.#reportRejected(request, 'uncacheable')
+      this.#settling.reportRejected(request, 'uncacheable')
       throw error
     }
   }
@@ -434,37 +306,9 @@ export class Loading {
   #detachFlight(flight: Flight): void {
     if (this.#flights.get(flight.key) === flight) this.#flights.delete(flight.key)
   }
-
-  #reportFill({ key, source }: ReadRequest, bytes: number, lifeMs: number): void {
-    source.stats.fills++
-    this.#parts.events.emit('fill', { key, collection: source.name, bytes, lifeMs })
-  }
-
-  #reportRejected({ key, source }: ReadRequest, reason: RejectionReason): void {
-    source.stats.rejectedFills++
-    this.#parts.events.emit('fillRejected', { key, collection: source.name, reason })
-  }
-}
-
-/** The store has reported it. Who came while the loader ran reads again. */
-function unknown(error: unknown): false {
-  if (error instanceof RedisUnavailableError) return false
-  throw error
 }
 
 function lostUnflushed({ key, source }: ReadRequest): NotFlushedError {
   const hint = 'The entry was deleted from outside before it was flushed. Is a worker running?'
   return new NotFlushedError([key], source.policy.waitTimeoutMs, hint)
-}
-
-async function landingOf(packed: Packed, ttlMs: number, validBelow: number): Promise<Landing> {
-  if (!packed.isShared) {
-    return {
-      give: async () => ({ value: await packed.copy(), source: 'loader', ageMs: 0, ttlMs }),
-      validBelow
-    }
-  }
-  // One answer for thousands of callers: each costs no more than being woken.
-  const lookup: Lookup = { value: await packed.copy(), source: 'loader', ageMs: 0, ttlMs }
-  return { give: () => lookup, validBelow }
 }

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest'
 import { entryStoreContract, type OpenedForTest } from '../../test/contracts/entry-store.js'
 import { generationsContract } from '../../test/contracts/generations.js'
 import { systemClock } from '../clock.js'
-import { newToken, valueFrame } from '../codec/frame.js'
+import { newToken } from '../codec/frame-head.js'
+import { valueFrame } from '../codec/frame.js'
 import { LocalStore } from './local-store.js'
 
 const open = async (): Promise<OpenedForTest> => {

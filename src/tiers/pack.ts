@@ -1,5 +1,6 @@
 import { isShareable, type PayloadCodec } from '../codec/codec.js'
-import { newToken, valueFrame } from '../codec/frame.js'
+import { newToken } from '../codec/frame-head.js'
+import { valueFrame } from '../codec/frame.js'
 import type { Stamp } from '../entry.js'
 import { RedisUnavailableError, ValueTooLargeError } from '../errors.js'
 import type { EntryPolicy } from '../options.js'

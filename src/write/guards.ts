@@ -1,4 +1,4 @@
-import { newToken } from '../codec/frame.js'
+import { newToken } from '../codec/frame-head.js'
 import type { Clock } from '../clock.js'
 import { RedisUnavailableError } from '../errors.js'
 import type { Token } from '../entry.js'

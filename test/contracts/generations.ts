@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { newToken, valueFrame } from '../../src/codec/frame.js'
+import { newToken } from '../../src/codec/frame-head.js'
+import { valueFrame } from '../../src/codec/frame.js'
 import type { Entry, Stamp } from '../../src/entry.js'
 import { generationKey, tagKey } from '../../src/keys/key-schema.js'
 import type { EntryStore } from '../../src/tiers/entry-store.js'

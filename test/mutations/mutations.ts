@@ -168,7 +168,7 @@ const ENTRY_MUTATIONS: readonly Mutation[] = [
     without: 'who joins while the fill is under way gets its value',
     edits: [
       edit(
-        'src/read/loading.ts',
+        'src/read/settling.ts',
         'isCurrent ? flight.marked : cameBeforeLoad)',
         'isCurrent ? Number.POSITIVE_INFINITY : cameBeforeLoad)'
       )
@@ -180,7 +180,7 @@ const ENTRY_MUTATIONS: readonly Mutation[] = [
     without: 'a refused fill counts as a stored one for who joined while it loaded',
     edits: [
       edit(
-        'src/read/loading.ts',
+        'src/read/settling.ts',
         'return await landingOf(packed, 0, cameBeforeLoad)',
         'return await landingOf(packed, 0, flight.marked)'
       )
@@ -229,7 +229,7 @@ const ENTRY_MUTATIONS: readonly Mutation[] = [
   {
     invariant: 'I5',
     without: 'an old value is fallen back on although the lease was lost while the load failed',
-    edits: [edit('src/read/loading.ts', " || outcome === 'lost') throw error", ') throw error')],
+    edits: [edit('src/read/settling.ts', " || outcome === 'lost') throw error", ') throw error')],
     tests: [READS]
   },
   {
@@ -309,7 +309,7 @@ const ENTRY_MUTATIONS: readonly Mutation[] = [
   {
     invariant: 'I5',
     without: 'a stored fill counts as current for who joined it, whatever was cleared while it was loaded',
-    edits: [edit('src/read/loading.ts', 'isCurrent ? flight.marked : cameBeforeLoad)', 'flight.marked)')],
+    edits: [edit('src/read/settling.ts', 'isCurrent ? flight.marked : cameBeforeLoad)', 'flight.marked)')],
     tests: [READS]
   },
   {

@@ -1,0 +1,365 @@
+import {
+  InvalidKeyError,
+  InvalidLoaderResultError,
+  InvalidOptionError,
+  NotWritableError,
+  TenantlessError,
+  TenantRequiredError,
+  WritesFailedError
+} from './errors.js'
+import type { AmbientTenant } from './ambient-tenant.js'
+import {
+  EntryRef,
+  type CollectionReads,
+  type CollectionTenants,
+  type CollectionWrites,
+  type InvalidateOptions,
+  type InvalidationOutcome,
+  type ReadOptions,
+  type Written
+} from './collection.js'
+import type { Cleaning } from './invalidation/cleaning.js'
+import type { Clearing, ClearOptions } from './invalidation/clearing.js'
+import type { Clock } from './clock.js'
+import type { BehindEntries } from './behind/entries.js'
+import { ConcurrencyLimit } from './policy/concurrency-limit.js'
+import { behindKey, collectionPrefix, idPart, type Area } from './keys/key-schema.js'
+import type { CollectionOptions, Tenancy } from './options.js'
+import type { CacheId, LoadContext, TenantId } from './ports.js'
+import type { Reader } from './read/reader.js'
+import type { Scope } from './tiers/generation.js'
+import type { Generations } from './tiers/generations.js'
+import type { MemoryEntry } from './tiers/memory-entry.js'
+import type { MemoryShelf, MemoryView } from './tiers/memory-shelf.js'
+import type { Lookup, ReadRequest, Source } from './tiers/request.js'
+import type { Change, Changed, NewRow, Writer } from './write/writer.js'
+
+export interface CollectionContext {
+  readonly reader: Reader
+  readonly writer: Writer
+  readonly clearing: Clearing
+  readonly generations: Generations
+  readonly ambient: AmbientTenant
+  readonly namespace: string
+  readonly tenancy: Tenancy
+  readonly source: Source
+  readonly clock: Clock
+  /** Undefined where nothing is kept in memory. */
+  readonly memory: MemoryShelf | undefined
+  /** Where writes go that are written behind. */
+  readonly entries?: BehindEntries | undefined
+}
+
+const NO_HITS: readonly undefined[] = []
+
+/** Views of tenants that are kept for their next call. */
+const MOST_VIEWS = 1_000
+
+/** Ids to keys, and each call to the engine. One object per collection and tenant. */
+export class CollectionView<Id extends CacheId, Value>
+  implements CollectionReads<Id, Value>, CollectionWrites<Id, Value>, CollectionTenants<Id, Value>
+{
+  readonly name: string
+  readonly #context: CollectionContext
+  readonly #tenant: TenantId | undefined
+  readonly #prefix: string
+  readonly #scope: Scope
+  readonly #memory: MemoryView | undefined
+  #views: Map<TenantId, CollectionView<Id, Value>> | undefined
+
+  constructor(context: CollectionContext, tenant?: TenantId) {
+    const { source, namespace, generations } = context
+    this.name = source.name
+    this.#context = context
+    this.#tenant = tenant
+    this.#prefix = collectionPrefix(namespace, this.name, tenant)
+    this.#scope = generations.scope(namespace, this.name, tenant, source.tags !== undefined)
+    this.#memory = context.memory?.view(tenant, (id) => this.#keyOf(id as Id))
+  }
+
+  tenant(...given: [tenant?: TenantId]): CollectionView<Id, Value> {
+    const [tenant] = given.length === 0 ? [this.#context.ambient.current] : given
+    if (this.#context.tenancy === 'none') throw new TenantlessError(`Collection "${this.name}"`)
+    if (tenant !== undefined) return this.#viewOf(tenant)
+    if (given.length === 0) throw new TenantRequiredError(`Collection "${this.name}"`)
+    // A header that was missing must not become "no tenant".
+    throw new InvalidKeyError('The tenant', tenant, 'a string, a number or a bigint')
+  }
+
+  #viewOf(tenant: TenantId): CollectionView<Id, Value> {
+    this.#views ??= new Map()
+    const known = this.#views.get(tenant)
+    if (known !== undefined) return known
+    const view = new CollectionView<Id, Value>(this.#context, tenant)
+    if (this.#views.size === MOST_VIEWS) this.#views.clear()
+    this.#views.set(tenant, view)
+    return view
+  }
+
+  // Not an async function: a hit in memory hands out a promise that is there already.
+  get(id: Id, options?: ReadOptions): Promise<Value | undefined> {
+    const hit = options === undefined ? this.#hit(id) : undefined
+    return hit === undefined ? this.#get(id, options) : (hit.promise as Promise<Value | undefined>)
+  }
+
+  async #get(id: Id, options: ReadOptions | undefined): Promise<Value | undefined> {
+    options?.signal?.throwIfAborted()
+    // Not by way of `lookup`: on a hit each promise that waits for another is a measurable part of the cost.
+    const lookup = await abortable(this.#context.reader.read(this.#request(id)), options?.signal)
+    return lookup.value as Value | undefined
+  }
+
+  async lookup(id: Id, options?: ReadOptions): Promise<Lookup<Value>> {
+    options?.signal?.throwIfAborted()
+    const hit = this.#hit(id)
+    if (hit !== undefined) return hit.lookup(this.#context.clock.now()) as Lookup<Value>
+    const lookup = await abortable(this.#context.reader.read(this.#request(id)), options?.signal)
+    return lookup as Lookup<Value>
+  }
+
+  async getMany(ids: Iterable<Id>, options?: ReadOptions): Promise<Map<Id, Value>> {
+    options?.signal?.throwIfAborted()
+    const requests = this.#requestsOf(ids)
+    const { memory, reader } = this.#context
+    const hits = memory === undefined ? NO_HITS : requests.map(({ id }) => this.#hit(id as Id))
+    const unknown = hits === NO_HITS ? requests : requests.filter((_, index) => hits[index] === undefined)
+    const found = unknown.length === 0 ? [] : await abortable(reader.readMany(unknown), options?.signal)
+    const values = new Map<Id, Value>()
+    let at = 0
+    for (let index = 0; index < requests.length; index++) {
+      const hit = hits[index]
+      const value = hit === undefined ? found[at++] : hit.value
+      if (value !== undefined) values.set(requests[index]!.id as Id, value as Value)
+    }
+    return values
+  }
+
+  peekMemory(id: Id): Value | undefined {
+    return this.#hit(id)?.value as Value | undefined
+  }
+
+  /** What is in memory and may be served, of the tenant that the calling code runs for. */
+  #hit(id: Id): MemoryEntry | undefined {
+    const memory = this.#memory
+    if (memory === undefined) return undefined
+    if (this.#tenant === undefined) {
+      const ambient = this.#ambientTenant()
+      if (ambient !== undefined) return this.#viewOf(ambient).#hit(id)
+    }
+    return memory.hit(id)
+  }
+
+  async refresh(id: Id, options?: ReadOptions): Promise<Value | undefined> {
+    options?.signal?.throwIfAborted()
+    const lookup = await abortable(this.#context.reader.refresh(this.#request(id)), options?.signal)
+    return lookup.value as Value | undefined
+  }
+
+  async peek(id: Id): Promise<Value | undefined> {
+    const hit = this.#hit(id)
+    if (hit !== undefined) return hit.value as Value | undefined
+    return (await this.#context.reader.peek(this.#request(id)))?.value as Value | undefined
+  }
+
+  async set(id: Id, value: Value): Promise<boolean> {
+    return this.#context.writer.set(this.#request(id), value)
+  }
+
+  async invalidate(id: Id, options?: InvalidateOptions): Promise<InvalidationOutcome> {
+    return this.#invalidate([this.#request(id)], options)
+  }
+
+  async invalidateMany(ids: Iterable<Id>, options?: InvalidateOptions): Promise<InvalidationOutcome> {
+    return this.#invalidate(this.#requestsOf(ids), options)
+  }
+
+  async invalidateWhere(isWrong: (id: Id) => boolean, options?: InvalidateOptions): Promise<number> {
+    if (typeof isWrong !== 'function')
+      throw new InvalidOptionError('isWrong', isWrong, 'a function (id) => boolean')
+    const { clearing, source } = this.#context
+    const area = this.#area()
+    if (area.tenant === undefined) this.#assertTenantless()
+    const dropped = await clearing.invalidateWhere(area, (id) => isWrong(id as Id), options?.soft === true)
+    source.stats.invalidations += dropped
+    return dropped
+  }
+
+  async clear(options?: ClearOptions): Promise<Cleaning> {
+    return this.#context.clearing.clear(this.#area(), options)
+  }
+
+  key(id: Id): EntryRef<Value> {
+    return new EntryRef<Value>(this.#request(id))
+  }
+
+  async put(id: Id, value: Value): Promise<Written<Value>> {
+    const request = this.#request(id)
+    const { source, tenant } = request
+    const { write } = source
+    const { entries } = this.#context
+    if (entries !== undefined)
+      return { value: (await entries.put(request, value)) as Value, cache: 'accepted' }
+    if (write === undefined) throw new NotWritableError(this.name, 'write')
+    const { copies, result, outcome } = await this.#change(request, async (signal) => {
+      const saved = await write(id, value, { signal, tenant })
+      return { result: saved, rows: rowsOf(request, saved) }
+    })
+    return { value: (copies.get(request.key) ?? result) as Value, cache: outcome }
+  }
+
+  async putMany(entries: Iterable<readonly [Id, Value]>): Promise<Map<Id, Written<Value>>> {
+    const all = [...entries]
+    const limit = new ConcurrencyLimit(WRITES_AT_ONCE, Number.POSITIVE_INFINITY)
+    const results = await Promise.allSettled(all.map(([id, value]) => limit.run(() => this.put(id, value))))
+    const written = new Map<Id, Written<Value>>()
+    const failures = new Map<unknown, unknown>()
+    for (const [index, result] of results.entries()) {
+      const [id] = all[index]!
+      if (result.status === 'fulfilled') written.set(id, result.value)
+      else failures.set(id, result.reason)
+    }
+    if (failures.size > 0) throw new WritesFailedError(failures, all.length)
+    return written
+  }
+
+  async delete(id: Id): Promise<Written<undefined>> {
+    const request = this.#request(id)
+    const { source, tenant } = request
+    const { remove } = source
+    const { entries } = this.#context
+    if (entries !== undefined) {
+      await entries.delete(request)
+      return { value: undefined, cache: 'accepted' }
+    }
+    if (remove === undefined) throw new NotWritableError(this.name, 'remove')
+    const { outcome } = await this.#change(request, async (signal) => {
+      await remove(id, { signal, tenant })
+      return { result: undefined, rows: new Map([[request.key, GONE]]) }
+    })
+    return { value: undefined, cache: outcome }
+  }
+
+  async increment(id: Id, by = 1): Promise<number> {
+    const { entries } = this.#context
+    if (entries === undefined) throw new NotWritableError(this.name, 'writeBehind')
+    return entries.increment(this.#request(id), by)
+  }
+
+  #change<Result>(request: ReadRequest, work: Change<Result>['work']): Promise<Changed<Result>> {
+    const { writeTimeoutMs, whenRedisAway } = request.source.writing
+    return this.#context.writer.change({
+      requests: [request],
+      work,
+      timeoutMs: writeTimeoutMs,
+      whenRedisAway
+    })
+  }
+
+  #invalidate(
+    requests: readonly ReadRequest[],
+    options: InvalidateOptions | undefined
+  ): Promise<InvalidationOutcome> {
+    const { writer, source } = this.#context
+    return writer.invalidate(requests, source.writing.whenRedisAway, options?.soft === true)
+  }
+
+  #request(id: Id): ReadRequest {
+    return this.#here().#requestHere(id)
+  }
+
+  /** The view of the tenant that the calling code runs for, when this one is of none. */
+  #here(): CollectionView<Id, Value> {
+    if (this.#tenant !== undefined) return this
+    const ambient = this.#ambientTenant()
+    if (ambient !== undefined) return this.#viewOf(ambient)
+    this.#assertTenantless()
+    return this
+  }
+
+  #requestHere(id: Id): ReadRequest {
+    const { source, memory } = this.#context
+    const key = this.#keyOf(id)
+    return { source, key, id, tenant: this.#tenant, scope: this.#scope, memory }
+  }
+
+  #keyOf(id: Id): string {
+    const { entries } = this.#context
+    const part = idPart(id)
+    if (entries === undefined) return this.#prefix + part
+    return behindKey(this.#prefix, this.name, part, entries.queue.policy.shards)
+  }
+
+  #area(): Area {
+    const { namespace } = this.#context
+    return { namespace, collection: this.name, tenant: this.#tenant ?? this.#ambientTenant() }
+  }
+
+  #ambientTenant(): TenantId | undefined {
+    const { ambient, tenancy } = this.#context
+    return tenancy === 'none' ? undefined : ambient.current
+  }
+
+  #assertTenantless(): void {
+    if (this.#context.tenancy === 'required') throw new TenantRequiredError(`Collection "${this.name}"`)
+  }
+
+  #requestsOf(ids: Iterable<Id>): ReadRequest[] {
+    if (
+      typeof ids === 'string' ||
+      typeof (ids as Partial<Iterable<Id>> | null)?.[Symbol.iterator] !== 'function'
+    ) {
+      throw new InvalidOptionError('ids', ids, 'an array, a set or another iterable of ids')
+    }
+    const view = this.#here()
+    const requests: ReadRequest[] = []
+    for (const id of ids) requests.push(view.#requestHere(id))
+    return requests
+  }
+}
+
+/** Of one `putMany`: about as many as a database pool has connections. */
+const WRITES_AT_ONCE = 20
+
+const GONE: NewRow = { value: undefined, version: undefined }
+
+/** What to publish of a saved row. A writer that returns nothing leaves it to the next reader to load. */
+export function rowsOf(request: ReadRequest, saved: unknown): ReadonlyMap<string, NewRow> {
+  if (saved === undefined) return new Map()
+  // As drivers give it, such as a bigint as text. The row is committed: what is no number counts as no version.
+  const version = Number(request.source.version?.(saved) ?? Number.NaN)
+  return new Map([[request.key, { value: saved, version: Number.isFinite(version) ? version : undefined }]])
+}
+
+/** The user's `loadMany`, with its answer checked and put in the order of the ids. */
+export function orderedLoadMany<Id extends CacheId, Value>(
+  name: string,
+  { loadMany }: Pick<CollectionOptions<Id, Value>, 'loadMany'>
+): Source['loadMany'] {
+  if (loadMany === undefined) return undefined
+  return async (ids: readonly CacheId[], context: LoadContext) => {
+    const result: unknown = await loadMany(ids as readonly Id[], context)
+    if (result instanceof Map && isAbout(result, ids)) return ids.map((id) => result.get(id))
+    if (Array.isArray(result) && result.length === ids.length) return result as unknown[]
+    throw new InvalidLoaderResultError(name, result, ids.length)
+  }
+}
+
+/**
+ * Whether every key of the map was asked for. Ids of another type, such as text for numbers, would otherwise read as
+ * "there is no such thing", and be remembered.
+ */
+function isAbout(result: Map<unknown, unknown>, ids: readonly CacheId[]): result is Map<unknown, unknown> {
+  const asked = new Set<unknown>(ids)
+  for (const id of result.keys()) if (!asked.has(id)) return false
+  return true
+}
+
+/** `work`, unless the caller's signal fires first. */
+export function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work
+  return new Promise((resolve, reject) => {
+    const giveUp = (): void => reject(signal.reason as Error)
+    signal.addEventListener('abort', giveUp, { once: true })
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', giveUp))
+  })
+}
