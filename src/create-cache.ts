@@ -1,5 +1,6 @@
 import { BehindWrites } from './behind/write-behind.js'
-import { CorralCache, type Cache } from './cache.js'
+import type { Cache } from './cache.js'
+import { CorralCache } from './corral-cache.js'
 import { LONGEST_TIMER_MS, systemClock, type Clock } from './clock.js'
 import { PayloadCodec } from './codec/codec.js'
 import { Events } from './events.js'
