@@ -31,6 +31,7 @@ const LAYERS: readonly (readonly string[])[] = [
     'ports',
     'sink',
     'options',
+    'resolve-options',
     'behind-options',
     'errors',
     'events',

@@ -3,13 +3,8 @@ import { abortable, type CollectionContext } from './collection-view.js'
 import type { InvalidateOptions, ReadOptions } from './collection.js'
 import { InvalidOptionError, TenantRequiredError } from './errors.js'
 import { AD_HOC, collectionPrefix, idPart, tagPart, tagPrefix } from './keys/key-schema.js'
-import {
-  checkEntryOptions,
-  resolveEntryPolicy,
-  resolveWritePolicy,
-  type EntryOptions,
-  type EntryPolicy
-} from './options.js'
+import type { EntryOptions, EntryPolicy } from './options.js'
+import { checkEntryOptions, resolveEntryPolicy, resolveWritePolicy } from './resolve-options.js'
 import type { Awaitable, CacheId, LoadContext, TenantId } from './ports.js'
 import type { CollectionStats } from './stats.js'
 import type { Scope } from './tiers/generation.js'

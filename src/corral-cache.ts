@@ -18,6 +18,7 @@ import type { CacheHealth } from './health.js'
 import type { Cleaning } from './invalidation/cleaning.js'
 import type { Clearing, ClearOptions } from './invalidation/clearing.js'
 import { AD_HOC } from './keys/key-schema.js'
+import type { CollectionOptions, Tenancy } from './options.js'
 import {
   checkCollectionOptions,
   checkName,
@@ -26,10 +27,8 @@ import {
   resolveTenancy,
   resolveWritePolicy,
   writeBehindOf,
-  writeFunctionOf,
-  type CollectionOptions,
-  type Tenancy
-} from './options.js'
+  writeFunctionOf
+} from './resolve-options.js'
 import type { DeadLetters } from './behind/dead-letters.js'
 import type { BehindWrites } from './behind/write-behind.js'
 import type { Worker, WorkerOptions } from './behind/worker.js'

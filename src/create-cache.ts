@@ -5,13 +5,8 @@ import { LONGEST_TIMER_MS, systemClock, type Clock } from './clock.js'
 import { PayloadCodec } from './codec/codec.js'
 import { Events } from './events.js'
 import { usageKey } from './keys/key-schema.js'
-import {
-  resolveCachePolicy,
-  resolveCollectionMemory,
-  type CacheLimits,
-  type CachePolicy,
-  type Tenancy
-} from './options.js'
+import type { CacheLimits, CachePolicy, Tenancy } from './options.js'
+import { resolveCachePolicy, resolveCollectionMemory } from './resolve-options.js'
 import { ConcurrencyLimit } from './policy/concurrency-limit.js'
 import { Clearing } from './invalidation/clearing.js'
 import { Failures } from './read/failures.js'

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Entry, ValueEntry } from '../entry.js'
-import { resolveEntryPolicy } from '../options.js'
+import { resolveEntryPolicy } from '../resolve-options.js'
 import { decide, isEarlyRefreshDue } from './decide.js'
 
 const STORED_AT = 1_000_000

@@ -505,10 +505,13 @@ describe('in Redis', () => {
     await admin.config('RESETSTAT')
     for (let read = 0; read < 200; read++) await films.get(1)
     const stats = await admin.info('commandstats')
-    const calls = [...stats.matchAll(/cmdstat_(\S+?):calls=(\d+)/g)].filter(
-      ([, name]) => name !== 'config|resetstat'
+    const calls = new Map(
+      [...stats.matchAll(/cmdstat_(\S+?):calls=(\d+)/g)].map(([, name, count]) => [name, Number(count)])
     )
-    expect(calls.map(([, name, count]) => [name, Number(count)])).toEqual([['mget', 200]])
+    // Once a second, on two connections, the process makes sure that it is told of changes.
+    const { get = 0, ping = 0, 'config|resetstat': reset, ...ofReads } = Object.fromEntries(calls)
+    expect(ofReads, `and ${get} GET, ${ping} PING, ${reset} RESETSTAT`).toEqual({ mget: 200 })
+    expect(Math.abs(get - ping)).toBeLessThanOrEqual(1)
   })
 
   it('treats a lost counter as "cleared", and one that is made anew never brings old entries back (#38)', async () => {
