@@ -1,0 +1,48 @@
+import { ask } from './cut-off.js'
+import type { RedisCluster } from './redis-cluster.js'
+import type { RedisServer } from './redis-server.js'
+
+/** The move of one slot of a Cluster, step by step, as `redis-cli --cluster reshard` makes it. */
+export interface MovingSlot {
+  readonly from: RedisServer
+  readonly to: RedisServer
+  /** Both nodes know of it: from here on each key is on one of them. */
+  begin(): Promise<void>
+  moveKeys(...keys: string[]): Promise<void>
+  /** All keys have been moved: everybody knows the new owner. */
+  end(): Promise<void>
+}
+
+export function movingSlot(
+  cluster: RedisCluster,
+  slot: number,
+  from: RedisServer,
+  to: RedisServer
+): MovingSlot {
+  const idOf = (node: RedisServer): Promise<string> =>
+    ask(node, async (redis) => String(await redis.call('CLUSTER', 'MYID')))
+  const set = (node: RedisServer, ...rest: string[]): Promise<unknown> =>
+    ask(node, (redis) => redis.call('CLUSTER', 'SETSLOT', slot, ...rest))
+  const move = async (keys: readonly string[]): Promise<void> => {
+    if (keys.length === 0) return
+    const target = [to.host, to.port, '', 0, 60_000, 'KEYS', ...keys]
+    await ask(from, (redis) => redis.call('MIGRATE', ...target))
+  }
+  return {
+    from,
+    to,
+    begin: async () => {
+      await set(to, 'IMPORTING', await idOf(from))
+      await set(from, 'MIGRATING', await idOf(to))
+    },
+    moveKeys: (...keys) => move(keys),
+    end: async () => {
+      const left = await ask(from, (redis) => redis.call('CLUSTER', 'GETKEYSINSLOT', slot, 100_000))
+      await move(left as string[])
+      const owner = await idOf(to)
+      const others = (await cluster.primaries()).filter((node) => node !== to && node !== from)
+      for (const node of [to, from, ...others]) await set(node, 'NODE', owner)
+      await cluster.settled()
+    }
+  }
+}

@@ -1,0 +1,221 @@
+import { Cluster } from 'ioredis'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { createCache, writeBehind, type Cache, type CacheOptions, type Sink } from '../../src/index.js'
+import { systemClock } from '../../src/clock.js'
+import { shardKeys } from '../../src/keys/key-schema.js'
+import { openClient } from '../../src/redis/client.js'
+import { ConfirmedCalls } from '../../src/redis/confirmed-calls.js'
+import { keySlot } from '../../src/redis/key-slot.js'
+import { RedisLink } from '../../src/redis/link.js'
+import { ask } from '../support/cut-off.js'
+import { movingSlot, type MovingSlot } from '../support/moving-slot.js'
+import { startRedisCluster, type RedisCluster } from '../support/redis-cluster.js'
+import { until } from '../support/until.js'
+
+const PATIENCE_MS = 100_000
+
+let servers: RedisCluster
+let opened: { cache: Cache; driver: Cluster }[] = []
+
+beforeAll(async () => {
+  servers = await startRedisCluster({ args: ['--cluster-require-full-coverage', 'no'] })
+}, PATIENCE_MS)
+afterEach(async () => {
+  for (const { cache, driver } of opened) {
+    await cache.close({ timeout: '100ms' })
+    driver.disconnect()
+  }
+  opened = []
+})
+afterAll(() => servers.stop())
+
+function connect(keyPrefix = ''): Cluster {
+  const driver = new Cluster(
+    servers.nodes.map(({ host, port }) => ({ host, port })),
+    { redisOptions: { maxRetriesPerRequest: 0 }, slotsRefreshTimeout: 20_000, keyPrefix }
+  )
+  driver.on('error', () => undefined)
+  return driver
+}
+
+async function open(
+  options: Omit<CacheOptions<'none'>, 'redis'>,
+  prefix = ''
+): Promise<{ cache: Cache; driver: Cluster }> {
+  const driver = connect(prefix)
+  const cache = createCache({ redis: driver, commandTimeout: '10s', ...options })
+  opened.push({ cache, driver })
+  await cache.ready()
+  return { cache, driver }
+}
+
+/** Of the slot of `key`, from the node that has it to another one. */
+async function moveOf(key: string): Promise<MovingSlot> {
+  const slot = keySlot(key)
+  const primaries = await servers.primaries()
+  const nodes = await Promise.all(
+    primaries.map(async (node) => ({ node, name: await ask(node, (redis) => redis.call('CLUSTER', 'MYID')) }))
+  )
+  const slots = (await ask(primaries[0]!, (redis) => redis.call('CLUSTER', 'SLOTS'))) as [
+    first: number,
+    last: number,
+    owner: [host: string, port: number, id: string]
+  ][]
+  const owner = slots.find(([first, last]) => first <= slot && slot <= last)![2][2]
+  const from = nodes.find(({ name }) => name === owner)!.node
+  return movingSlot(servers, slot, from, primaries.find((node) => node !== from)!)
+}
+
+/** Takes whatever there is; no worker runs here. */
+const NOBODYS: Sink = {
+  name: 'nobody',
+  kinds: ['put', 'increment', 'delete', 'append'],
+  check: async () => undefined,
+  take: async () => ({ epoch: 1, marks: new Map() }),
+  apply: async () => 'applied',
+  isPoison: () => false
+}
+
+const LINK = { timeoutMs: 10_000, probeKey: 'scripts:#probe', clock: systemClock }
+const ignored = (): void => undefined
+const NO_REPORTS = {
+  stateChanged: ignored,
+  breakerChanged: ignored,
+  callFailed: ignored,
+  connectionFailed: ignored,
+  misconfigured: ignored
+}
+
+const existsOn = (node: MovingSlot['from'], key: string): Promise<unknown> =>
+  ask(node, async (redis) => ((await redis.keys(key)).length === 1 ? key : undefined))
+
+/** How often both nodes have refused something so. */
+async function refusals({ from, to }: MovingSlot, word: string): Promise<number> {
+  const counts = await Promise.all(
+    [from, to].map(async (node) => {
+      const stats = await ask(node, (redis) => redis.info('errorstats'))
+      return Number(new RegExp(`errorstat_${word}:count=(\\d+)`).exec(stats)?.[1] ?? 0)
+    })
+  )
+  return counts.reduce((sum, count) => sum + count, 0)
+}
+
+describe('while a slot of a Cluster is moved', () => {
+  it('a change that waits for replicas is confirmed where the key is: moved, not moved yet, or nowhere', async () => {
+    await servers.settled(true)
+    const waitForReplicas = { count: 1, timeout: '20s' } as const
+    const { cache } = await open({ namespace: 'asked', waitForReplicas })
+    let version = 1
+    const rows = cache.collection('rows', {
+      ttl: '1h',
+      load: async (id: number) => ({ id, version }),
+      write: async (_id: number, row: { id: number; version: number }) => {
+        version = row.version
+        return row
+      }
+    })
+    const key = 'asked:rows:1'
+    await until('it is cached', async () => (await rows.lookup(1)).source === 'redis')
+    const move = await moveOf(key)
+    await move.begin()
+    try {
+      // Nobody has the scripts: the node that is asked neither.
+      for (const node of servers.nodes) await ask(node, (redis) => redis.script('FLUSH'))
+      expect(await rows.invalidate(1)).toBe('confirmed')
+      expect(await existsOn(move.from, key)).toBeUndefined()
+      await until('it is cached on the other node', async () => (await rows.lookup(1)).source === 'redis')
+      expect(await existsOn(move.to, key)).toBe(key)
+      version = 2
+      expect(await rows.invalidate(1)).toBe('confirmed')
+      expect(await existsOn(move.to, key)).toBeUndefined()
+      expect((await rows.get(1))?.version).toBe(2)
+      expect((await rows.put(1, { id: 1, version: 3 })).cache).toBe('published')
+      expect((await rows.lookup(1)).value?.version).toBe(3)
+    } finally {
+      await move.end()
+    }
+    expect(await rows.invalidate(1)).toBe('confirmed')
+    expect((await rows.get(1))?.version).toBe(3)
+  }, 120_000)
+
+  it('and a driver adds a prefix to keys, a change that waits for replicas is made to the key that is read', async () => {
+    const waitForReplicas = { count: 1, timeout: '20s' } as const
+    const { cache } = await open({ namespace: 'prefixed', waitForReplicas }, 'theirs:')
+    let version = 1
+    const rows = cache.collection('rows', { ttl: '1h', load: async (id: number) => ({ id, version }) })
+    for (let id = 0; id < 20; id++) {
+      await until('it is cached', async () => (await rows.lookup(id)).source === 'redis')
+    }
+    version = 2
+    for (let id = 0; id < 20; id++) {
+      expect(await rows.invalidate(id)).toBe('confirmed')
+      expect((await rows.get(id))?.version).toBe(2)
+    }
+  }, 120_000)
+
+  it('a script over keys of which some have moved is tried again until all have, or its time is over', async () => {
+    const driver = connect()
+    const link = new RedisLink(openClient(driver, systemClock), LINK, NO_REPORTS)
+    const confirmed = new ConfirmedCalls(link)
+    const keys = ['scripts:{tag}:entry', 'scripts:{tag}:unflushed']
+    const move = await moveOf(keys[0]!)
+    const takeLease = (timeoutMs: number): Promise<unknown> =>
+      confirmed.by({ command: 'wait', timeoutMs, follows: true })('take-lease', keys, [
+        Buffer.alloc(8, 1),
+        60_000,
+        '',
+        ''
+      ])
+    try {
+      await link.whenReady()
+      await ask(move.from, async (redis) => {
+        await redis.set(keys[0]!, 'some bytes')
+        await redis.hset(keys[1]!, 'stays', 'for now')
+      })
+      await move.begin()
+      await move.moveKeys(keys[0]!)
+      await expect(takeLease(300)).rejects.toMatchObject({
+        code: 'REDIS_UNAVAILABLE',
+        cause: { message: expect.stringMatching(/TRYAGAIN|ASK/) }
+      })
+      const before = await refusals(move, 'TRYAGAIN')
+      const taking = takeLease(60_000)
+      // Awaited below, whatever else fails first.
+      taking.catch(ignored)
+      await until(
+        'it is tried again and again',
+        async () => (await refusals(move, 'TRYAGAIN')) > before + 3,
+        PATIENCE_MS
+      )
+      await move.end()
+      expect(await taking).toBeInstanceOf(Array)
+    } finally {
+      await move.end()
+      await ask(move.to, (redis) => redis.del(...keys))
+      confirmed.close()
+      await link.close()
+      driver.disconnect()
+    }
+  }, 120_000)
+
+  it('what is written behind at "replicated" is accepted once its slot has been moved, and once only', async () => {
+    await servers.settled(true)
+    const { cache } = await open({ namespace: 'behind' })
+    const counters = cache.collection('counters', {
+      ttl: '1h',
+      load: async () => 0,
+      write: writeBehind({ sink: NOBODYS, shards: 1, durability: 'replicated', writeTimeout: '90s' })
+    })
+    expect(await counters.increment(1)).toBe(1)
+    const { stream } = shardKeys('behind', 'counters', 0)
+    const move = await moveOf(stream)
+    await move.begin()
+    await move.moveKeys(stream)
+    const before = await refusals(move, 'TRYAGAIN')
+    const incrementing = Promise.all([counters.increment(1), counters.increment(2)])
+    await until('it is refused', async () => (await refusals(move, 'TRYAGAIN')) > before + 2, PATIENCE_MS)
+    await move.end()
+    expect(await incrementing).toEqual([2, 1])
+    expect(await counters.increment(1)).toBe(3)
+  }, 120_000)
+})
