@@ -1,10 +1,5 @@
-import { withDeadline } from '../policy/deadline.js'
 import type { RedisClient } from './client.js'
-import { Silence } from './error-class.js'
 import { keySlot } from './key-slot.js'
-
-/** A question to all nodes in turn, one of them silent, takes the driver a second by default. */
-const OWNERS_PATIENCE_MS = 2_000
 
 /** Who has which key, as far as it is known. */
 interface Owners {
@@ -43,14 +38,6 @@ export async function connectionTo(
   const found = primaryAt(client, node)
   if (found === undefined) throw new Error(`the connection is away: ${node || 'no node'} is not known`)
   return found
-}
-
-/** Makes the driver ask who has which slots; rejects when no node tells. */
-export async function learnOwners(client: RedisClient): Promise<void> {
-  const learning = new Promise<void>((resolve, reject) => {
-    client.refreshSlotsCache?.((error) => (error ? reject(error) : resolve()))
-  })
-  await withDeadline(learning, OWNERS_PATIENCE_MS, () => new Silence(OWNERS_PATIENCE_MS))
 }
 
 /** It follows a slot to its next owner for a command, but not for a pipeline. */

@@ -2,7 +2,7 @@ import type { Clock } from '../clock.js'
 import { Breaker } from '../policy/breaker.js'
 import { withDeadline } from '../policy/deadline.js'
 import type { RedisClient } from './client.js'
-import { addressOf, learnOwners, lookFor, primaryAt } from './cluster-connections.js'
+import { addressOf, lookFor } from './cluster-connections.js'
 import { Silence, troubleOf } from './error-class.js'
 import { keySlot } from './key-slot.js'
 
@@ -84,21 +84,6 @@ export class ClusterNodes {
   /** Makes this driver, and another one, find out who has `key`. */
   async lookFor(client: RedisClient, key: string): Promise<void> {
     await Promise.all([...new Set([this.#client, client])].map((driver) => lookFor(driver, key)))
-  }
-
-  /**
-   * Connections to all that have slots, by what the Cluster itself says now: the driver meets a new primary when it has a
-   * command for it, and what lies there would be left out until then.
-   */
-  async primaries(): Promise<RedisClient[]> {
-    await learnOwners(this.#client)
-    const owners = new Set(Array.from(this.#client.slots ?? [], (nodes) => nodes?.[0] ?? ''))
-    return [...owners].map((owner) => {
-      const connection = primaryAt(this.#client, owner)
-      if (connection === undefined)
-        throw new Error(`the connection is away: ${owner || 'no node'} is not known`)
-      return connection
-    })
   }
 
   /** The keys by their node: where in `keys` each of them stands. */

@@ -44,8 +44,11 @@ export interface EntryStore {
   drop(keys: readonly string[]): Promise<number>
   /** Makes the values stale, and voids every load of them; answers how many there were. */
   soften(keys: readonly string[]): Promise<number>
-  /** Pages through the keys of entries that match one of the patterns; a key may come twice. */
-  scan(patterns: readonly string[], pageSize: number): AsyncIterable<readonly string[]>
+  /**
+   * Pages through the keys of entries that match one of the patterns; a key may come twice. Where keys travel between nodes
+   * meanwhile, `isWhole` finds these as well, or rejects; otherwise they may be missed.
+   */
+  scan(patterns: readonly string[], pageSize: number, isWhole?: boolean): AsyncIterable<readonly string[]>
   /** Removes what was stored before a time on the store's clock, leases and guards excepted; answers how many. */
   dropOlder(keys: readonly string[], beforeMs: number): Promise<number>
   /** What each of the entries takes, in bytes, without its key; 0 for one that is gone. */

@@ -241,8 +241,8 @@ export class RedisStore implements EntryStore {
     )
   }
 
-  scan(patterns: readonly string[], pageSize: number): AsyncIterable<readonly string[]> {
-    return scanKeys(this.#link, patterns, pageSize)
+  scan(patterns: readonly string[], pageSize: number, isWhole = false): AsyncIterable<readonly string[]> {
+    return scanKeys(this.#link, { patterns, pageSize, isWhole })
   }
 
   async dropOlder(keys: readonly string[], beforeMs: number): Promise<number> {

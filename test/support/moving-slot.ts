@@ -9,7 +9,11 @@ export interface MovingSlot {
   /** Both nodes know of it: from here on each key is on one of them. */
   begin(): Promise<void>
   moveKeys(...keys: string[]): Promise<void>
-  /** All keys have been moved: everybody knows the new owner. */
+  /** Takes the beginning back; no key may have been moved. */
+  cancel(): Promise<void>
+  /** All keys are moved, and the nodes told who has the slot. */
+  handOver(): Promise<void>
+  /** That, and everybody knows it; while another slot is being moved nobody ever does. */
   end(): Promise<void>
 }
 
@@ -28,6 +32,13 @@ export function movingSlot(
     const target = [to.host, to.port, '', 0, 60_000, 'KEYS', ...keys]
     await ask(from, (redis) => redis.call('MIGRATE', ...target))
   }
+  const handOver = async (): Promise<void> => {
+    const left = await ask(from, (redis) => redis.call('CLUSTER', 'GETKEYSINSLOT', slot, 100_000))
+    await move(left as string[])
+    const owner = await idOf(to)
+    const others = (await cluster.primaries()).filter((node) => node !== to && node !== from)
+    for (const node of [to, from, ...others]) await set(node, 'NODE', owner)
+  }
   return {
     from,
     to,
@@ -36,12 +47,12 @@ export function movingSlot(
       await set(from, 'MIGRATING', await idOf(to))
     },
     moveKeys: (...keys) => move(keys),
+    cancel: async () => {
+      for (const node of [from, to]) await set(node, 'STABLE')
+    },
+    handOver,
     end: async () => {
-      const left = await ask(from, (redis) => redis.call('CLUSTER', 'GETKEYSINSLOT', slot, 100_000))
-      await move(left as string[])
-      const owner = await idOf(to)
-      const others = (await cluster.primaries()).filter((node) => node !== to && node !== from)
-      for (const node of [to, from, ...others]) await set(node, 'NODE', owner)
+      await handOver()
       await cluster.settled()
     }
   }

@@ -1,6 +1,13 @@
 import { Cluster } from 'ioredis'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { createCache, writeBehind, type Cache, type CacheOptions, type Sink } from '../../src/index.js'
+import {
+  createCache,
+  writeBehind,
+  type Cache,
+  type CacheOptions,
+  type Collection,
+  type Sink
+} from '../../src/index.js'
 import { systemClock } from '../../src/clock.js'
 import { shardKeys } from '../../src/keys/key-schema.js'
 import { openClient } from '../../src/redis/client.js'
@@ -10,6 +17,7 @@ import { RedisLink } from '../../src/redis/link.js'
 import { ask } from '../support/cut-off.js'
 import { movingSlot, type MovingSlot } from '../support/moving-slot.js'
 import { startRedisCluster, type RedisCluster } from '../support/redis-cluster.js'
+import { startRedisServer, type RedisServer } from '../support/redis-server.js'
 import { until } from '../support/until.js'
 
 const PATIENCE_MS = 100_000
@@ -50,7 +58,7 @@ async function open(
 }
 
 /** Of the slot of `key`, from the node that has it to another one. */
-async function moveOf(key: string): Promise<MovingSlot> {
+async function moveOf(key: string, to?: RedisServer): Promise<MovingSlot> {
   const slot = keySlot(key)
   const primaries = await servers.primaries()
   const nodes = await Promise.all(
@@ -63,7 +71,7 @@ async function moveOf(key: string): Promise<MovingSlot> {
   ][]
   const owner = slots.find(([first, last]) => first <= slot && slot <= last)![2][2]
   const from = nodes.find(({ name }) => name === owner)!.node
-  return movingSlot(servers, slot, from, primaries.find((node) => node !== from)!)
+  return movingSlot(servers, slot, from, to ?? primaries.find((node) => node !== from)!)
 }
 
 /** Takes whatever there is; no worker runs here. */
@@ -217,5 +225,192 @@ describe('while a slot of a Cluster is moved', () => {
     await move.end()
     expect(await incrementing).toEqual([2, 1])
     expect(await counters.increment(1)).toBe(3)
+  }, 120_000)
+})
+
+describe('invalidateWhere, while slots of a Cluster are moved', () => {
+  const IDS = Array.from({ length: 90 }, (_, id) => id)
+
+  interface Held {
+    readonly rows: Collection<number, { id: number }>
+    /** Some id whose key lies there. */
+    readonly idOn: (port: number) => number
+    readonly move: (id: number, from: number, to: number) => MovingSlot
+    readonly ports: readonly number[]
+  }
+
+  /** @param before what happens before a node is scanned from its beginning; `scanned` are the nodes before it */
+  async function hold(
+    namespace: string,
+    before: (all: Held, port: number, scanned: readonly number[]) => Promise<void>
+  ): Promise<Held> {
+    const { cache, driver } = await open({ namespace })
+    const rows = cache.collection('rows', { ttl: '1h', load: async (id: number) => ({ id }) })
+    await until('all is cached', async () => (await keptOf(rows)).length === IDS.length, PATIENCE_MS)
+    const slotOf = (id: number): number => keySlot(`${namespace}:rows:${id}`)
+    const portOf = (id: number): number => Number(driver.slots[slotOf(id)]![0]!.split(':')[1])
+    const serverAt = (port: number): RedisServer => servers.nodes.find((server) => server.port === port)!
+    const nodes = driver.nodes('master')
+    const all: Held = {
+      rows,
+      idOn: (port) => IDS.find((id) => portOf(id) === port)!,
+      move: (id, from, to) => movingSlot(servers, slotOf(id), serverAt(from), serverAt(to)),
+      ports: nodes.map(({ options }) => options.port!)
+    }
+    const scanned: number[] = []
+    for (const node of nodes) {
+      const scan = node.scan.bind(node) as (...args: unknown[]) => Promise<[string, string[]]>
+      const port = node.options.port!
+      const holding = async (...args: unknown[]): Promise<[string, string[]]> => {
+        if (args[0] === '0') {
+          await before(all, port, scanned)
+          scanned.push(port)
+        }
+        return scan(...args)
+      }
+      Object.assign(node, { scan: holding })
+    }
+    return all
+  }
+
+  async function keptOf(rows: Held['rows']): Promise<number[]> {
+    const found = await Promise.all(IDS.map((id) => rows.lookup(id)))
+    return IDS.filter((id) => found[id]!.source === 'redis')
+  }
+
+  async function moveAll(move: MovingSlot): Promise<void> {
+    await move.begin()
+    await move.end()
+  }
+
+  it('finds what goes from a node that is not scanned yet to one that was', async () => {
+    const { rows } = await hold('travels', async (all, port, scanned) => {
+      if (scanned.length === 1) await moveAll(all.move(all.idOn(port), port, scanned[0]!))
+    })
+    await rows.invalidateWhere(() => true)
+    expect(await keptOf(rows)).toEqual([])
+  }, 120_000)
+
+  it('finds what went away and came back', async () => {
+    let [id, from, to] = [0, 0, 0]
+    const { rows } = await hold('returns', async (all, port, scanned) => {
+      if (scanned.length === 1) {
+        ;[id, from, to] = [all.idOn(port), port, scanned[0]!]
+        await moveAll(all.move(id, from, to))
+      }
+      if (scanned.length === 2) await moveAll(all.move(id, to, from))
+    })
+    await rows.invalidateWhere(() => true)
+    expect(await keptOf(rows)).toEqual([])
+  }, 120_000)
+
+  it('finds what goes while the moves of its slots take longer than the search', async () => {
+    const moves: { move: MovingSlot; key: string }[] = []
+    let isDone = false
+    const all = await hold('slow', async ({ ports }, port, scanned) => {
+      const isOneOfTwo = (one: number): boolean => ports.indexOf(one) < 2
+      if (isDone || !isOneOfTwo(port) || !scanned.some(isOneOfTwo)) return
+      isDone = true
+      for (const { move, key } of moves) await move.moveKeys(key)
+    })
+    // Crosswise: whichever of the two nodes is scanned first, one key goes to where nobody would look again.
+    const [one, other] = all.ports as [number, number]
+    for (const [from, to] of [
+      [one, other],
+      [other, one]
+    ] as const) {
+      const id = all.idOn(from)
+      moves.push({ move: all.move(id, from, to), key: `slow:rows:${id}` })
+    }
+    for (const { move } of moves) await move.begin()
+    try {
+      await all.rows.invalidateWhere(() => true)
+      expect(isDone).toBe(true)
+      expect(await keptOf(all.rows)).toEqual([])
+    } finally {
+      for (const { move } of moves) await move.handOver()
+      await servers.settled()
+    }
+  }, 120_000)
+
+  it('rejects rather than leave something out, when slots are moved without an end', async () => {
+    let begun: MovingSlot | undefined
+    let passes = 0
+    const { rows } = await hold('endless', async (all, port) => {
+      const [from, to] = all.ports as [number, number]
+      if (port !== from) return
+      passes++
+      if (begun === undefined) {
+        begun = all.move(all.idOn(from), from, to)
+        await begun.begin()
+      } else {
+        await begun.cancel()
+        begun = undefined
+      }
+    })
+    await expect(rows.invalidateWhere(() => false)).rejects.toMatchObject({
+      code: 'REDIS_UNAVAILABLE',
+      cause: { message: '1 slots of the Cluster were moved in each of 10 passes' }
+    })
+    expect(passes).toBe(10)
+    await begun?.cancel()
+  }, 120_000)
+
+  it('asks nobody who is not needed: replicas that say nothing hold nobody up', async () => {
+    await servers.settled(true)
+    const { rows } = await hold('silent', async () => undefined)
+    const primaries = await servers.primaries()
+    const replicas = servers.nodes.filter((node) => !primaries.includes(node))
+    for (const replica of replicas) replica.pause()
+    try {
+      // A driver asks for slots at random until somebody answers; here two of five times one that does not.
+      for (let time = 0; time < 20; time++) await rows.invalidateWhere(() => false)
+      expect(await rows.invalidateWhere(() => true)).toBe(IDS.length)
+    } finally {
+      for (const replica of replicas) replica.resume()
+    }
+    await servers.settled(true)
+  }, 120_000)
+})
+
+// After all the others: this node stays in the Cluster's memory.
+describe('a node that is given its first slot', () => {
+  it('is asked, though it has none yet: a change is confirmed there, and a search finds what is there', async () => {
+    await using added = await startRedisServer({ args: servers.args })
+    const [first] = (await servers.primaries()) as [RedisServer]
+    await ask(added, (redis) => redis.call('CLUSTER', 'MEET', first.host, first.port))
+    await until(
+      'everybody knows it, and it the Cluster',
+      async () => {
+        const views = await Promise.all(
+          servers.nodes.map((node) => ask(node, (redis) => redis.call('CLUSTER', 'NODES')))
+        )
+        const info = await ask(added, (redis) => redis.cluster('INFO'))
+        const isKnown = views.every((view) => String(view).includes(`:${added.port}@`))
+        return isKnown && info.includes('cluster_state:ok') && info.includes('cluster_slots_ok:16384')
+      },
+      PATIENCE_MS
+    )
+    const { cache, driver } = await open({ namespace: 'first' })
+    const rows = cache.collection('rows', { ttl: '1h', load: async (id: number) => ({ id }) })
+    await until('all is cached', async () => (await rows.lookup(1)).source === 'redis', PATIENCE_MS)
+    const move = await moveOf('first:rows:1', added)
+    const link = new RedisLink(openClient(driver, systemClock), LINK, NO_REPORTS)
+    const confirmed = new ConfirmedCalls(link)
+    await move.begin()
+    try {
+      await move.moveKeys('first:rows:1')
+      expect(await rows.invalidateWhere(() => true)).toBe(1)
+      expect(await existsOn(added, 'first:rows:1')).toBeUndefined()
+      expect((await rows.lookup(1)).source).toBe('loader')
+      // It has no replica.
+      const drop = confirmed.by({ command: 'wait', count: 0, timeoutMs: 20_000, follows: true })
+      expect(await drop('drop-flushed', ['first:rows:1'], [])).toBe(1)
+      expect(await existsOn(added, 'first:rows:1')).toBeUndefined()
+    } finally {
+      confirmed.close()
+      await link.close()
+      await move.cancel()
+    }
   }, 120_000)
 })
