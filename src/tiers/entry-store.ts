@@ -42,6 +42,8 @@ export interface EntryStore {
   set(key: string, frame: Buffer, lifeMs: number): Promise<boolean>
   /** Removes the entries, whatever their state, but for what the source does not have yet; answers how many there were. */
   drop(keys: readonly string[]): Promise<number>
+  /** The same for as many as can be; answers by key why others could not. */
+  dropWhatCanBe(keys: readonly string[]): Promise<Untold>
   /** Makes the values stale, and voids every load of them; answers how many there were. */
   soften(keys: readonly string[]): Promise<number>
   /**
@@ -82,9 +84,12 @@ export interface LeaseRequest extends Question {
   readonly force: boolean
 }
 
+/** Keys that Redis could not be told of, and why: of a Cluster those of a node that does not answer. */
+export type Untold = ReadonlyMap<string, unknown>
+
 /** How what could not be told is told. */
 export interface Delivery {
-  drop(keys: readonly string[]): Promise<unknown>
+  drop(keys: readonly string[]): Promise<Untold>
   move(counterKey: string, keptMs: number): Promise<unknown>
 }
 
