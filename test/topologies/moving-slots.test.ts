@@ -26,7 +26,11 @@ let servers: RedisCluster
 let opened: { cache: Cache; driver: Cluster }[] = []
 
 beforeAll(async () => {
-  servers = await startRedisCluster({ args: ['--cluster-require-full-coverage', 'no'] })
+  servers = await startRedisCluster({
+    // Nobody is to take over because a busy machine keeps a node waiting.
+    nodeTimeoutMs: 15_000,
+    args: ['--cluster-require-full-coverage', 'no']
+  })
 }, PATIENCE_MS)
 afterEach(async () => {
   for (const { cache, driver } of opened) {
@@ -94,6 +98,12 @@ const NO_REPORTS = {
   misconfigured: ignored
 }
 
+const isDone = (work: Promise<unknown>): Promise<boolean> =>
+  work.then(
+    () => true,
+    () => false
+  )
+
 const existsOn = (node: MovingSlot['from'], key: string): Promise<unknown> =>
   ask(node, async (redis) => ((await redis.keys(key)).length === 1 ? key : undefined))
 
@@ -124,6 +134,8 @@ describe('while a slot of a Cluster is moved', () => {
     })
     const key = 'asked:rows:1'
     await until('it is cached', async () => (await rows.lookup(1)).source === 'redis')
+    // Its connection is made when it is needed first, which may take too long for one change.
+    await until('changes are confirmed', () => isDone(rows.invalidate(2)), PATIENCE_MS)
     const move = await moveOf(key)
     await move.begin()
     try {
@@ -154,6 +166,7 @@ describe('while a slot of a Cluster is moved', () => {
     for (let id = 0; id < 20; id++) {
       await until('it is cached', async () => (await rows.lookup(id)).source === 'redis')
     }
+    await until('changes are confirmed', () => isDone(rows.invalidate(20)), PATIENCE_MS)
     version = 2
     for (let id = 0; id < 20; id++) {
       expect(await rows.invalidate(id)).toBe('confirmed')
@@ -176,13 +189,14 @@ describe('while a slot of a Cluster is moved', () => {
       ])
     try {
       await link.whenReady()
+      await until('changes are confirmed', () => isDone(takeLease(20_000)), PATIENCE_MS)
       await ask(move.from, async (redis) => {
         await redis.set(keys[0]!, 'some bytes')
         await redis.hset(keys[1]!, 'stays', 'for now')
       })
       await move.begin()
       await move.moveKeys(keys[0]!)
-      await expect(takeLease(300)).rejects.toMatchObject({
+      await expect(takeLease(1_000)).rejects.toMatchObject({
         code: 'REDIS_UNAVAILABLE',
         cause: { message: expect.stringMatching(/TRYAGAIN|ASK/) }
       })
@@ -402,9 +416,15 @@ describe('a node that is given its first slot', () => {
       await move.moveKeys('first:rows:1')
       expect(await rows.invalidateWhere(() => true)).toBe(1)
       expect(await existsOn(added, 'first:rows:1')).toBeUndefined()
-      expect((await rows.lookup(1)).source).toBe('loader')
       // It has no replica.
       const drop = confirmed.by({ command: 'wait', count: 0, timeoutMs: 20_000, follows: true })
+      await until(
+        'changes are confirmed',
+        () => isDone(drop('drop-flushed', ['first:rows:1'], [])),
+        PATIENCE_MS
+      )
+      await until('it is cached again', async () => (await rows.lookup(1)).source === 'redis', PATIENCE_MS)
+      expect(await existsOn(added, 'first:rows:1')).toBe('first:rows:1')
       expect(await drop('drop-flushed', ['first:rows:1'], [])).toBe(1)
       expect(await existsOn(added, 'first:rows:1')).toBeUndefined()
     } finally {
