@@ -111,7 +111,7 @@ export class Clearing {
     let dropped = 0
     forgetAll(isPicked)
     try {
-      for await (const page of store.scan(patterns, SCAN_PAGE)) {
+      for await (const page of store.scan(patterns, SCAN_PAGE, true)) {
         const keys = page.filter(isPicked)
         if (keys.length === 0) continue
         const count = await (soft ? store.soften(keys) : store.drop(keys))

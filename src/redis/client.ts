@@ -14,6 +14,8 @@ export interface RedisClient {
     readonly port?: number | undefined
     readonly keyPrefix?: string | undefined
     readonly scaleReads?: unknown
+    /** Of a Cluster only: where this process reaches the addresses that the Cluster gives. */
+    readonly natMap?: NatMap | undefined
   }
   mgetBuffer(keys: readonly string[]): Promise<(Buffer | null)[]>
   getBuffer(key: string): Promise<Buffer | null>
@@ -41,6 +43,15 @@ export interface RedisClient {
   on(event: string, listener: (...args: never[]) => void): unknown
   off(event: string, listener: (...args: never[]) => void): unknown
 }
+
+interface Address {
+  readonly host: string
+  readonly port: number
+}
+
+type NatMap =
+  | ((address: string) => Address | null | undefined)
+  | Readonly<Record<string, Address | undefined>>
 
 export interface RedisPipeline {
   evalshaBuffer(...args: (string | number | Buffer)[]): RedisPipeline

@@ -2,6 +2,7 @@ import type { Clock } from '../clock.js'
 import { Breaker } from '../policy/breaker.js'
 import { withDeadline } from '../policy/deadline.js'
 import type { RedisClient } from './client.js'
+import { addressOf, lookFor } from './cluster-connections.js'
 import { Silence, troubleOf } from './error-class.js'
 import { keySlot } from './key-slot.js'
 
@@ -9,8 +10,6 @@ import { keySlot } from './key-slot.js'
 const SILENCES_MOST = 2
 const PROBE_PAUSE_MS = 100
 const PROBE_PAUSE_MOST_MS = 400
-/** A question to all nodes in turn, one of them silent, takes the driver a second by default. */
-const OWNERS_PATIENCE_MS = 2_000
 const OWNERS_AGAIN_MS = 1_000
 
 interface Watched {
@@ -85,21 +84,6 @@ export class ClusterNodes {
   /** Makes this driver, and another one, find out who has `key`. */
   async lookFor(client: RedisClient, key: string): Promise<void> {
     await Promise.all([...new Set([this.#client, client])].map((driver) => lookFor(driver, key)))
-  }
-
-  /**
-   * Connections to all that have slots, by what the Cluster itself says now: the driver meets a new primary when it has a
-   * command for it, and what lies there would be left out until then.
-   */
-  async primaries(): Promise<RedisClient[]> {
-    await learnOwners(this.#client)
-    const owners = new Set(Array.from(this.#client.slots ?? [], (nodes) => nodes?.[0] ?? ''))
-    return [...owners].map((owner) => {
-      const connection = primaryAt(this.#client, owner)
-      if (connection === undefined)
-        throw new Error(`the connection is away: ${owner || 'no node'} is not known`)
-      return connection
-    })
   }
 
   /** The keys by their node: where in `keys` each of them stands. */
@@ -215,63 +199,4 @@ export class ClusterNodes {
     this.#lookedAtMs = nowMs
     this.#client.refreshSlotsCache?.()
   }
-}
-
-/** What was meant for one node, because it had the key, is not carried out there: the key has another by now. */
-export class OwnerChanged extends Error {
-  /** As the node itself would have answered. */
-  override readonly name = 'ReplyError'
-
-  constructor(key: string, from: string, to: string) {
-    super(`MOVED ${keySlot(key)} ${to}, and no longer at ${from}`)
-  }
-}
-
-/**
- * The connection of `client` to the primary `node`, which has `key` in the eyes of `nodes`.
- *
- * A driver hears of a failover by what its commands are answered. One that is used for its connections alone would never
- * be, and never know the new primary; and the one that says where keys are may have had none for this key since. So both
- * are made to look for it. Rejects with `OwnerChanged` when it turns out to be somewhere else.
- */
-export async function connectionTo(
-  client: RedisClient,
-  nodes: ClusterNodes,
-  node: string,
-  key: string
-): Promise<RedisClient> {
-  const known = primaryAt(client, node)
-  if (known !== undefined) return known
-  await nodes.lookFor(client, key)
-  const owner = nodes.nodeOf(key)
-  if (owner !== node) throw new OwnerChanged(key, node, owner)
-  const found = primaryAt(client, node)
-  if (found === undefined) throw new Error(`the connection is away: ${node || 'no node'} is not known`)
-  return found
-}
-
-/** Makes the driver ask who has which slots; rejects when no node tells. */
-export async function learnOwners(client: RedisClient): Promise<void> {
-  const learning = new Promise<void>((resolve, reject) => {
-    client.refreshSlotsCache?.((error) => (error ? reject(error) : resolve()))
-  })
-  await withDeadline(learning, OWNERS_PATIENCE_MS, () => new Silence(OWNERS_PATIENCE_MS))
-}
-
-/** It follows a slot to its next owner for a command, but not for a pipeline. */
-async function lookFor(client: RedisClient, key: string): Promise<void> {
-  try {
-    await client.strlen(key)
-  } catch (error) {
-    // Whatever the answer is, a server gave it.
-    if (!(error instanceof Error && error.name === 'ReplyError')) throw error
-  }
-}
-
-function primaryAt(client: RedisClient, node: string): RedisClient | undefined {
-  return client.nodes?.('master').find((connection) => addressOf(connection) === node)
-}
-
-function addressOf({ options: { host, port } }: RedisClient): string {
-  return `${host}:${port}`
 }

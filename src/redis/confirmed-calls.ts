@@ -2,16 +2,20 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { withDeadline } from '../policy/deadline.js'
 import { RedisUnavailableError } from '../errors.js'
 import type { RedisClient, RedisPipeline } from './client.js'
-import { connectionTo } from './cluster-nodes.js'
-import { troubleOf } from './error-class.js'
+import { connectionTo } from './cluster-connections.js'
+import { Silence, troubleOf } from './error-class.js'
 import { watchHandshake } from './handshake.js'
 import type { RedisLink } from './link.js'
+import { addressFor, connectionToAsk, redirectionOf, type Redirection } from './redirection.js'
 import type { ScriptCall } from './shard-stream.js'
 import { isUnknownScript, shaOf, textOf, type ScriptName } from './scripts.js'
 
 const CONNECT_PATIENCE_MS = 1_000
 /** A longer reply holds up everybody else's. */
 const MOST_TOGETHER = 200
+/** From node to node for one change. A slot has one owner and one that it is moved to, so two are enough if they agree. */
+const MOST_REDIRECTIONS = 5
+const TRY_AGAIN_MS = 20
 
 export interface ConfirmedBy {
   /** `wait`: on replicas; `waitaof`: in the master's synced file. */
@@ -20,7 +24,10 @@ export interface ConfirmedBy {
   readonly count?: number
   /** How long Redis waits for them. Default: as long as any command may take. */
   readonly timeoutMs?: number
-  /** Whether a call goes after its key to the node that has it by now, once, as commands do. Default false: it is refused. */
+  /**
+   * Whether a call goes after its keys to the node that has them by now, or to which they are just being moved, as commands
+   * do; for as long as `timeoutMs`. Default false: it is refused.
+   */
   readonly follows?: boolean
 }
 
@@ -30,7 +37,21 @@ interface Call {
   readonly args: readonly (string | number | Buffer)[]
   readonly resolve: (reply: unknown) => void
   readonly reject: (error: unknown) => void
-  readonly follows: boolean
+  /** The node that it was told to ask, instead of the one that has its slot. */
+  readonly asks: string | undefined
+  /** How often it was sent elsewhere in a row. */
+  readonly redirections: number
+  /** It is sent to no other node after this, on the monotonic clock. */
+  readonly followsUntilMs: number
+}
+
+/** What a redirection leads to. */
+interface Following {
+  /** To be sent next; undefined when it is refused for good. */
+  readonly next: Call | undefined
+  readonly refused: Call
+  readonly after: Redirection['kind']
+  readonly error: unknown
 }
 
 /** The calls to one server: those that come while some are under way go together, behind them. */
@@ -57,24 +78,28 @@ export class ConfirmedCalls {
   by({ command, count = 1, timeoutMs = this.#link.timeoutMs, follows = false }: ConfirmedBy): ScriptCall {
     const lanes = new Map<string, Lane>()
     const confirming = command === 'wait' ? [count, timeoutMs] : [1, 0, timeoutMs]
-    const flush = (node: string, lane: Lane): void => {
+    const flush = (name: string, lane: Lane): void => {
       const calls = lane.calls.splice(0, MOST_TOGETHER)
-      if (calls.length === 0) return void lanes.delete(node)
-      void this.#deliver(node, calls, command, confirming, timeoutMs)
-        .then((following) => following.forEach((call) => send({ ...call, follows: false })))
-        .finally(() => flush(node, lane))
+      if (calls.length === 0) return void lanes.delete(name)
+      void this.#deliver(calls, command, confirming, timeoutMs)
+        .then((following) => following.forEach((one) => void this.#follow(one, timeoutMs, send)))
+        .finally(() => flush(name, lane))
     }
     const send = (call: Call): void => {
-      const node = this.#link.nodes?.nodeOf(call.keys[0]!) ?? ''
-      const lane = lanes.get(node) ?? { calls: [], isRunning: false }
-      lanes.set(node, lane)
+      const name =
+        call.asks === undefined ? (this.#link.nodes?.nodeOf(call.keys[0]!) ?? '') : `to ask ${call.asks}`
+      const lane = lanes.get(name) ?? { calls: [], isRunning: false }
+      lanes.set(name, lane)
       lane.calls.push(call)
       if (lane.isRunning) return
       lane.isRunning = true
-      setImmediate(flush, node, lane)
+      setImmediate(flush, name, lane)
     }
     return (script, keys, args) =>
-      new Promise((resolve, reject) => send({ script, keys, args, resolve, reject, follows }))
+      new Promise((resolve, reject) => {
+        const followsUntilMs = follows ? performance.now() + timeoutMs : 0
+        send({ script, keys, args, resolve, reject, asks: undefined, redirections: 0, followsUntilMs })
+      })
   }
 
   close(): void {
@@ -82,31 +107,28 @@ export class ConfirmedCalls {
     this.#client?.disconnect()
   }
 
-  /** Answers those that are to be sent again, to where their keys are by now. */
+  /** Calls of one lane. Answers those that are to be sent again, to where their keys are by now. */
   async #deliver(
-    node: string,
     calls: readonly Call[],
     command: ConfirmedBy['command'],
     confirming: readonly number[],
     timeoutMs: number
-  ): Promise<Call[]> {
+  ): Promise<Following[]> {
     let client: RedisClient | undefined
     let connection: RedisClient | undefined
     const run = async (): Promise<unknown[]> => {
-      connection = await this.#connectionTo(client!, node, calls[0]!.keys[0]!)
-      const replies = await this.#run(connection, calls, command, confirming)
-      const moved = calls.filter((_, index) => isMoved(replies[index]))
-      await Promise.all(moved.map(async ({ keys }) => this.#link.nodes?.lookFor(client!, keys[0]!)))
-      return replies
+      connection = await this.#connectionFor(client!, calls[0]!)
+      return this.#run(connection, calls, command, confirming)
     }
     const gaveUp = (): Error => {
       this.#gaveUp(client!, connection)
       return new Error(`no answer within ${2 * timeoutMs} ms`)
     }
-    const following: Call[] = []
+    const following: Following[] = []
     const refuse = (call: Call, error: unknown): void => {
-      if (call.follows && isMoved(error)) following.push(call)
-      else call.reject(this.#failure(error))
+      const redirection = redirectionOf(error)
+      if (redirection === undefined) call.reject(this.#failure(error))
+      else following.push({ next: nextOf(call, redirection), refused: call, after: redirection.kind, error })
     }
     try {
       client = await this.#usable()
@@ -123,6 +145,25 @@ export class ConfirmedCalls {
       for (const call of calls) refuse(call, error)
     }
     return following
+  }
+
+  /** Also one that is refused: who makes it again is to find the new owner. */
+  async #follow(
+    { next, refused, after, error }: Following,
+    timeoutMs: number,
+    send: (call: Call) => void
+  ): Promise<void> {
+    try {
+      if (after === 'moved') {
+        const looking = this.#link.nodes?.lookFor(await this.#usable(), refused.keys[0]!)
+        await withDeadline(Promise.resolve(looking), timeoutMs, () => new Silence(timeoutMs))
+      }
+      if (next === undefined) return refused.reject(this.#failure(error))
+      if (after === 'try-again') await sleep(TRY_AGAIN_MS)
+      send(next)
+    } catch (failure) {
+      refused.reject(this.#failure(failure))
+    }
   }
 
   /** WAIT itself ends in time, so a connection that says nothing for so long may be dead without having said so. */
@@ -145,12 +186,13 @@ export class ConfirmedCalls {
     command: ConfirmedBy['command'],
     confirming: readonly number[]
   ): Promise<unknown[]> {
-    const { replies, confirmed } = await together(connection, calls, command, confirming, false)
+    const prefix = this.#prefixFor(connection)
+    const { replies, confirmed } = await together(connection, prefix, calls, command, confirming, false)
     // Those ran nothing; the others are confirmed by the WAIT behind them, and by the next one once more.
     const unknown = calls.filter((_, index) => isUnknownScript(replies[index]))
     let last = confirmed
     if (unknown.length > 0) {
-      const again = await together(connection, unknown, command, confirming, true)
+      const again = await together(connection, prefix, unknown, command, confirming, true)
       last = again.confirmed
       let next = 0
       for (const [index, reply] of replies.entries())
@@ -170,11 +212,19 @@ export class ConfirmedCalls {
     return replies
   }
 
-  async #connectionTo(client: RedisClient, node: string, key: string): Promise<RedisClient> {
+  async #connectionFor(client: RedisClient, call: Call): Promise<RedisClient> {
     const { nodes } = this.#link
     if (nodes === undefined) return client
+    const { asks, keys } = call
+    const node = asks === undefined ? nodes.nodeOf(keys[0]!) : addressFor(client, asks)
     if (nodes.isAway(node)) throw new Error(`the connection is away: ${node} does not answer`)
-    return connectionTo(client, nodes, node, key)
+    if (asks !== undefined) return connectionToAsk(client, node, keys)
+    return connectionTo(client, nodes, node, keys[0]!)
+  }
+
+  /** The `keyPrefix` of a Cluster is added by itself, and its connections to nodes may know nothing of it. */
+  #prefixFor(connection: RedisClient): string {
+    return connection.options.keyPrefix ? '' : (this.#link.client.options.keyPrefix ?? '')
   }
 
   #failure(error: unknown): RedisUnavailableError {
@@ -209,6 +259,7 @@ export class ConfirmedCalls {
 
 /** Any ioredis has these. */
 interface ScriptPipeline extends RedisPipeline {
+  readonly length: number
   evalBuffer(...args: (string | number | Buffer)[]): RedisPipeline
   call(command: string, ...args: (string | number)[]): RedisPipeline
 }
@@ -217,21 +268,31 @@ const AWAY = { cause: new Error('the connection is away') }
 
 async function together(
   connection: RedisClient,
+  prefix: string,
   calls: readonly Call[],
   command: string,
   confirming: readonly number[],
   withText: boolean
 ): Promise<{ replies: unknown[]; confirmed: unknown }> {
   const pipeline = connection.pipeline() as ScriptPipeline
-  for (const { script, keys, args } of calls) {
-    if (withText) pipeline.evalBuffer(textOf(script), keys.length, ...keys, ...args)
-    else pipeline.evalshaBuffer(shaOf(script), keys.length, ...keys, ...args)
-  }
+  const places = calls.map(({ script, keys, args, asks }) => {
+    // Good for the one command behind it.
+    if (asks !== undefined) pipeline.call('ASKING')
+    const prefixed = prefix === '' ? keys : keys.map((key) => prefix + key)
+    if (withText) pipeline.evalBuffer(textOf(script), keys.length, ...prefixed, ...args)
+    else pipeline.evalshaBuffer(shaOf(script), keys.length, ...prefixed, ...args)
+    return pipeline.length - 1
+  })
   pipeline.call(command, ...confirming)
   const all = ((await pipeline.exec()) ?? []).map(([error, reply]) => error ?? reply)
-  return { replies: all.slice(0, calls.length), confirmed: all[calls.length] }
+  return { replies: places.map((place) => all[place]), confirmed: all.at(-1) }
 }
 
-function isMoved(reply: unknown): boolean {
-  return reply instanceof Error && /^(MOVED|ASK) /.test(reply.message)
+/** Undefined when it is not to follow, or not any more. */
+function nextOf(call: Call, redirection: Redirection): Call | undefined {
+  if (performance.now() >= call.followsUntilMs) return undefined
+  if (redirection.kind === 'try-again') return { ...call, asks: undefined, redirections: 0 }
+  if (call.redirections >= MOST_REDIRECTIONS) return undefined
+  const asks = redirection.kind === 'ask' ? redirection.node : undefined
+  return { ...call, asks, redirections: call.redirections + 1 }
 }

@@ -1,5 +1,5 @@
 import type { RedisClient } from './client.js'
-import { connectionTo, OwnerChanged } from './cluster-nodes.js'
+import { connectionTo, OwnerChanged } from './cluster-connections.js'
 import { troubleOf } from './error-class.js'
 import type { RedisLink } from './link.js'
 

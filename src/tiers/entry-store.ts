@@ -42,10 +42,15 @@ export interface EntryStore {
   set(key: string, frame: Buffer, lifeMs: number): Promise<boolean>
   /** Removes the entries, whatever their state, but for what the source does not have yet; answers how many there were. */
   drop(keys: readonly string[]): Promise<number>
+  /** The same for as many as can be; answers by key why others could not. */
+  dropWhatCanBe(keys: readonly string[]): Promise<Untold>
   /** Makes the values stale, and voids every load of them; answers how many there were. */
   soften(keys: readonly string[]): Promise<number>
-  /** Pages through the keys of entries that match one of the patterns; a key may come twice. */
-  scan(patterns: readonly string[], pageSize: number): AsyncIterable<readonly string[]>
+  /**
+   * Pages through the keys of entries that match one of the patterns; a key may come twice. Where keys travel between nodes
+   * meanwhile, `isWhole` finds these as well, or rejects; otherwise they may be missed.
+   */
+  scan(patterns: readonly string[], pageSize: number, isWhole?: boolean): AsyncIterable<readonly string[]>
   /** Removes what was stored before a time on the store's clock, leases and guards excepted; answers how many. */
   dropOlder(keys: readonly string[], beforeMs: number): Promise<number>
   /** What each of the entries takes, in bytes, without its key; 0 for one that is gone. */
@@ -79,9 +84,12 @@ export interface LeaseRequest extends Question {
   readonly force: boolean
 }
 
+/** Keys that Redis could not be told of, and why: of a Cluster those of a node that does not answer. */
+export type Untold = ReadonlyMap<string, unknown>
+
 /** How what could not be told is told. */
 export interface Delivery {
-  drop(keys: readonly string[]): Promise<unknown>
+  drop(keys: readonly string[]): Promise<Untold>
   move(counterKey: string, keptMs: number): Promise<unknown>
 }
 

@@ -23,7 +23,7 @@ import {
 import type { Token } from '../entry.js'
 import type { MemoryHealth, WakeUpHealth } from '../health.js'
 import { KeyListeners, type Wake } from '../redis/key-listeners.js'
-import type { EntryStore, LeaseAnswer, LeaseRequest, Publication, Question } from './entry-store.js'
+import type { EntryStore, LeaseAnswer, LeaseRequest, Publication, Question, Untold } from './entry-store.js'
 import { FetchedEntry } from './fetched-entry.js'
 import type { Scope } from './generation.js'
 import { Generations } from './generations.js'
@@ -190,6 +190,11 @@ export class LocalStore implements EntryStore {
 
   async drop(keys: readonly string[]): Promise<number> {
     return keys.filter((key) => this.#delete(key)).length
+  }
+
+  async dropWhatCanBe(keys: readonly string[]): Promise<Untold> {
+    await this.drop(keys)
+    return new Map()
   }
 
   async soften(keys: readonly string[]): Promise<number> {

@@ -21,7 +21,7 @@ export class RedisLedger implements UsageLedger {
 
   async update(changes: ReadonlyMap<string, number>): Promise<LedgerState> {
     const bytes = await this.#add(changes)
-    const countedAt = await this.#link.call('read what tenants take', (client) =>
+    const countedAt = await this.#link.callFor(this.#key, 'read what tenants take', (client) =>
       client.call('HGET', this.#key, COUNTED_AT)
     )
     return { bytes, countedAt: typeof countedAt === 'string' ? countedAt : '' }
@@ -31,7 +31,7 @@ export class RedisLedger implements UsageLedger {
     const bytes = new Map<string, number>()
     let cursor = '0'
     do {
-      const page = await this.#link.call('read what tenants take', (client) =>
+      const page = await this.#link.callFor(this.#key, 'read what tenants take', (client) =>
         client.call('HSCAN', this.#key, cursor, 'COUNT', TENANTS_AT_ONCE)
       )
       const [next, fields] = page as [string, string[]]
@@ -46,7 +46,7 @@ export class RedisLedger implements UsageLedger {
   async correct(corrections: ReadonlyMap<string, number>, countedAt: string): Promise<void> {
     const totals = await this.#add(corrections)
     const gone = [...totals].filter(([, bytes]) => bytes === 0).map(([tenant]) => tenant)
-    await this.#link.call('end a count of what tenants take', async (client) => {
+    await this.#link.callFor(this.#key, 'end a count of what tenants take', async (client) => {
       if (gone.length > 0) await client.call('HDEL', this.#key, ...gone)
       await client.call('HSET', this.#key, COUNTED_AT, countedAt)
       await client.call('EXPIRE', this.#key, KEPT_S)
@@ -54,16 +54,17 @@ export class RedisLedger implements UsageLedger {
   }
 
   async isMyTurn(everyMs: number): Promise<boolean> {
+    const key = `${this.#key}:turn`
     const take = (client: RedisClient): Promise<unknown> =>
-      client.call('SET', `${this.#key}:turn`, '1', 'PX', Math.ceil(everyMs), 'NX')
-    return (await this.#link.call('take a turn at counting', take)) !== null
+      client.call('SET', key, '1', 'PX', Math.ceil(everyMs), 'NX')
+    return (await this.#link.callFor(key, 'take a turn at counting', take)) !== null
   }
 
   async #add(changes: ReadonlyMap<string, number>): Promise<Map<string, number>> {
     const totals = new Map<string, number>()
     const all = [...changes]
     for (let at = 0; at < all.length; at += TENANTS_AT_ONCE) {
-      await this.#link.call('note what tenants take', (client) =>
+      await this.#link.callFor(this.#key, 'note what tenants take', (client) =>
         Promise.all(
           all.slice(at, at + TENANTS_AT_ONCE).map(async ([tenant, change]) => {
             totals.set(tenant, Number(await client.call('HINCRBY', this.#key, tenant, change)))

@@ -16,7 +16,15 @@ import { scanKeys } from '../redis/scan.js'
 import { sizesOf, unlink } from '../redis/keys.js'
 import { ScriptRunner, type ScriptName } from '../redis/scripts.js'
 import type { ScriptCall } from '../redis/shard-stream.js'
-import type { Delivery, EntryStore, LeaseAnswer, LeaseRequest, Publication, Question } from './entry-store.js'
+import type {
+  Delivery,
+  EntryStore,
+  LeaseAnswer,
+  LeaseRequest,
+  Publication,
+  Question,
+  Untold
+} from './entry-store.js'
 import { FetchedEntry } from './fetched-entry.js'
 import type { Cell, Scope } from './generation.js'
 import { Generations } from './generations.js'
@@ -211,18 +219,34 @@ export class RedisStore implements EntryStore {
     return (await this.#declare('store a value', 'set-entry', key, [frame, lifeMs])) === 1
   }
 
-  drop(keys: readonly string[]): Promise<number> {
+  async drop(keys: readonly string[]): Promise<number> {
+    const dropped = await this.#dropEach(keys)
+    for (const one of dropped) if (one instanceof RedisUnavailableError) throw one
+    return sum(dropped)
+  }
+
+  async dropWhatCanBe(keys: readonly string[]): Promise<Untold> {
+    const dropped = await this.#dropEach(keys)
+    const untold = keys.flatMap((key, index) => {
+      const one = dropped[index]
+      return one instanceof RedisUnavailableError ? [[key, one] as const] : []
+    })
+    return new Map(untold)
+  }
+
+  /** In the order of the keys where they are dropped one by one; else how many there were. */
+  #dropEach(keys: readonly string[]): Promise<OrUnavailable<number>[]> {
     const { nodes } = this.#link
     const [action, call] = ['drop entries', this.#call]
     const confirmed = this.#confirmed
     return this.changing(keys, async () => {
       if (confirmed !== undefined)
-        return sum(await Promise.all(keys.map((key) => confirmed('drop-flushed', [key], []))))
-      if (nodes === undefined) return call(action, (client) => this.#drop(client, keys))
+        return Promise.all(
+          keys.map((key) => orUnavailable(confirmed('drop-flushed', [key], []).then(Number)))
+        )
+      if (nodes === undefined) return [await call(action, (client) => this.#drop(client, keys))]
       const ask = (client: RedisClient, key: string): Promise<number> => this.#drop(client, [key])
-      const dropped = await askByNode(nodes, keys, { action, call, ask })
-      for (const one of dropped) if (one instanceof RedisUnavailableError) throw one
-      return sum(dropped)
+      return askByNode(nodes, keys, { action, call, ask })
     })
   }
 
@@ -241,8 +265,8 @@ export class RedisStore implements EntryStore {
     )
   }
 
-  scan(patterns: readonly string[], pageSize: number): AsyncIterable<readonly string[]> {
-    return scanKeys(this.#link, patterns, pageSize)
+  scan(patterns: readonly string[], pageSize: number, isWhole = false): AsyncIterable<readonly string[]> {
+    return scanKeys(this.#link, { patterns, pageSize, isWhole })
   }
 
   async dropOlder(keys: readonly string[], beforeMs: number): Promise<number> {
@@ -251,7 +275,16 @@ export class RedisStore implements EntryStore {
   }
 
   async sizes(keys: readonly string[]): Promise<number[]> {
-    return this.#link.call('measure entries', (client) => sizesOf(client, keys))
+    const { nodes } = this.#link
+    const [action, call] = ['measure entries', this.#call]
+    if (nodes === undefined) return call(action, (client) => sizesOf(client, keys))
+    const ask = async (client: RedisClient, key: string): Promise<number> =>
+      (await sizesOf(client, [key]))[0]!
+    const sizes = await askByNode(nodes, keys, { action, call, ask })
+    return sizes.map((size) => {
+      if (size instanceof RedisUnavailableError) throw size
+      return size
+    })
   }
 
   beforeUse(tell: (undelivered: Delivery) => Promise<void>): void {
@@ -261,8 +294,23 @@ export class RedisStore implements EntryStore {
         const news = this.#coherence.announcementOf(keys)
         await Promise.all([change, news && runner.run('announce-changes', news.key, news.args)])
       }
+      const dropEach = async (keys: readonly string[]): Promise<Untold> => {
+        const each = await Promise.allSettled(keys.map((key) => this.#drop(client, [key])))
+        const failures = each.map((one, index) => [keys[index]!, one] as const)
+        return new Map(
+          failures.flatMap(([key, one]) => (one.status === 'rejected' ? [[key, one.reason as unknown]] : []))
+        )
+      }
+      const dropAll = async (keys: readonly string[]): Promise<Untold> => {
+        await this.#drop(client, keys)
+        return new Map()
+      }
       return tell({
-        drop: (keys) => told(keys, this.#drop(client, keys)),
+        drop: async (keys) => {
+          const dropping = this.#link.nodes === undefined ? dropAll(keys) : dropEach(keys)
+          await told(keys, dropping)
+          return dropping
+        },
         move: (key, keptMs) => told([key], runner.run('move-generation', key, ['hard', '', keptMs]))
       })
     }
@@ -393,6 +441,14 @@ export class RedisStore implements EntryStore {
     this.#runners.set(client, runner)
     return runner
   }
+}
+
+/** As a node's answer among others. */
+function orUnavailable<T>(asked: Promise<T>): Promise<OrUnavailable<T>> {
+  return asked.catch((error: unknown) => {
+    if (error instanceof RedisUnavailableError) return error
+    throw error
+  })
 }
 
 /** Also of a change without an answer: it may have been made. */

@@ -1,4 +1,5 @@
 import { RedisUnavailableError } from '../errors.js'
+import { tagKey } from '../keys/key-schema.js'
 import type { Delivery, EntryStore } from '../tiers/entry-store.js'
 import type { Cell } from '../tiers/generation.js'
 
@@ -59,21 +60,51 @@ export class PendingInvalidations {
     this.#retryLater(store)
   }
 
-  /** Rejects when Redis did not take them all; what it took is forgotten. */
+  /**
+   * Rejects when Redis did not take them all; what it took is forgotten. One node of a Cluster that does not answer keeps
+   * its own back and no others.
+   */
   async deliver(delivery: Delivery): Promise<void> {
-    while (this.#keys.size > 0) {
-      const page = [...this.#keys].slice(0, KEYS_PER_DROP)
-      await delivery.drop(page.map(([key]) => key))
-      for (const [key, change] of page) if (this.#keys.get(key) === change) this.#keys.delete(key)
+    const failures: unknown[] = []
+    const keys = [...this.#keys]
+    for (let at = 0; at < keys.length; at += KEYS_PER_DROP)
+      failures.push(...(await this.#deliverKeys(keys.slice(at, at + KEYS_PER_DROP), delivery)))
+    failures.push(...(await this.#deliverCells(delivery)))
+    if (failures.length > 0) throw failures[0]
+  }
+
+  /** Answers what some of them failed with. */
+  async #deliverKeys(page: readonly [key: string, change: number][], delivery: Delivery): Promise<unknown[]> {
+    try {
+      const untold = await delivery.drop(page.map(([key]) => key))
+      for (const [key, change] of page)
+        if (!untold.has(key) && this.#keys.get(key) === change) this.#keys.delete(key)
+      return [...untold.values()]
+    } catch (error) {
+      return [error]
     }
+  }
+
+  async #deliverCells(delivery: Delivery): Promise<unknown[]> {
+    const failures: unknown[] = []
+    const notMoved: string[] = []
     for (const [cell, change] of this.#cells) {
-      await delivery.move(cell.key, cell.keptMs)
+      // Each tag after its epoch: what is loaded from then on is told from what was loaded before by that alone.
+      if (notMoved.some((epochKey) => cell.key.startsWith(tagKey(epochKey, '')))) continue
+      try {
+        await delivery.move(cell.key, cell.keptMs)
+      } catch (error) {
+        failures.push(error)
+        notMoved.push(cell.key)
+        continue
+      }
       if (this.#cells.get(cell) !== change) continue
       this.#cells.delete(cell)
       cell.undelivered = false
       // The copy is from before: ask before anything is served under it.
       cell.forget()
     }
+    return failures
   }
 
   close(): void {
@@ -86,7 +117,7 @@ export class PendingInvalidations {
     this.#timer = setTimeout(() => {
       this.#timer = undefined
       const delivery: Delivery = {
-        drop: (keys) => store.drop(keys),
+        drop: (keys) => store.dropWhatCanBe(keys),
         move: (key, keptMs) => store.generations.counters.move(key, 'hard', undefined, keptMs)
       }
       this.deliver(delivery).catch((error: unknown) => {

@@ -20,6 +20,8 @@ export interface RedisClusterOptions {
 /** A private Redis Cluster of real processes on 127.0.0.1. */
 export interface RedisCluster extends AsyncDisposable {
   readonly nodes: readonly RedisServer[]
+  /** With which another node would be started. */
+  readonly args: readonly string[]
   /** The servers that are primaries now. */
   primaries(): Promise<RedisServer[]>
   /** Runs `redis-cli --cluster …` against the first node that runs. */
@@ -55,6 +57,7 @@ export async function startRedisCluster(options: RedisClusterOptions = {}): Prom
   const running = (): RedisServer[] => nodes.filter((node) => node.running)
   const cluster: RedisCluster = {
     nodes,
+    args: clusterArgs,
     primaries: async () => {
       const roles = await Promise.all(
         running().map(async (node) => ({ node, info: await ask(node, 'INFO', 'replication') }))

@@ -3,7 +3,11 @@ import { Cluster } from 'ioredis'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createCache, postgresSink, writeBehind, type Cache } from '../../src/index.js'
+import { systemClock } from '../../src/clock.js'
+import { openClient } from '../../src/redis/client.js'
 import { keySlot } from '../../src/redis/key-slot.js'
+import { RedisLink } from '../../src/redis/link.js'
+import { RedisLedger } from '../../src/tiers/redis-ledger.js'
 import { startRedisCluster, type RedisCluster } from '../support/redis-cluster.js'
 import type { RedisServer } from '../support/redis-server.js'
 import { until } from '../support/until.js'
@@ -212,6 +216,77 @@ describe.each(ways)('when one node of a Cluster is %s', (_, lose, giveBack) => {
     await Promise.all(caches.map((cache) => cache.close()))
   }, 120_000)
 })
+
+it('what was remembered for the nodes of a Cluster that answer is delivered, whatever waits for one that does not', async () => {
+  const cluster = await connected()
+  const victim = servers.nodes[0]!
+  const namespace = namespaceWith(cluster, victim, ALL_OWN, false)
+  const cache = createCache({ redis: cluster, namespace, commandTimeout: '1s' })
+  const rows = cache.collection('rows', {
+    ttl: '1h',
+    load: async (id: number) => ({ id }),
+    whenRedisAway: 'remember'
+  })
+  const all = Array.from({ length: 3_000 }, (_, id) => id)
+  const isLost = (id: number): boolean => portOf(cluster, `${namespace}:rows:${id}`) === victim.port
+  // More than are delivered in one go, and before the others.
+  const lost = all.filter(isLost).slice(0, 600)
+  const living = all.filter((id) => !isLost(id)).slice(0, 100)
+  expect(lost.length).toBe(600)
+  await cache.ready()
+  victim.pause()
+  try {
+    expect(await rows.invalidateMany([...lost, ...living])).toBe('pending')
+    await until(
+      'what others have is delivered',
+      () => cache.health().pendingInvalidations === lost.length,
+      60_000
+    )
+  } finally {
+    victim.resume()
+  }
+  await until('all is delivered', () => cache.health().pendingInvalidations === 0, 60_000)
+  await cache.close()
+}, 150_000)
+
+it('what is counted of tenants lies on one node, whose silence says nothing of the others', async () => {
+  const cluster = await connected()
+  const victim = servers.nodes[0]!
+  const ignored = (): void => undefined
+  const reports = {
+    stateChanged: ignored,
+    breakerChanged: ignored,
+    callFailed: ignored,
+    connectionFailed: ignored,
+    misconfigured: ignored
+  }
+  const options = { timeoutMs: 500, probeKey: 'counted:#probe', clock: systemClock }
+  const link = new RedisLink(openClient(cluster, systemClock), options, reports)
+  await link.whenReady()
+  const ledger = new RedisLedger(link, `${namespaceWith(cluster, victim, ['usage'], true)}:usage`)
+  victim.pause()
+  try {
+    // More than it takes for all of Redis to count as away.
+    for (let time = 0; time < 4; time++)
+      await expect(ledger.update(new Map([['a tenant', 1]]))).rejects.toMatchObject({
+        code: 'REDIS_UNAVAILABLE'
+      })
+    expect(link.state).toBe('ready')
+    expect(link.problems().join()).toContain(String(victim.port))
+  } finally {
+    victim.resume()
+  }
+  await until(
+    'it is counted again',
+    () =>
+      ledger.update(new Map([['a tenant', 1]])).then(
+        ({ bytes }) => bytes.has('a tenant'),
+        () => false
+      ),
+    60_000
+  )
+  await link.close()
+}, 120_000)
 
 describe('news of a change on a Cluster', () => {
   it('come after it, though they go to another node: nobody reads the old value again and keeps it', async () => {
