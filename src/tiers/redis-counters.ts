@@ -1,15 +1,8 @@
 import type { RedisLink } from '../redis/link.js'
 import { RedisUnavailableError } from '../errors.js'
 import { askByNode, type Call, type OrUnavailable } from '../redis/node-questions.js'
-import type { ScriptName } from '../redis/scripts.js'
 import type { CounterGuard, Counters } from './counters.js'
-
-type RunScript = (
-  action: string,
-  script: ScriptName,
-  key: string,
-  args: (string | number | Buffer)[]
-) => Promise<unknown>
+import type { RunScript } from './redis-changes.js'
 
 /** Counters in Redis: one string each, moved by scripts. */
 export class RedisCounters implements Counters {

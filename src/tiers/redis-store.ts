@@ -7,15 +7,14 @@ import type { ReplicaPolicy } from '../options.js'
 import type { RedisClient } from '../redis/client.js'
 import type { Wake } from '../redis/key-listeners.js'
 import type { RedisLink } from '../redis/link.js'
-import type { Announcement, ChannelNames } from '../redis/change-channel.js'
+import type { ChannelNames } from '../redis/change-channel.js'
 import { ConfirmedCalls } from '../redis/confirmed-calls.js'
 import { Coherence, type CoherenceReporter, type KeptEntries } from '../redis/coherence.js'
 import { askByNode, type Call, type OrUnavailable } from '../redis/node-questions.js'
 import { WholeEntries } from '../redis/read-batch.js'
 import { scanKeys } from '../redis/scan.js'
-import { sizesOf, unlink } from '../redis/keys.js'
-import { ScriptRunner, type ScriptName } from '../redis/scripts.js'
-import type { ScriptCall } from '../redis/shard-stream.js'
+import { sizesOf } from '../redis/keys.js'
+import type { ScriptName } from '../redis/scripts.js'
 import type {
   Delivery,
   EntryStore,
@@ -30,6 +29,7 @@ import type { Cell, Scope } from './generation.js'
 import { Generations } from './generations.js'
 import type { MemoryTier } from './memory-tier.js'
 import { RecentValues } from './recent-values.js'
+import { RedisChanges, type RunScript } from './redis-changes.js'
 import { RedisCounters } from './redis-counters.js'
 import { RedisReads, type Lane } from './redis-reads.js'
 
@@ -69,24 +69,26 @@ export class RedisStore implements EntryStore {
   readonly #link: RedisLink
   readonly #call: Call
   readonly #confirmedCalls: ConfirmedCalls
-  /** How what makes entries wrong is sent, where replicas have to have it. */
-  readonly #confirmed: ScriptCall | undefined
+  readonly #waitsForReplicas: boolean
   readonly #memory: MemoryTier | undefined
   readonly #coherence: Coherence
   /** Of what is not kept in memory, and of what may be. */
   readonly #reads: RedisReads
   readonly #keptReads: RedisReads
-  readonly #runners = new WeakMap<RedisClient, ScriptRunner>()
+  readonly #changes: RedisChanges
 
   constructor(parts: RedisStoreParts) {
     const { link, clock, maxRecentBytes, names, memory, waitForReplicas, reporter } = parts
     this.#link = link
     this.#confirmedCalls = new ConfirmedCalls(link)
-    this.#confirmed =
-      waitForReplicas && this.#confirmedCalls.by({ command: 'wait', follows: true, ...waitForReplicas })
+    this.#waitsForReplicas = waitForReplicas !== undefined
     this.#memory = memory
-    this.generations = new Generations(new RedisCounters(link, this.#runOnCounter), clock)
+    const runOnCounter: RunScript = (...call) => this.#changes.runOnCounter(...call)
+    this.generations = new Generations(new RedisCounters(link, runOnCounter), clock)
     this.#coherence = new Coherence({ link, clock, names, kept: memory && this.#kept(memory), reporter })
+    const confirmed =
+      waitForReplicas && this.#confirmedCalls.by({ command: 'wait', follows: true, ...waitForReplicas })
+    this.#changes = new RedisChanges({ link, memory, coherence: this.#coherence, confirmed })
     const common = {
       clock,
       generations: this.generations,
@@ -181,27 +183,27 @@ export class RedisStore implements EntryStore {
   }
 
   async renewLease(key: string, token: Token, leaseMs: number): Promise<boolean> {
-    return (await this.#run('renew a lease', 'renew-lease', key, [token, leaseMs])) === 1
+    return (await this.#changes.run('renew a lease', 'renew-lease', key, [token, leaseMs])) === 1
   }
 
   async fill(key: string, token: Token, frame: Buffer, lifeMs: number): Promise<boolean> {
-    return (await this.#change('store a value', 'fill-entry', key, [token, frame, lifeMs])) === 1
+    return (await this.#changes.change('store a value', 'fill-entry', key, [token, frame, lifeMs])) === 1
   }
 
   async fail(key: string, token: Token, frame: Buffer, lifeMs: number): Promise<boolean> {
-    return (await this.#run('note a failed load', 'fail-load', key, [token, frame, lifeMs])) === 1
+    return (await this.#changes.run('note a failed load', 'fail-load', key, [token, frame, lifeMs])) === 1
   }
 
   async release(key: string, token: Token): Promise<boolean> {
-    return (await this.#run('release a lease', 'release-lease', key, [token])) === 1
+    return (await this.#changes.run('release a lease', 'release-lease', key, [token])) === 1
   }
 
   async guard(key: string, token: Token, lifeMs: number, renewal: boolean): Promise<boolean> {
     const args = [token, lifeMs, renewal ? '1' : '']
     // What renews it may be lost: then the guard ends early, and its writer finds it gone.
     const reply = renewal
-      ? await this.#change('guard an entry', 'guard-entry', key, args)
-      : await this.#declare('guard an entry', 'guard-entry', key, args)
+      ? await this.#changes.change('guard an entry', 'guard-entry', key, args)
+      : await this.#changes.declare('guard an entry', 'guard-entry', key, args)
     if (reply === GUARD_UNFLUSHED) throw new UnflushedError(key)
     return reply === 1
   }
@@ -212,21 +214,21 @@ export class RedisStore implements EntryStore {
     { frame, lifeMs, version, unknown }: Publication
   ): Promise<boolean> {
     const args = [token, frame ?? NOTHING, lifeMs, version ?? '', unknown ? '1' : '']
-    return (await this.#declare('publish a write', 'publish-entry', key, args)) === 1
+    return (await this.#changes.declare('publish a write', 'publish-entry', key, args)) === 1
   }
 
   async set(key: string, frame: Buffer, lifeMs: number): Promise<boolean> {
-    return (await this.#declare('store a value', 'set-entry', key, [frame, lifeMs])) === 1
+    return (await this.#changes.declare('store a value', 'set-entry', key, [frame, lifeMs])) === 1
   }
 
   async drop(keys: readonly string[]): Promise<number> {
-    const dropped = await this.#dropEach(keys)
+    const dropped = await this.#changes.drop(keys)
     for (const one of dropped) if (one instanceof RedisUnavailableError) throw one
     return sum(dropped)
   }
 
   async dropWhatCanBe(keys: readonly string[]): Promise<Untold> {
-    const dropped = await this.#dropEach(keys)
+    const dropped = await this.#changes.drop(keys)
     const untold = keys.flatMap((key, index) => {
       const one = dropped[index]
       return one instanceof RedisUnavailableError ? [[key, one] as const] : []
@@ -234,34 +236,11 @@ export class RedisStore implements EntryStore {
     return new Map(untold)
   }
 
-  /** In the order of the keys where they are dropped one by one; else how many there were. */
-  #dropEach(keys: readonly string[]): Promise<OrUnavailable<number>[]> {
-    const { nodes } = this.#link
-    const [action, call] = ['drop entries', this.#call]
-    const confirmed = this.#confirmed
-    return this.changing(keys, async () => {
-      if (confirmed !== undefined)
-        return Promise.all(
-          keys.map((key) => orUnavailable(confirmed('drop-flushed', [key], []).then(Number)))
-        )
-      if (nodes === undefined) return [await call(action, (client) => this.#drop(client, keys))]
-      const ask = (client: RedisClient, key: string): Promise<number> => this.#drop(client, [key])
-      return askByNode(nodes, keys, { action, call, ask })
-    })
-  }
-
-  async #drop(client: RedisClient, keys: readonly string[]): Promise<number> {
-    const behind = keys.filter(isWrittenBehind)
-    if (behind.length === 0) return unlink(client, keys)
-    const others = keys.filter((key) => !isWrittenBehind(key))
-    const runner = this.#runnerOf(client)
-    const flushed = behind.map((key) => runner.run('drop-flushed', key, []))
-    return sum(await Promise.all([unlink(client, others), ...flushed]))
-  }
-
   async soften(keys: readonly string[]): Promise<number> {
     return sum(
-      await Promise.all(keys.map((key) => this.#declare('make an entry stale', 'soften-entry', key, [])))
+      await Promise.all(
+        keys.map((key) => this.#changes.declare('make an entry stale', 'soften-entry', key, []))
+      )
     )
   }
 
@@ -271,7 +250,9 @@ export class RedisStore implements EntryStore {
 
   async dropOlder(keys: readonly string[], beforeMs: number): Promise<number> {
     const before = Math.floor(beforeMs)
-    return sum(await Promise.all(keys.map((key) => this.#change('clean', 'drop-older', key, [before]))))
+    return sum(
+      await Promise.all(keys.map((key) => this.#changes.change('clean', 'drop-older', key, [before])))
+    )
   }
 
   async sizes(keys: readonly string[]): Promise<number[]> {
@@ -288,32 +269,11 @@ export class RedisStore implements EntryStore {
   }
 
   beforeUse(tell: (undelivered: Delivery) => Promise<void>): void {
-    this.#link.beforeReady = (client) => {
-      const runner = this.#runnerOf(client)
-      const told = async (keys: readonly string[], change: Promise<unknown>): Promise<void> => {
-        const news = this.#coherence.announcementOf(keys)
-        await Promise.all([change, news && runner.run('announce-changes', news.key, news.args)])
-      }
-      const dropEach = async (keys: readonly string[]): Promise<Untold> => {
-        const each = await Promise.allSettled(keys.map((key) => this.#drop(client, [key])))
-        const failures = each.map((one, index) => [keys[index]!, one] as const)
-        return new Map(
-          failures.flatMap(([key, one]) => (one.status === 'rejected' ? [[key, one.reason as unknown]] : []))
-        )
-      }
-      const dropAll = async (keys: readonly string[]): Promise<Untold> => {
-        await this.#drop(client, keys)
-        return new Map()
-      }
-      return tell({
-        drop: async (keys) => {
-          const dropping = this.#link.nodes === undefined ? dropAll(keys) : dropEach(keys)
-          await told(keys, dropping)
-          return dropping
-        },
-        move: (key, keptMs) => told([key], runner.run('move-generation', key, ['hard', '', keptMs]))
-      })
-    }
+    this.#link.beforeReady = (client) => tell(this.#changes.deliveryOver(client))
+  }
+
+  changing<T>(keys: readonly string[], change: () => Promise<T>): Promise<T> {
+    return this.#changes.changing(keys, change)
   }
 
   listen(key: string): Wake {
@@ -323,7 +283,7 @@ export class RedisStore implements EntryStore {
   async whenNewsAreDecided(): Promise<void> {
     await this.#coherence.decided
     // Answers at once, since none is waited for: it shows whether this user may.
-    if (this.#confirmed !== undefined)
+    if (this.#waitsForReplicas)
       await this.#link.call('wait for replicas', (client) => client.call('WAIT', 0, 1))
   }
 
@@ -350,112 +310,12 @@ export class RedisStore implements EntryStore {
     keys: readonly string[],
     args: (string | number | Buffer)[]
   ): Promise<unknown> {
-    const send = (client: RedisClient): Promise<unknown> => this.#runnerOf(client).runOn(script, keys, args)
+    const send = (client: RedisClient): Promise<unknown> =>
+      this.#changes.runnerOf(client).runOn(script, keys, args)
     return this.#link.nodes === undefined
       ? this.#coherence.callTracked(action, send)
       : this.#link.callFor(keys[0]!, action, send)
   }
-
-  /** A step after which what is kept of the key, here and elsewhere, is nothing to go by. */
-  #change(
-    action: string,
-    script: ScriptName,
-    key: string,
-    args: (string | number | Buffer)[]
-  ): Promise<unknown> {
-    return this.changing([key], () => this.#run(action, script, key, args))
-  }
-
-  /** The same for a step that makes something wrong: replicas may have to have it before it counts as done. */
-  #declare(
-    action: string,
-    script: ScriptName,
-    key: string,
-    args: (string | number | Buffer)[]
-  ): Promise<unknown> {
-    const confirmed = this.#confirmed
-    if (confirmed === undefined) return this.#change(action, script, key, args)
-    return this.changing([key], () => confirmed(script, [key], args))
-  }
-
-  readonly #runOnCounter = (
-    action: string,
-    script: ScriptName,
-    key: string,
-    args: (string | number | Buffer)[]
-  ): Promise<unknown> => {
-    // Made where there was none: what stood under it was outdated before.
-    if (script === 'ensure-generation') return this.#run(action, script, key, args)
-    return this.#declare(action, script, key, args)
-  }
-
-  /**
-   * What is kept here is dropped before the change is sent, and again after its reply: an answer that was asked for in
-   * between may be from before it. Who cannot be told by Redis is told by a message right behind the change.
-   *
-   * On a Cluster the message goes to a node of its own, and would overtake the change: who hears it drops the old value,
-   * reads it again from where the change has not arrived yet, and keeps it. So there it is sent after the reply; and so it
-   * is where changes have a connection of their own.
-   */
-  async changing<T>(keys: readonly string[], change: () => Promise<T>): Promise<T> {
-    const memory = this.#memory
-    const news = keys.length === 0 ? undefined : this.#coherence.announcementOf(keys)
-    if (memory === undefined && news === undefined) return change()
-    for (const key of keys) memory?.drop(key)
-    try {
-      if (news === undefined) return await change()
-      const changing = change()
-      const isOvertaken = this.#link.nodes !== undefined || this.#confirmed !== undefined
-      if (isOvertaken) await changing.then(settled, settled)
-      const [result] = await Promise.all([changing, this.#announce(news)])
-      return result
-    } finally {
-      for (const key of keys) memory?.drop(key)
-    }
-  }
-
-  /** Whatever it fails with says nothing of the change, which was made by then: "not sent" would read as "not done". */
-  async #announce({ key, args }: Announcement): Promise<void> {
-    const action = 'announce changes'
-    try {
-      await this.#run(action, 'announce-changes', key, args)
-    } catch (error) {
-      const cause = new Error('a change that may have been made could not be announced', { cause: error })
-      throw new RedisUnavailableError(action, { cause })
-    }
-  }
-
-  #run(
-    action: string,
-    script: ScriptName,
-    key: string,
-    args: (string | number | Buffer)[]
-  ): Promise<unknown> {
-    return this.#link.callFor(key, action, (client) => this.#runnerOf(client).run(script, key, args))
-  }
-
-  #runnerOf(client: RedisClient): ScriptRunner {
-    const known = this.#runners.get(client)
-    if (known !== undefined) return known
-    const runner = new ScriptRunner(client)
-    this.#runners.set(client, runner)
-    return runner
-  }
-}
-
-/** As a node's answer among others. */
-function orUnavailable<T>(asked: Promise<T>): Promise<OrUnavailable<T>> {
-  return asked.catch((error: unknown) => {
-    if (error instanceof RedisUnavailableError) return error
-    throw error
-  })
-}
-
-/** Also of a change without an answer: it may have been made. */
-function settled(): void {}
-
-function isWrittenBehind(key: string): boolean {
-  return shardOfKey(key) !== undefined
 }
 
 function sum(replies: readonly unknown[]): number {

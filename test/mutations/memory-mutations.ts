@@ -1,9 +1,9 @@
 import { edit, type Mutation } from './mutation.js'
 
 const MEMORY = 'test/deterministic/memory-protocol.test.ts'
-const STORE = 'src/tiers/redis-store.ts'
+const CHANGES = 'src/tiers/redis-changes.ts'
 const NOTHING_DROPPED_AFTER = edit(
-  STORE,
+  CHANGES,
   '    } finally {\n      for (const key of keys) memory?.drop(key)\n    }\n',
   '    } finally {\n      void memory\n    }\n'
 )
@@ -38,7 +38,7 @@ export const MEMORY_MUTATIONS: readonly Mutation[] = [
     invariant: 'M2',
     without: "a process's own change drops nothing here, neither before it is sent nor after its reply",
     edits: [
-      edit(STORE, '    for (const key of keys) memory?.drop(key)\n    try {', '    try {'),
+      edit(CHANGES, '    for (const key of keys) memory?.drop(key)\n    try {', '    try {'),
       NOTHING_DROPPED_AFTER
     ],
     tests: [MEMORY]
