@@ -32,9 +32,11 @@ local count, all_records, blob = tonumber(ARGV[7]), ARGV[8], ARGV[9]
 local ACCEPTED, NEEDS_BASE, GUARDED, FOREIGN = '1', '2', '3', '4'
 local now = now_ms()
 
-local LONGEST_COUNTED = 4095 -- an entry with a number and more tags than this is no counter
+local LONGEST_COUNTED = 4096 -- an entry with a number and more tags than this is no counter
+local READ_TOGETHER = 100 -- whatever they hold, it is here at once; in one command they cost half
+local WRITTEN_TOGETHER = 1000 -- arguments of one command; Lua has room for 8,000
 
-local operations, at, record_at, key_index = {}, 1, 1, 5
+local operations, counters, at, record_at, key_index = {}, {}, 1, 1, 5
 for index = 1, count do
   local kind, control_length = struct.unpack('>c1I4', blob, at)
   local control_at = at + 5
@@ -45,6 +47,7 @@ for index = 1, count do
   if kind ~= 'A' then
     operation.key = KEYS[key_index]
     key_index = key_index + 1
+    if kind == 'I' then counters[#counters + 1] = operation end
   end
   operations[index] = operation
   at = control_at + control_length
@@ -61,7 +64,7 @@ if last then
     local numbers = {}
     for index, operation in ipairs(operations) do
       if operation.kind == 'I' then
-        local frame = redis.call('GETRANGE', operation.key, 0, LONGEST_COUNTED)
+        local frame = redis.call('GETRANGE', operation.key, 0, LONGEST_COUNTED - 1)
         table.insert(numbers, struct.pack('>d', is_whole_counter(frame) and number_in(frame) or 0 / 0))
       end
     end
@@ -81,14 +84,26 @@ local is_full = (most > 0 and total - done >= most) or (most_bytes > 0 and bytes
   or (most_ms > 0 and total > done and now - oldest >= most_ms)
 if is_full then return { 2, total - done, bytes - done_bytes, oldest, now } end
 
+-- The entries to be counted, as they are. In a batch each key has one operation. What is no string counts as nothing.
+for first = 1, #counters, READ_TOGETHER do
+  local last = math.min(first + READ_TOGETHER - 1, #counters)
+  local keys = {}
+  for index = first, last do keys[#keys + 1] = counters[index].key end
+  for offset, found in ipairs(redis.call('MGET', unpack(keys))) do
+    counters[first + offset - 1].found = found and found:sub(1, LONGEST_COUNTED) or ''
+  end
+end
+
+-- A counter that waits to be flushed, the commonest by far: all of it stays but the number and the id.
+local function is_waiting_counter(frame)
+  local magic, version, state, kind = frame:byte(1, 4)
+  local is_waiting = kind == UNFLUSHED + COUNTER or kind == UNFLUSHED + COUNTER + DOOMED
+  return magic == 192 and version == 1 and state == 3 and is_waiting and is_whole_counter(frame)
+end
+
 -- Of an increment: the counter's frame, but for the id that the stream is about to give.
 local function counted(operation, header)
   local control = operation.control_at
-  -- The commonest by far: a counter that waits to be flushed already. All of it stays but the number and the id.
-  if is_unflushed(header) and is_whole_counter(operation.found) then
-    operation.number = number_in(operation.found) + struct.unpack('>d', blob, control)
-    return ACCEPTED
-  end
   local by, checksum, fresh_for, stamp, with_base = struct.unpack('>dc4c5c12B', blob, control)
   local frame = operation.found
   if #frame < FRAME_BYTES then return NEEDS_BASE end
@@ -119,16 +134,12 @@ end
 local statuses, accepted, refused = {}, 0, false
 for index, operation in ipairs(operations) do
   local status = ACCEPTED
-  if operation.key then
+  local found = operation.found
+  if found and is_waiting_counter(found) then
+    operation.number = number_in(found) + struct.unpack('>d', blob, operation.control_at)
+  elseif operation.key then
     local header
-    if operation.kind == 'I' then
-      -- Read once: there are tens of thousands of them a second.
-      local found = redis.pcall('GETRANGE', operation.key, 0, LONGEST_COUNTED)
-      operation.found = type(found) == 'string' and found or ''
-      header = header_in(operation.found:sub(1, HEADER_END + 1))
-    else
-      header = read_header(operation.key)
-    end
+    if found then header = header_in(found:sub(1, HEADER_END + 1)) else header = read_header(operation.key) end
     if header ~= nil and is_foreign(header) then status = FOREIGN
     elseif header ~= nil and is_guarded(header) then status = GUARDED
     elseif operation.kind == 'I' then status = header == nil and NEEDS_BASE or counted(operation, header)
@@ -171,30 +182,34 @@ if accepted > 0 then
   local id_ms, id_seq = split_id(id)
   local token = struct.pack('>I6I2', id_ms, id_seq % 65536)
   local packed_id = struct.pack('>I6I8', id_ms, id_seq)
-  local marks = {}
+  local marks, frames = {}, {}
+  local function write_together(least)
+    if #marks >= least then
+      redis.call('MSET', unpack(frames))
+      redis.call('HSET', unflushed, unpack(marks))
+      marks, frames = {}, {}
+    end
+  end
   for _, operation in ipairs(operations) do
     if operation.key and operation.status == ACCEPTED then
       local frame = operation.frame
       if operation.kind == 'I' and not frame then
         local old, pair = operation.found, struct.pack('<d', operation.number)
-        redis.call('SET', operation.key,
-          old:sub(1, 4) .. token .. old:sub(13, 18) .. packed_id .. old:sub(33, -17) .. pair .. pair)
+        frame = old:sub(1, 4) .. token .. old:sub(13, 18) .. packed_id .. old:sub(33, -17) .. pair .. pair
       elseif operation.kind == 'I' then
-        frame = frame:sub(1, 4) .. token .. frame:sub(13)
         local kind = UNFLUSHED + COUNTER + (operation.doomed and DOOMED or 0)
-        redis.call('SET', operation.key, marked(frame, kind, operation.stored, id_ms, id_seq))
+        frame = marked(frame:sub(1, 4) .. token .. frame:sub(13), kind, operation.stored, id_ms, id_seq)
       else
-        redis.call('SET', operation.key, marked(frame, UNFLUSHED, now, id_ms, id_seq))
+        frame = marked(frame, UNFLUSHED, now, id_ms, id_seq)
       end
+      frames[#frames + 1] = operation.key
+      frames[#frames + 1] = frame
       marks[#marks + 1] = operation.key
       marks[#marks + 1] = id
-      if #marks >= 1000 then
-        redis.call('HSET', unflushed, unpack(marks))
-        marks = {}
-      end
+      write_together(WRITTEN_TOGETHER)
     end
   end
-  if #marks > 0 then redis.call('HSET', unflushed, unpack(marks)) end
+  write_together(1)
 end
 for _, operation in ipairs(operations) do
   if operation.kind == 'I' then table.insert(numbers, struct.pack('>d', operation.number or 0)) end
