@@ -129,6 +129,20 @@ for (const kind of ['Redis', 'one process'] as const) {
       expect(await products.get(1)).toBe('there now')
     })
 
+    it('spreads the ends of what was stored together (#14)', async () => {
+      const cache = open(where())
+      const products = cache.collection('products', { ttl: '1000s', load: () => 'value' })
+      const ids = Array.from({ length: 1_000 }, (_, id) => id)
+      await products.getMany(ids)
+      const ends = await Promise.all(ids.map(async (id) => (await products.lookup(id)).ttlMs / 1_000))
+      // The last tenth of its life, in tenths of that: with 1,000 draws none is nearly empty, nor has it nearly all.
+      const counts = Array.from({ length: 10 }, () => 0)
+      for (const end of ends) counts[Math.min(9, Math.floor((end - 890) / 11))]!++
+      expect(Math.max(...ends)).toBeLessThanOrEqual(1_000)
+      expect(Math.min(...ends)).toBeGreaterThan(800)
+      expect(Math.max(...counts)).toBeLessThan(250)
+    })
+
     it('does not remember it when told not to', async () => {
       const loader = new CountingLoader<string>(() => undefined)
       const products = open(where()).collection('products', { ttl: '1h', notFoundTtl: 0, load: loader.load })

@@ -206,6 +206,28 @@ for (const kind of ['Redis', 'one process'] as const) {
       expect((await writing).cache).toBe('published')
     })
 
+    it('is not followed by "no such thing", which a reader was told before the row was committed (#17)', async () => {
+      const table = new Table()
+      const products = open(where()).collection('products', {
+        ttl: '1h',
+        notFoundTtl: '1h',
+        load: table.find,
+        write: writeThrough(async (id: number, product: Row) => {
+          await committed
+          return table.save(id, product)
+        })
+      })
+      let commit = (): void => undefined
+      const committed = new Promise<void>((resolve) => (commit = resolve))
+      expect(await products.get(1)).toBeUndefined()
+      const writing = products.put(1, row(1, 10))
+      // It waits for the writer for a while, asks the source, and is told that there is nothing yet.
+      expect(await products.get(1)).toBeUndefined()
+      commit()
+      await writing
+      expect(await products.get(1)).toMatchObject({ price: 10 })
+    })
+
     it('drops what overlapping writers leave, unless a version tells which was last', async () => {
       const table = new Table()
       const products = collectionOf(open(where()), table)
