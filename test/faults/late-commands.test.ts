@@ -19,7 +19,7 @@ it('a driver of the user’s that sends again what got no answer brings no old v
   const late = createCache({
     redis: driver as unknown as RedisInput,
     namespace: 'shop',
-    commandTimeout: 150,
+    commandTimeout: 400,
     writeLease: '1s'
   })
   const well = createCache({ redis: server.url, namespace: 'shop', commandTimeout: '2s' })
