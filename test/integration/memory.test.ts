@@ -252,6 +252,32 @@ describe('what changes', () => {
     }
   })
 
+  it('is gone from every process at once where memory is left out, as for a permission that is taken away (#114)', async () => {
+    const [here, there] = [await open(), await open()]
+    const allowed = new Map<string, boolean>()
+    const of = (cache: Cache) =>
+      cache.collection('permissions', {
+        ttl: '1h',
+        memory: false,
+        load: async (user: string) => allowed.get(user) ?? false,
+        write: writeThrough(async (user: string, may: boolean) => {
+          allowed.set(user, may)
+          return may
+        })
+      })
+    const [mine, theirs] = [of(here), of(there)]
+    for (let round = 0; round < 100; round++) {
+      const may = round % 2 === 0
+      if (round % 3 === 0) await mine.put('ada', may)
+      else {
+        allowed.set('ada', may)
+        await mine.invalidate('ada')
+      }
+      expect(await theirs.get('ada')).toBe(may)
+      expect(await mine.get('ada')).toBe(may)
+    }
+  })
+
   it('by other hands is heard of too: DEL, expiry, FLUSHALL (#52)', async () => {
     const { theirs, rows, warm } = await pair()
     const key = `${namespace}:rows:1`
