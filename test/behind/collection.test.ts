@@ -135,7 +135,7 @@ describe('what is written behind', () => {
     expect(await mine.get(1)).toBe(2)
   })
 
-  it('is not evicted, not dropped and not overtaken before it is in the table', async () => {
+  it('is not evicted, not dropped and not overtaken before it is in the table (#72, #79)', async () => {
     await world.pool.query('INSERT INTO product_views VALUES (42, 1)')
     const cache = world.open()
     const mine = views(cache)
@@ -403,7 +403,7 @@ describe('a full shard', () => {
 })
 
 describe('a server that cannot keep what is promised', () => {
-  it('is refused with what to change', async () => {
+  it('is refused with what to change (#70)', async () => {
     await world.redis.config('SET', 'maxmemory-policy', 'allkeys-lru')
     try {
       const refused = await views(world.open())

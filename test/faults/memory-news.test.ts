@@ -200,7 +200,7 @@ describe('where client tracking is refused', () => {
     }
   })
 
-  it('a message that was lost is noticed by its number, and everything kept is dropped', async () => {
+  it('a message that was lost is noticed by its number, and everything kept is dropped (#47)', async () => {
     const values = [0, 1, 1]
     const cache = open(await plain())
     const rows = source(cache, values)

@@ -248,7 +248,7 @@ describe('what stands under a key of ours', () => {
     }
   })
 
-  it('may be an entry of a later version: readers load for themselves and leave it alone (#22)', async () => {
+  it('may be an entry of a later version: readers load for themselves and leave it alone (#22, #59)', async () => {
     const loader = new CountingLoader(() => 'right')
     const products = open().collection('products', { ttl: '1h', load: loader.load })
     const admin = new Redis(server.url)

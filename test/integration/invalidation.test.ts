@@ -212,7 +212,7 @@ describe.each(modes)('%s', (_, redis) => {
   })
 
   describe('tags', () => {
-    it('name what is invalidated together, in every collection', async () => {
+    it('name what is invalidated together, in every collection (#41)', async () => {
       const lists = cache.collection('lists', {
         ...source.options(),
         tags: () => ['genre:drama']
@@ -480,7 +480,7 @@ describe.each(modes)('%s', (_, redis) => {
 })
 
 describe('in Redis', () => {
-  it('tells every process: who reads after a clear or a tag returned elsewhere gets nothing older', async () => {
+  it('tells every process: who reads after a clear or a tag returned elsewhere gets nothing older (#36)', async () => {
     const source = new Films()
     const caches = Array.from({ length: 3 }, () => open({ redis: server.url }))
     const all = caches.map((cache) => cache.collection('films', source.options()))
@@ -497,7 +497,7 @@ describe('in Redis', () => {
     expect(stale).toBe(0)
   })
 
-  it('costs no command on a hit: the counters come with the entry', async () => {
+  it('costs no command on a hit: the counters come with the entry (#58)', async () => {
     const source = new Films()
     const films = open({ redis: server.url }).collection('films', source.options())
     await films.get(1)

@@ -23,8 +23,7 @@ afterEach(async () => {
 
 interface Fleet {
   readonly versions: Map<number, number>
-  readonly namespace: string
-  open(url?: string): Promise<Collection<number, number, 'optional'>>
+  readonly open: (url?: string) => Promise<Collection<number, number, 'optional'>>
 }
 
 /** Processes that keep rows of one source in memory; each row is a number that counts its changes. */
@@ -46,7 +45,7 @@ const fleet = (): Fleet => {
       load: async (id) => versions.get(id) ?? 0
     })
   }
-  return { versions, namespace, open }
+  return { versions, open }
 }
 
 const change = (versions: Map<number, number>, id: number): number => {

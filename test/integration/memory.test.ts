@@ -146,7 +146,7 @@ describe('a value that is in memory', () => {
     expect(rows.peekMemory(1)).toEqual({ text: 'x'.repeat(5_000), at: new Date(3) })
   })
 
-  it('stays no longer than its own ttl, or the tier’s', async () => {
+  it('stays no longer than its own ttl, or the tier’s (#51)', async () => {
     const cache = await open()
     const load = (id: number): string => `v${id}`
     const short = cache.collection('short', { ttl: 300, jitter: 0, earlyRefresh: 0, load })
@@ -211,7 +211,7 @@ describe('what changes', () => {
     return { here, there, mine, theirs, rows, warm }
   }
 
-  it('is gone from this process when the call returns, and from the others within milliseconds', async () => {
+  it('is gone from this process when the call returns, and from the others within milliseconds (#56)', async () => {
     const { mine, theirs, rows, warm } = await pair()
     const changes: [string, () => Promise<unknown>, number | undefined][] = [
       ['invalidate', async () => (rows.set(1, 2), mine.invalidate(1)), 2],

@@ -519,7 +519,7 @@ for (const kind of ['Redis', 'one process'] as const) {
         expect(await products.get(1)).toBe('v2')
       })
 
-      it('rejects when the source fails, and leaves what is cached', async () => {
+      it('rejects when the source fails, and leaves what is cached (#115)', async () => {
         const loader = new CountingLoader((run) => {
           if (run > 1) throw new Error('down')
           return 'v1'
@@ -831,7 +831,7 @@ describe('options', () => {
     expect(() => createCache(bad as unknown as CacheOptions)).toThrow(`"${option}"`)
   })
 
-  it('never repeat a password in a message', () => {
+  it('never repeat a password in a message (#112)', () => {
     const create = (): unknown => createCache({ namespace: 'shop', redis: 'http://user:se/cr@t-secret@host' })
     expect(create).toThrow(InvalidOptionError)
     expect(create).not.toThrow(/secret/)
