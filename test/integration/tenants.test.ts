@@ -69,7 +69,11 @@ describe.each([
 
   it('stores no more than that of ids that are not there, however many somebody thinks up (#18)', async () => {
     const cache = open({ ...redis(), tenantBudget: { maxBytes: 10_000 } })
-    const pages = cache.collection('pages', { ttl: '1h', load: () => undefined as string | undefined })
+    const pages = cache.collection('pages', {
+      ttl: '1h',
+      notFoundTtl: '10m',
+      load: () => undefined as string | undefined
+    })
     const store = async (from: number): Promise<number> => {
       const ids = Array.from({ length: 300 }, (_, id) => from + id)
       expect((await pages.tenant('noisy').getMany(ids)).size).toBe(0)
