@@ -1,6 +1,12 @@
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
-import { errorPageProblems, findProblems, indexProblems, linkProblems } from './check-docs.js'
+import {
+  errorPageProblems,
+  failureProblems,
+  findProblems,
+  indexProblems,
+  linkProblems
+} from './check-docs.js'
 import { declarationsOf, eventsPage, optionsPage } from './reference-pages.js'
 
 describe('the documentation', () => {
@@ -69,6 +75,25 @@ describe('the check of the documentation', () => {
     expect(indexProblems('[a](guides/a.md) [b](concepts/b.md#part)', pages)).toEqual([])
     expect(indexProblems('[a](guides/a.md)', pages)).toEqual([
       'docs/README.md does not lead to docs/concepts/b.md'
+    ])
+  })
+
+  it('finds numbers in titles without a row, and rows without a test that has their number', () => {
+    const sources = new Map([
+      ['test/a.test.ts', "it('a (#1)', …)\nit('b (#2, #30)', …)\nlet c = '#9'"],
+      ['src/b.test.ts', "it('c (#2)', …)"]
+    ])
+    const rows = [
+      '| 1 | a | a | [a](../test/a.test.ts "a (#1)") |',
+      '| 3 | c | c | not tested: it cannot be |'
+    ]
+    const second = '| 2 | b | b | [a](../test/a.test.ts "a (#1)"), [b](../test/a.test.ts "b (#2, #30)") |'
+    const thirtieth = '| 30 | d | d | [a](../test/a.test.ts "b (#2, #30)") |'
+    expect(failureProblems([...rows, second, thirtieth].join('\n'), sources)).toEqual([])
+    expect(failureProblems([...rows, thirtieth.replace('#30', '#300')].join('\n'), sources)).toEqual([
+      'test/a.test.ts: docs/failures.md has no row for (#2)',
+      'src/b.test.ts: docs/failures.md has no row for (#2)',
+      'docs/failures.md: row 30 links to no title of a test with (#30), and does not say "not tested: …"'
     ])
   })
 

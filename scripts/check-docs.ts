@@ -6,7 +6,8 @@
  *
  * Checked: those pages are what the code says, and each export has its place and its comment; docs/reference/errors.md
  * has a section for each code, with its class; links lead somewhere, and those of docs/README.md to every guide and
- * concept; the test that a link names is in the file that it leads to.
+ * concept; the test that a link names is in the file that it leads to; the numbers in titles of tests are rows of
+ * docs/failures.md, and each row there leads to a test with its number, or says why there is none.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -114,6 +115,27 @@ export function indexProblems(index: string, pages: readonly string[]): string[]
     .map((page) => `docs/README.md does not lead to ${page}`)
 }
 
+/** Where docs/failures.md and the numbers in titles of tests, `(#4)` or `(#4, #33)`, part. */
+export function failureProblems(page: string, sources: ReadonlyMap<string, string>): string[] {
+  const rows = new Map([...page.matchAll(/^\| (\d+) \| .*$/gm)].map(([row, number]) => [number!, row]))
+  const problems: string[] = []
+  for (const [path, text] of sources) {
+    const numbers = [...text.matchAll(/\((#\d+(?:, #\d+)*)\)/g)].flatMap(([, tags]) => tags!.match(/\d+/g)!)
+    for (const number of new Set(numbers)) {
+      if (!rows.has(number)) problems.push(`${path}: docs/failures.md has no row for (#${number})`)
+    }
+  }
+  for (const [number, row] of rows) {
+    const leadsToTest = new RegExp(`\\.ts "[^"]*#${number}\\b[^"]*"\\)`).test(row)
+    if (!leadsToTest && !row.includes('not tested: ')) {
+      problems.push(
+        `docs/failures.md: row ${number} links to no title of a test with (#${number}), and does not say "not tested: …"`
+      )
+    }
+  }
+  return problems
+}
+
 /** Everything that is wrong with the documentation of the project at `root`. */
 export function findProblems(root: string): string[] {
   const textOf = (path: string): string => readFileSync(join(root, path), 'utf8')
@@ -135,6 +157,12 @@ export function findProblems(root: string): string[] {
   problems.push(...errorPageProblems(textOf('src/errors.ts'), textOf('src/index.ts'), errors))
   problems.push(...indexProblems(read('docs/README.md') ?? '', pagesOf(root)))
   for (const page of pagesOf(root)) problems.push(...linkProblems(page, textOf(page), read))
+  const sources = ['src', 'test'].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+      .filter((path) => path.endsWith('.ts'))
+      .map((path) => [`${folder}/${path}`, textOf(`${folder}/${path}`)] as const)
+  )
+  problems.push(...failureProblems(read('docs/failures.md') ?? '', new Map(sources)))
   return problems
 }
 

@@ -67,6 +67,12 @@ describe('what to do with a value', () => {
     expect(at(-6_000)).toEqual({ act: 'serve-stale', refresh: 'refresh' })
   })
 
+  it('under a lease that ends later than any can: the clock was set back, refresh it (#102)', () => {
+    const leased = { leaseUntilMs: STORED_AT + 1_500 + 3_600_000 }
+    expect(at(1_200, leased)).toEqual({ act: 'serve-stale', refresh: 'refresh' })
+    expect(at(1_200, { ...leased, backingOff: true })).toEqual({ act: 'serve-stale', refresh: 'refresh' })
+  })
+
   it('soon stale and dear: refresh it early, if the draw says so and nobody does', () => {
     const dear = { loadMs: 100 }
     expect(at(900, dear, 0.5)).toEqual({ act: 'serve', refresh: 'none' })

@@ -87,12 +87,17 @@ function hasJustFailed(
   { backingOff, leaseUntilMs }: Pick<ValueEntry, 'backingOff' | 'leaseUntilMs'>,
   nowMs: number
 ): boolean {
-  return backingOff && leaseUntilMs > nowMs && leaseUntilMs - nowMs <= LONGEST_PAUSE_MS
+  return backingOff && isAhead(leaseUntilMs, nowMs)
 }
 
 /** Somebody refreshes the entry, or nobody should for now. */
 function isLeased(entry: ValueEntry, nowMs: number): boolean {
-  return entry.leaseUntilMs > nowMs
+  return isAhead(entry.leaseUntilMs, nowMs)
+}
+
+/** No further than any lease or pause: else the clock of the store was set back since, and it would last for as long. */
+function isAhead(untilMs: number, nowMs: number): boolean {
+  return untilMs > nowMs && untilMs - nowMs <= LONGEST_PAUSE_MS
 }
 
 function isFromTheFuture(entry: ValueEntry, nowMs: number): boolean {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import {
   postgresSink,
+  RedisUnavailableError,
   writeBehind,
   type BehindOptions,
   type Cache,
@@ -134,7 +135,7 @@ describe('what is written behind', () => {
     expect(await mine.get(1)).toBe(2)
   })
 
-  it('is not evicted, not dropped and not overtaken before it is in the table', async () => {
+  it('is not evicted, not dropped and not overtaken before it is in the table (#72, #79)', async () => {
     await world.pool.query('INSERT INTO product_views VALUES (42, 1)')
     const cache = world.open()
     const mine = views(cache)
@@ -157,6 +158,27 @@ describe('what is written behind', () => {
     // It was declared wrong meanwhile, so it is loaded again.
     expect(await mine.get(42)).toBe(10)
     expect(loads).toBe(1)
+  })
+
+  it('is in the entry and in the queue, or, when Redis refuses it, in neither (#73)', async () => {
+    const cache = world.open()
+    const mine = views(cache)
+    await mine.put(42, 10)
+    await world.redis.config('SET', 'maxmemory', '1', 'maxmemory-policy', 'noeviction')
+    try {
+      await expect(mine.put(42, 11)).rejects.toBeInstanceOf(RedisUnavailableError)
+      await expect(mine.put(43, 1)).rejects.toBeInstanceOf(RedisUnavailableError)
+      await expect(mine.delete(42)).rejects.toBeInstanceOf(RedisUnavailableError)
+      expect(await mine.get(42)).toBe(10)
+    } finally {
+      await world.redis.config('SET', 'maxmemory', '0')
+    }
+    expect(await mine.get(42)).toBe(10)
+    expect(await mine.get(43)).toBeUndefined()
+    cache.worker()
+    await cache.flush()
+    expect(await rowOf(42)).toBe(10)
+    expect(await rowOf(43)).toBeUndefined()
   })
 
   it('voids a load that began before it', async () => {
@@ -381,7 +403,7 @@ describe('a full shard', () => {
 })
 
 describe('a server that cannot keep what is promised', () => {
-  it('is refused with what to change', async () => {
+  it('is refused with what to change (#70)', async () => {
     await world.redis.config('SET', 'maxmemory-policy', 'allkeys-lru')
     try {
       const refused = await views(world.open())

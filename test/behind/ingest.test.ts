@@ -111,7 +111,7 @@ describe('events on their way to a table', () => {
     expect(await redis.xlen('shop:#behind:{page_views.1}:stream')).toBe(0)
   })
 
-  it('that no column can hold are put aside, and delay nothing else', async () => {
+  it('that no column can hold are put aside, and delay nothing else (#66)', async () => {
     const cache = open()
     const letters: CacheEvents['deadLettered'][] = []
     cache.on('deadLettered', (fact) => letters.push(fact))
@@ -198,7 +198,7 @@ describe('a sink whose tables are missing', () => {
 })
 
 describe('a producer whose reply is lost', () => {
-  it('is known by the number of its batch', async () => {
+  it('is known by the number of its batch (#62)', async () => {
     const cache = open()
     const views = cache.ingest<View>('page_views', { sink, shards: 1, flushEvery: '50ms' })
     await views.append({ path: '/', ms: 1, at })

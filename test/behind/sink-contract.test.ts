@@ -84,7 +84,7 @@ describe('postgresSink of events', () => {
 })
 
 describe('postgresSink with a version', () => {
-  it('never lets an older row take the place of a newer one', async () => {
+  it('never lets an older row take the place of a newer one (#78)', async () => {
     await world.reset(
       'DROP TABLE IF EXISTS numbered; CREATE TABLE numbered (id int PRIMARY KEY, name text, version int)'
     )

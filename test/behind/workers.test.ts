@@ -52,7 +52,7 @@ describe('workers', () => {
     )
   })
 
-  it('flush what is theirs before they stop, within the deadline', async () => {
+  it('flush what is theirs before they stop, within the deadline (#77)', async () => {
     const cache = world.open()
     const events = ingest(cache, { flushEvery: '1h' })
     const worker = cache.worker({ lease: '600ms' })
@@ -79,7 +79,7 @@ describe('workers', () => {
     expect(await count()).toBe(100)
   })
 
-  it('that are slow lose nothing to one that takes over in the middle of a transaction', async () => {
+  it('that are slow lose nothing to one that takes over in the middle of a transaction (#67, #75)', async () => {
     const cache = world.open()
     const events = ingest(cache, { shards: 1 })
     const other = world.open()
@@ -146,7 +146,7 @@ describe('a database that takes a hundred rows a second', () => {
 })
 
 describe('a sink that is away', () => {
-  it('loses nothing, and is tried again', async () => {
+  it('loses nothing, and is tried again (#76)', async () => {
     let isAway = true
     const flaky: Sink<never, string> = {
       name: 'flaky',

@@ -394,7 +394,7 @@ describe('settings', () => {
     })
   })
 
-  it('never put a password on the screen, also when Redis cannot be reached or refuses it', async () => {
+  it('never put a password on the screen, also when Redis cannot be reached or refuses it (#112)', async () => {
     for (const url of [
       'redis://user:hunter2@127.0.0.1:1',
       `redis://user:hunter2@127.0.0.1:${server.port}`,

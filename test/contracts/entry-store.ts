@@ -501,5 +501,22 @@ export function entryStoreContract(name: string, open: () => Promise<OpenedForTe
         wake.cancel()
       }
     })
+
+    it('tells who listens of what changes while they ask, too: no wake-up falls between the two (#12)', async () => {
+      let held = 0
+      for (let round = 0; round < 300; round++) {
+        await store.drop([KEY])
+        const token = newToken()
+        await take(token)
+        const wake = store.listen(KEY)
+        const [asked] = await Promise.all([take(newToken()), store.fill(KEY, token, frame('x'), LIFE_MS)])
+        if (asked.kind === 'held') {
+          held++
+          expect(await Promise.race([wake.changed.then(() => true), sleep(10_000, false)])).toBe(true)
+        }
+        wake.cancel()
+      }
+      expect(held).toBeGreaterThan(0)
+    })
   })
 }

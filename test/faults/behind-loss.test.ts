@@ -121,7 +121,7 @@ describe('power is lost', () => {
 })
 
 describe('durability "replicated"', () => {
-  it('acknowledges what a replica has, and nothing while none answers', async () => {
+  it('acknowledges what a replica has, and nothing while none answers (#69)', async () => {
     const master = await server()
     const replica = await server('--replicaof', '127.0.0.1', String(master.port))
     const onReplica = new Redis(replica.url)
@@ -148,7 +148,7 @@ describe('durability "replicated"', () => {
 })
 
 describe('a replica is promoted that lacks the end of the stream', () => {
-  it('and nothing that is accepted after it is taken for something that was applied before', async () => {
+  it('and nothing that is accepted after it is taken for something that was applied before (#68)', async () => {
     const master = await server()
     const replica = await server('--replicaof', '127.0.0.1', String(master.port))
     const [onMaster, onReplica] = [new Redis(master.url), new Redis(replica.url)]

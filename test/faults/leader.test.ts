@@ -71,7 +71,7 @@ describe('the process that loads', () => {
 })
 
 describe('an invalidation in another process while a load runs', () => {
-  it('keeps the old value out of the cache and from every later caller, in both processes: 0 of 200 stale (#4)', async () => {
+  it('keeps the old value out of the cache and from every later caller, in both processes: 0 of 200 stale (#4, #32)', async () => {
     fleet = await startFleet(2, {
       loadMs: 15,
       limits: { commandTimeout: '2s' },

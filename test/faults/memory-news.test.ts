@@ -147,6 +147,33 @@ describe('when the way of the news breaks', () => {
   })
 })
 
+describe('more news at once than Redis holds back for a client', () => {
+  it('end its connection: everything kept is dropped, nothing old is served, and memory serves again (#48)', async () => {
+    const ids = Array.from({ length: 600 }, (_, id) => id)
+    const values = ids.map(() => 1)
+    const cache = open()
+    const rows = source(cache, values)
+    await cache.ready()
+    await inMemory(rows, ids)
+    const limitOf = (bytes: number): Promise<unknown> =>
+      admin.config('SET', 'client-output-buffer-limit', `pubsub ${bytes} 0 0`)
+    await limitOf(4_096)
+    for (const id of ids) values[id] = 2
+    // One command, so Redis has all of its news to send before it may send any.
+    await admin.unlink(...ids.map((id) => `shop:rows:${id}`))
+    await until('Redis has ended it', () => server.log().includes('output buffer limits'))
+    await limitOf(0)
+    const old = async (): Promise<number> =>
+      [...(await rows.getMany(ids)).values()].filter((value) => value !== 2).length
+    await until('nothing old is served', async () => (await old()) === 0)
+    await until('news come again', () => cache.health().memory.mode === 'tracking')
+    await inMemory(rows, [1, 2, 3])
+    expect(await old()).toBe(0)
+    await admin.unlink('shop:rows:2')
+    await until('it is heard of', () => rows.peekMemory(2) === undefined)
+  })
+})
+
 describe('where client tracking is refused', () => {
   const plain = async (): Promise<Partial<CacheOptions<'optional'>>> => {
     await admin.call('ACL', 'SETUSER', 'plain', 'on', '>pw', '~*', '&*', '+@all', '-client|tracking')
@@ -173,7 +200,7 @@ describe('where client tracking is refused', () => {
     }
   })
 
-  it('a message that was lost is noticed by its number, and everything kept is dropped', async () => {
+  it('a message that was lost is noticed by its number, and everything kept is dropped (#47)', async () => {
     const values = [0, 1, 1]
     const cache = open(await plain())
     const rows = source(cache, values)

@@ -59,7 +59,7 @@ describe('under load, when Redis', () => {
     for (const [name, fault] of Object.entries(FAULTS)) {
       // With memory in front only where it makes a difference.
       if (memory !== false && !/killed|frozen|swallows/.test(name)) continue
-      it(`${name}${memory ? ', with memory in front' : ''}: no errors, the source is not flooded, all is well after`, async () => {
+      it(`${name}${memory ? ', with memory in front' : ''}: no errors, the source is not flooded, all is well after (#94)`, async () => {
         const { begin, end, isForgetful } = fault({ server, proxy, admin })
         const source = new Source()
         const rows = open({ memory }).collection('rows', {

@@ -81,6 +81,23 @@ describe('when Redis', () => {
     expect((await products.lookup(1)).source).toBe('redis')
   })
 
+  it('starts anew, empty, while somebody loads: what was loaded under a lease that is forgotten is not stored (#101)', async () => {
+    const { loader, products } = await warm()
+    loader.hold()
+    const early = products.get(2)
+    await until('it loads', () => loader.running === 1)
+    await server.kill('SIGKILL')
+    await server.restart()
+    await until('Redis is used', () => cache.stats().redis.state === 'ready')
+    loader.letGo()
+    expect(await early).toBe('v2')
+    expect(cache.stats().total).toMatchObject({ fills: 1, rejectedFills: 1 })
+    expect(await products.peek(2)).toBeUndefined()
+    expect(await products.peek(1)).toBeUndefined()
+    expect(await products.get(2)).toBe('v3')
+    await until('it is stored again', async () => (await products.lookup(2)).source === 'redis')
+  })
+
   it('is frozen, each read ends within its deadline; nothing is lost when it goes on (#93)', async () => {
     const { products } = await warm()
     server.pause()
@@ -231,7 +248,7 @@ describe('what stands under a key of ours', () => {
     }
   })
 
-  it('may be an entry of a later version: readers load for themselves and leave it alone (#22)', async () => {
+  it('may be an entry of a later version: readers load for themselves and leave it alone (#22, #59)', async () => {
     const loader = new CountingLoader(() => 'right')
     const products = open().collection('products', { ttl: '1h', load: loader.load })
     const admin = new Redis(server.url)

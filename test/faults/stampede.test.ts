@@ -51,7 +51,7 @@ describe('a cold key and 5,000 callers in four processes', () => {
     }
   })
 
-  it('costs at most 10 Redis commands per process, those inside scripts included', async () => {
+  it('costs at most 10 Redis commands per process, those inside scripts included (#11)', async () => {
     // Scripts known to the server, as after a first second of service.
     await Promise.all(fleet.members.map((member) => member.call('getAtOnce', 1, 10)))
     await fleet.reset()

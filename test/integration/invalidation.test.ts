@@ -212,7 +212,7 @@ describe.each(modes)('%s', (_, redis) => {
   })
 
   describe('tags', () => {
-    it('name what is invalidated together, in every collection', async () => {
+    it('name what is invalidated together, in every collection (#41)', async () => {
       const lists = cache.collection('lists', {
         ...source.options(),
         tags: () => ['genre:drama']
@@ -480,7 +480,7 @@ describe.each(modes)('%s', (_, redis) => {
 })
 
 describe('in Redis', () => {
-  it('tells every process: who reads after a clear or a tag returned elsewhere gets nothing older', async () => {
+  it('tells every process: who reads after a clear or a tag returned elsewhere gets nothing older (#36)', async () => {
     const source = new Films()
     const caches = Array.from({ length: 3 }, () => open({ redis: server.url }))
     const all = caches.map((cache) => cache.collection('films', source.options()))
@@ -497,7 +497,7 @@ describe('in Redis', () => {
     expect(stale).toBe(0)
   })
 
-  it('costs no command on a hit: the counters come with the entry', async () => {
+  it('costs no command on a hit: the counters come with the entry (#58)', async () => {
     const source = new Films()
     const films = open({ redis: server.url }).collection('films', source.options())
     await films.get(1)
@@ -525,6 +525,39 @@ describe('in Redis', () => {
       expect((await films.get(1))?.version).toBe(source.version)
       expect((await films.get(1))?.version).toBe(source.version)
     }
+  })
+
+  it('takes one small key for a tag, however many entries carry it (#39)', async () => {
+    const source = new Films()
+    const cache = open({ redis: server.url })
+    const films = cache.collection('films', source.options({ tags: () => ['films'] }))
+    const ids = Array.from({ length: 300 }, (_, id) => id)
+    await films.getMany(ids)
+    const counters = (await admin.keys('shop:#tag*')).sort()
+    await films.getMany(Array.from({ length: 300 }, (_, id) => 300 + id))
+    expect((await admin.keys('shop:#tag*')).sort()).toEqual(counters)
+    for (const counter of counters) {
+      expect(await admin.type(counter)).toBe('string')
+      expect(await admin.strlen(counter)).toBeLessThan(100)
+    }
+    source.version = 2
+    await cache.invalidateTags(['films'])
+    const found = await films.getMany(ids)
+    expect([...found.values()].filter(({ version }) => version !== 2)).toEqual([])
+  })
+
+  it('drops with UNLINK, never with DEL: a large value, whoever left it there, is freed beside the commands (#105)', async () => {
+    const fields = Array.from({ length: 20_000 }, (_, field) => [`f${field}`, 'x']).flat()
+    await admin.hset('shop:films:1', ...fields)
+    const films = open({ redis: server.url }).collection('films', new Films().options())
+    await films.getMany([2, 3])
+    await admin.config('RESETSTAT')
+    await films.invalidate(1)
+    await films.invalidateMany([2, 3])
+    expect(await admin.exists('shop:films:1', 'shop:films:2', 'shop:films:3')).toBe(0)
+    const stats = await admin.info('commandstats')
+    expect(stats).toMatch(/^cmdstat_unlink:/m)
+    expect(stats).not.toMatch(/^cmdstat_del:/m)
   })
 
   it('reads a counter of another type, or damaged, as lost', async () => {

@@ -146,7 +146,7 @@ describe('a value that is in memory', () => {
     expect(rows.peekMemory(1)).toEqual({ text: 'x'.repeat(5_000), at: new Date(3) })
   })
 
-  it('stays no longer than its own ttl, or the tier’s', async () => {
+  it('stays no longer than its own ttl, or the tier’s (#51)', async () => {
     const cache = await open()
     const load = (id: number): string => `v${id}`
     const short = cache.collection('short', { ttl: 300, jitter: 0, earlyRefresh: 0, load })
@@ -211,7 +211,7 @@ describe('what changes', () => {
     return { here, there, mine, theirs, rows, warm }
   }
 
-  it('is gone from this process when the call returns, and from the others within milliseconds', async () => {
+  it('is gone from this process when the call returns, and from the others within milliseconds (#56)', async () => {
     const { mine, theirs, rows, warm } = await pair()
     const changes: [string, () => Promise<unknown>, number | undefined][] = [
       ['invalidate', async () => (rows.set(1, 2), mine.invalidate(1)), 2],
@@ -249,6 +249,32 @@ describe('what changes', () => {
         await until(`${name} is heard of`, async () => (await theirs.get(1))?.v === next, 500)
         for (let again = 0; again < 20; again++) expect((await theirs.get(1))?.v).toBe(next)
       }
+    }
+  })
+
+  it('is gone from every process at once where memory is left out, as for a permission that is taken away (#114)', async () => {
+    const [here, there] = [await open(), await open()]
+    const allowed = new Map<string, boolean>()
+    const of = (cache: Cache) =>
+      cache.collection('permissions', {
+        ttl: '1h',
+        memory: false,
+        load: async (user: string) => allowed.get(user) ?? false,
+        write: writeThrough(async (user: string, may: boolean) => {
+          allowed.set(user, may)
+          return may
+        })
+      })
+    const [mine, theirs] = [of(here), of(there)]
+    for (let round = 0; round < 100; round++) {
+      const may = round % 2 === 0
+      if (round % 3 === 0) await mine.put('ada', may)
+      else {
+        allowed.set('ada', may)
+        await mine.invalidate('ada')
+      }
+      expect(await theirs.get('ada')).toBe(may)
+      expect(await mine.get('ada')).toBe(may)
     }
   })
 

@@ -67,6 +67,26 @@ describe.each([
     expect(await pages.set(500, PAGE)).toBe(true)
   })
 
+  it('stores no more than that of ids that are not there, however many somebody thinks up (#18)', async () => {
+    const cache = open({ ...redis(), tenantBudget: { maxBytes: 10_000 } })
+    const pages = cache.collection('pages', {
+      ttl: '1h',
+      notFoundTtl: '10m',
+      load: () => undefined as string | undefined
+    })
+    const store = async (from: number): Promise<number> => {
+      const ids = Array.from({ length: 300 }, (_, id) => from + id)
+      expect((await pages.tenant('noisy').getMany(ids)).size).toBe(0)
+      let entries = 0
+      for (const id of ids) if ((await pages.tenant('noisy').lookup(id)).source !== 'loader') entries++
+      return entries
+    }
+    const first = await store(0)
+    expect(first).toBeGreaterThan(0)
+    expect(first).toBeLessThan(150)
+    expect(await store(300)).toBe(0)
+  })
+
   it('has room again once something expired, or was counted', async () => {
     const cache = open({
       ...redis(),

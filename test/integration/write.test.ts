@@ -129,7 +129,7 @@ for (const kind of ['Redis', 'one process'] as const) {
       expect(table.reads).toBe(0)
     })
 
-    it('leaves nothing cached when the write throws, and hands on the error', async () => {
+    it('leaves nothing cached when the write throws, and hands on the error (#31)', async () => {
       const table = new Table()
       const products = collectionOf(open(where()), table)
       await products.put(1, row(1, 10))
@@ -163,7 +163,7 @@ for (const kind of ['Redis', 'one process'] as const) {
       expect(await products.get(1)).toMatchObject({ price: 10 })
     })
 
-    it('keeps readers off while the write runs, and hands them the new row', async () => {
+    it('keeps readers off while the write runs, and hands them the new row (#27)', async () => {
       const table = new Table()
       const products = collectionOf(open(where()), table)
       await products.put(1, row(1, 10))
@@ -204,6 +204,45 @@ for (const kind of ['Redis', 'one process'] as const) {
       expect(table.reads).toBe(1)
       table.letGo()
       expect((await writing).cache).toBe('published')
+    })
+
+    it('is not followed by "no such thing", which a reader was told before the row was committed (#17)', async () => {
+      const table = new Table()
+      const products = open(where()).collection('products', {
+        ttl: '1h',
+        notFoundTtl: '1h',
+        load: table.find,
+        write: writeThrough(async (id: number, product: Row) => {
+          await committed
+          return table.save(id, product)
+        })
+      })
+      let commit = (): void => undefined
+      const committed = new Promise<void>((resolve) => (commit = resolve))
+      expect(await products.get(1)).toBeUndefined()
+      const writing = products.put(1, row(1, 10))
+      // It waits for the writer for a while, asks the source, and is told that there is nothing yet.
+      expect(await products.get(1)).toBeUndefined()
+      commit()
+      await writing
+      expect(await products.get(1)).toMatchObject({ price: 10 })
+    })
+
+    it('of a row that was read from the cache is refused when it changed since, if write compares versions (#40)', async () => {
+      const table = new Table()
+      table.rows.set(1, { id: 1, price: 10, version: 1 })
+      const products = open(where()).collection('products', {
+        ttl: '1h',
+        load: table.find,
+        write: writeThrough(async (id: number, product: Row) => {
+          if (table.rows.get(id)?.version !== product.version) throw new Error('it was changed since')
+          return table.save(id, product)
+        })
+      })
+      const [one, two] = await Promise.all([products.get(1), products.get(1)])
+      await products.put(1, { ...one!, price: 20 })
+      await expect(products.put(1, { ...two!, price: 30 })).rejects.toThrow('it was changed since')
+      expect(await products.get(1)).toEqual({ id: 1, price: 20, version: 2 })
     })
 
     it('drops what overlapping writers leave, unless a version tells which was last', async () => {

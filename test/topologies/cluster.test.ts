@@ -118,7 +118,7 @@ describe('on a Cluster', () => {
     await Promise.all(caches.map((cache) => cache.close()))
   }, 90_000)
 
-  it('what is kept in memory is served for no longer than it may be, when a primary is killed and while slots move', async () => {
+  it('what is kept in memory is served for no longer than it may be, when a primary is killed and while slots move (#54)', async () => {
     await servers.settled(true)
     const caches = [0, 1, 2].map(() =>
       createCache({ redis: connect(), namespace: 'kept', memory: { maxBytes: 8 * 1024 * 1024 } })
@@ -154,7 +154,7 @@ describe('on a Cluster', () => {
 
   // After the tests above, and not before: in Redis 7.0 the last slot that a primary was given by moving it may be nobody's when
   // that primary dies and comes back.
-  it('half of the slots are moved under load: no error, and no read older than a write that was over', async () => {
+  it('half of the slots are moved under load: no error, and no read older than a write that was over (#98)', async () => {
     const caches = [0, 1, 2].map(() => createCache({ redis: connect(), namespace: 'reshard' }))
     const traffic = new Traffic(caches)
     traffic.start(1_000, 50)

@@ -395,7 +395,7 @@ it('what was written behind, and could not be announced, is not called refused',
   await cache.close({ timeout: '100ms' })
 }, 120_000)
 
-it('a Cluster that reads from replicas is refused: they may be behind what was invalidated', () => {
+it('a Cluster that reads from replicas is refused: they may be behind what was invalidated (#55)', () => {
   for (const scaleReads of ['slave', 'all'] as const) {
     const cluster = new Cluster([{ host: '127.0.0.1', port: 1 }], { scaleReads, lazyConnect: true })
     expect(() => createCache({ redis: cluster, namespace: 'shop' })).toThrow(/scaleReads 'master'/)

@@ -68,7 +68,7 @@ async function untilReadable({ cache, rows }: Opened): Promise<void> {
 }
 
 describe('changes that wait for replicas', () => {
-  it('are not undone by the death of the primary right after: no old value comes back', async () => {
+  it('are not undone by the death of the primary right after: no old value comes back (#99)', async () => {
     await trio.settled(REPLICAS)
     let isNew = false
     const opened = open('kept', () => (isNew ? 2 : 1), { waits: '10s' })
@@ -102,7 +102,7 @@ describe('changes that wait for replicas', () => {
     await old.restart()
   }, 300_000)
 
-  it('count as not made while too few replicas have them, and are made up for when they are back', async () => {
+  it('count as not made while too few replicas have them, and are made up for when they are back (#100)', async () => {
     await trio.settled(REPLICAS)
     const strict = open('strict', () => 1, { waits: '1s' })
     const patient = open('strict', () => 1, { waits: '1s', remembers: true })

@@ -1,0 +1,88 @@
+import { Redis } from 'ioredis'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { createCache, type Cache, type Collection } from '../../src/index.js'
+import { startRedisServer, type RedisServer } from '../support/redis-server.js'
+import { until } from '../support/until.js'
+
+const HOUR_MS = 3_600_000
+
+let server: RedisServer
+let admin: Redis
+const opened: Cache[] = []
+
+beforeAll(async () => {
+  server = await startRedisServer()
+  admin = new Redis(server.url)
+})
+beforeEach(() => admin.flushall())
+afterEach(async () => {
+  vi.useRealTimers()
+  await Promise.all(opened.splice(0).map((cache) => cache.close()))
+})
+afterAll(async () => {
+  admin.disconnect()
+  await server.stop()
+})
+
+let version = 1
+const open = (): { cache: Cache; rows: Collection<number, number, 'optional'> } => {
+  const cache = createCache({ redis: server.url, namespace: 'shop', commandTimeout: '2s' })
+  opened.push(cache)
+  const rows = cache.collection('rows', {
+    ttl: '1h',
+    stale: '1h',
+    earlyRefresh: 0,
+    tags: () => ['all'],
+    load: async (_id: number) => version
+  })
+  return { cache, rows }
+}
+
+describe('a wrong clock', () => {
+  it('of any process brings nothing back that was cleared or invalidated, whatever day it believes it to be (#37)', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] })
+    const now = Date.now()
+    const [early, late] = [open(), open()]
+    const by = async <T>(one: typeof early, does: (one: typeof early) => Promise<T>): Promise<T> => {
+      vi.setSystemTime(now + (one === early ? -HOUR_MS : HOUR_MS))
+      return does(one)
+    }
+    const changes: ((one: typeof early) => Promise<unknown>)[] = [
+      ({ cache }) => cache.invalidateTags(['all']),
+      ({ rows }) => rows.clear({ clean: false }),
+      ({ rows }) => rows.invalidate(1)
+    ]
+    for (const change of changes) {
+      for (const [changing, reading] of [
+        [early, late],
+        [late, early]
+      ] as const) {
+        await by(reading, ({ rows }) => rows.get(1))
+        version++
+        await by(changing, change)
+        expect(await by(reading, ({ rows }) => rows.get(1))).toBe(version)
+        expect(await by(changing, ({ rows }) => rows.lookup(1))).toMatchObject({
+          value: version,
+          source: 'redis'
+        })
+      }
+    }
+  })
+
+  it('of Redis, set back by an hour: what is from its future is loaded again, and a lease from there holds nobody up (#102)', async () => {
+    const { rows } = open()
+    await rows.get(1)
+    version++
+    // When it was stored, and a lease on it: as Redis itself wrote them before its clock was set back.
+    const inAnHour = Buffer.alloc(6)
+    inAnHour.writeUIntBE(Date.now() + HOUR_MS, 0, 6)
+    await admin.setrange('shop:rows:1', 12, inAnHour)
+    expect(await rows.get(1)).toBe(version - 1)
+    await until('it is loaded again', async () => (await rows.get(1)) === version)
+
+    version++
+    await admin.setrange('shop:rows:1', 12, inAnHour)
+    await admin.setrange('shop:rows:1', 18, Buffer.concat([Buffer.alloc(8, 7), inAnHour]))
+    await until('the lease is nobody’s', async () => (await rows.get(1)) === version)
+  })
+})
