@@ -224,7 +224,7 @@ const ENTRY_MUTATIONS: readonly Mutation[] = [
         ''
       )
     ],
-    tests: [READS]
+    tests: ['test/integration/interleavings.test.ts']
   },
   {
     invariant: 'I5',
