@@ -61,6 +61,21 @@ describe('an invalidation between the look and the lease', () => {
   })
 })
 
+describe('an invalidation while a load runs that is about to fail', () => {
+  it('takes away the old value as something to fall back on, too', async () => {
+    const store = newStore()
+    const options = { ttl: 20, staleIfError: '10s', failedTtl: '1s', jitter: 0, earlyRefresh: 0 } as const
+    await new TestProcess(store, options).read(KEY, async () => 'old')
+    await sleep(40)
+    const boom = new Error('the database is down')
+    const failing = async (): Promise<never> => {
+      await store.drop([KEY])
+      throw boom
+    }
+    await expect(new TestProcess(store, options).read(KEY, failing)).rejects.toBe(boom)
+  })
+})
+
 describe('an invalidation after the load began, in a process that has not heard of it', () => {
   it('leaves the loaded value to those who came before it; who came later reads again (#3)', async () => {
     const store = newStore()
