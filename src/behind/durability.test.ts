@@ -12,7 +12,9 @@ const plain: ServerFacts = {
 }
 const confirmation = (level: Parameters<typeof judgeDurability>[0], facts: Partial<ServerFacts>): string => {
   const verdict = judgeDurability(level, { ...plain, ...facts })
-  return verdict.kept ? verdict.confirmation : verdict.found
+  if (!verdict.kept) return verdict.found
+  const { confirmation: how } = verdict
+  return how.by === 'replicas' ? `${how.count} replicas` : how.by
 }
 
 describe('what a server can keep', () => {
@@ -25,14 +27,15 @@ describe('what a server can keep', () => {
   )
 
   it('is memory, whatever else it is', () => {
-    expect(confirmation('memory', {})).toBe('none')
-    expect(confirmation('memory', { evictionPolicy: 'volatile-lru' })).toBe('none')
-    expect(confirmation('memory', { evictionPolicy: undefined })).toBe('none')
+    expect(confirmation('memory', {})).toBe('nobody')
+    expect(confirmation('memory', { evictionPolicy: 'volatile-lru' })).toBe('nobody')
+    expect(confirmation('memory', { evictionPolicy: undefined })).toBe('nobody')
   })
 
   it('is a replica when it has one', () => {
     expect(confirmation('replicated', {})).toBe('it has no replica')
-    expect(confirmation('replicated', { replicas: 1 })).toBe('wait')
+    expect(confirmation('replicated', { replicas: 1 })).toBe('1 replicas')
+    expect(confirmation('replicated', { replicas: 3 })).toBe('3 replicas')
     expect(confirmation('replicated', { replicas: undefined })).toBe('it has no replica')
     expect(
       confirmation('replicated', { replicas: 1, refusals: { wait: 'NOPERM wait', waitaof: undefined } })
@@ -42,11 +45,9 @@ describe('what a server can keep', () => {
   it('is the disk when it syncs each write, or can be asked to', () => {
     expect(confirmation('fsync', {})).toBe('appendonly is no')
     expect(confirmation('fsync', { appendOnly: true })).toBe('appendfsync is everysec')
-    expect(confirmation('fsync', { appendOnly: true, appendFsync: 'always' })).toBe('none')
-    expect(confirmation('fsync', { appendOnly: true, version: '7.2.0' })).toBe('waitaof')
-    expect(confirmation('fsync', { appendOnly: true, appendFsync: undefined, version: '8.0.2' })).toBe(
-      'waitaof'
-    )
+    expect(confirmation('fsync', { appendOnly: true, appendFsync: 'always' })).toBe('nobody')
+    expect(confirmation('fsync', { appendOnly: true, version: '7.2.0' })).toBe('disk')
+    expect(confirmation('fsync', { appendOnly: true, appendFsync: undefined, version: '8.0.2' })).toBe('disk')
     expect(confirmation('fsync', { appendOnly: true, appendFsync: undefined })).toBe(
       'appendfsync is not told'
     )

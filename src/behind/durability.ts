@@ -1,14 +1,17 @@
 import type { Durability } from '../behind-options.js'
 import type { ServerFacts } from '../redis/server-facts.js'
 
-/** How each append is confirmed beyond the server's answer. */
-export type Confirmation = 'none' | 'wait' | 'waitaof'
+/** How each append is confirmed beyond the server's answer: not at all, by so many replicas, by the disk. */
+export type Confirmation =
+  | { readonly by: 'nobody' }
+  | { readonly by: 'replicas'; readonly count: number }
+  | { readonly by: 'disk' }
 
 export type DurabilityVerdict =
   | { readonly kept: true; readonly confirmation: Confirmation }
   | { readonly kept: false; readonly found: string; readonly change: string }
 
-const KEEPS: DurabilityVerdict = { kept: true, confirmation: 'none' }
+const KEEPS: DurabilityVerdict = { kept: true, confirmation: { by: 'nobody' } }
 
 /** Whether a server can keep the level, and what to change if not. */
 export function judgeDurability(level: Durability, facts: ServerFacts): DurabilityVerdict {
@@ -38,7 +41,9 @@ function judgeReplicated({ replicas, refusals }: ServerFacts): DurabilityVerdict
       change: 'ACL SETUSER <user> +wait, or use durability "memory" or "fsync"'
     }
   }
-  if (replicas !== undefined && replicas > 0) return { kept: true, confirmation: 'wait' }
+  // By all of them, because nobody knows which will take over: Sentinels go by what a replica told them some seconds ago.
+  if (replicas !== undefined && replicas > 0)
+    return { kept: true, confirmation: { by: 'replicas', count: replicas } }
   return {
     kept: false,
     found: 'it has no replica',
@@ -63,7 +68,7 @@ function judgeFsync({ version, appendOnly, appendFsync, refusals }: ServerFacts)
   }
   if (appendFsync === 'always') return KEEPS
   const canWait = version !== undefined && isAtLeast(version, 7, 2)
-  if (canWait && refusals.waitaof === undefined) return { kept: true, confirmation: 'waitaof' }
+  if (canWait && refusals.waitaof === undefined) return { kept: true, confirmation: { by: 'disk' } }
   return {
     kept: false,
     found: `appendfsync is ${appendFsync ?? 'not told'}${canWait ? `, and it does not take WAITAOF: ${refusals.waitaof}` : ''}`,

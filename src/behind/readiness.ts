@@ -1,11 +1,12 @@
 import { DurabilityUnmetError, RedisUnavailableError, ShardsDifferError } from '../errors.js'
+import { UnconfirmedError } from '../redis/confirmed-calls.js'
 import type { RedisLink } from '../redis/link.js'
 import { readServerFacts } from '../redis/server-facts.js'
 import type { ScriptCall, ShardStreams } from '../redis/shard-stream.js'
 import { judgeDurability, type Confirmation } from './durability.js'
 import type { Queue } from './queue.js'
 
-/** A server that was found wanting is looked at again after so long. */
+/** A server that was found wanting is looked at again after so long; and so is one whose replicas are waited for. */
 const LOOK_AGAIN_MS = 2_000
 
 /** Of the only server there is. */
@@ -67,8 +68,25 @@ export class Readiness {
       const found = this.#link.nodes === undefined ? verdict.found : `of ${node}, ${verdict.found}`
       throw new DurabilityUnmetError(queue.name, durability, found, verdict.change)
     }
-    const send = verdict.confirmation === 'none' ? undefined : this.#confirmed(verdict.confirmation)
+    const confirmed = this.#confirmed(verdict.confirmation)
+    const send = confirmed && this.#confirmedBy(queue, node, confirmed)
+    // A replica that has come since may be the one that takes over.
+    if (verdict.confirmation.by === 'replicas')
+      setTimeout(() => this.#judged.get(queue)?.delete(node), LOOK_AGAIN_MS).unref()
     return this.#link.nodes === undefined ? send : this.#answeredBy(node, send ?? this.#streams.send)
+  }
+
+  /** The same; and when a replica is missing, the server is asked anew how many it has. */
+  #confirmedBy(queue: Queue, node: string, send: ScriptCall): ScriptCall {
+    return async (script, keys, args) => {
+      try {
+        return await send(script, keys, args)
+      } catch (error) {
+        if (error instanceof Error && error.cause instanceof UnconfirmedError)
+          this.#judged.get(queue)?.delete(node)
+        throw error
+      }
+    }
   }
 
   /**

@@ -45,9 +45,11 @@ export class BehindWrites {
     this.#parts = parts
     this.streams = new ShardStreams(link)
     this.#confirmed = new ConfirmedCalls(link)
-    this.#readiness = new Readiness(link, this.streams, (confirmation) =>
-      confirmation === 'none' ? undefined : this.#confirmed.by({ command: confirmation })
-    )
+    this.#readiness = new Readiness(link, this.streams, (confirmation) => {
+      if (confirmation.by === 'nobody') return undefined
+      if (confirmation.by === 'disk') return this.#confirmed.by({ command: 'waitaof' })
+      return this.#confirmed.by({ command: 'wait', count: confirmation.count })
+    })
     this.deadLetters = new BehindDeadLetters({ streams: this.streams, codec, queues: () => this.queues })
   }
 

@@ -45,6 +45,9 @@ interface Call {
   readonly followsUntilMs: number
 }
 
+/** Carried out, and not on as many servers as it should be. */
+export class UnconfirmedError extends Error {}
+
 /** What a redirection leads to. */
 interface Following {
   /** To be sent next; undefined when it is refused for good. */
@@ -206,7 +209,7 @@ export class ConfirmedCalls {
     const count = Number(Array.isArray(last) ? last[0] : last)
     const needed = confirming[0]!
     if (count < needed)
-      throw new Error(
+      throw new UnconfirmedError(
         `${command.toUpperCase()} confirmed ${count} of ${needed} within ${confirming.at(-1)} ms`
       )
     return replies

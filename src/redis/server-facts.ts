@@ -3,12 +3,16 @@ import { connectionTo, OwnerChanged } from './cluster-connections.js'
 import { troubleOf } from './error-class.js'
 import type { RedisLink } from './link.js'
 
+/** As in the configuration's `min-replicas-max-lag`. */
+const MOST_LAG_S = 10
+
 /** What a server says about how it keeps data. Undefined where it does not say. */
 export interface ServerFacts {
   readonly version: string | undefined
   readonly evictionPolicy: string | undefined
   readonly appendOnly: boolean | undefined
   readonly appendFsync: string | undefined
+  /** Those that follow closely, and so may be promoted. */
   readonly replicas: number | undefined
   /** Why it does not take these commands from this user; undefined where it does. */
   readonly refusals: { readonly wait: string | undefined; readonly waitaof: string | undefined }
@@ -42,19 +46,31 @@ export async function readServerFacts(link: RedisLink, key: string): Promise<Ser
     Promise.all([unlessRefused(client.call('WAIT', 0, 1)), unlessRefused(client.call('WAITAOF', 0, 0, 1))])
   )
   const aof = field('aof_enabled')
-  const replicas = field('connected_slaves')
   return {
     version: field('redis_version'),
     evictionPolicy: field('maxmemory_policy'),
     appendOnly: aof === undefined ? undefined : aof === '1',
     appendFsync: await ask('tell a setting', (client) => setting(client, 'appendfsync')),
     // WAIT tells how many there are to those who may not ask INFO.
-    replicas: replicas === undefined ? (typeof wait === 'number' ? wait : undefined) : Number(replicas),
+    replicas: replicasIn(info) ?? (typeof wait === 'number' ? wait : undefined),
     refusals: {
       wait: wait instanceof Refusal ? wait.message : undefined,
       waitaof: waitaof instanceof Refusal ? waitaof.message : undefined
     }
   }
+}
+
+/**
+ * Pure: of INFO; undefined where it does not say. One that has said nothing for long may be connected for a minute more,
+ * and is not counted.
+ */
+export function replicasIn(info: string): number | undefined {
+  const connected = /^connected_slaves:(\d+)/m.exec(info)?.[1]
+  if (connected === undefined) return undefined
+  const lines = [...info.matchAll(/^slave\d+:.*\bstate=(\w+).*\blag=(-?\d+)/gm)]
+  // Some services give the number alone.
+  if (lines.length === 0) return Number(connected)
+  return lines.filter(([, state, lag]) => state === 'online' && Number(lag) <= MOST_LAG_S).length
 }
 
 class Refusal {

@@ -1,5 +1,6 @@
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createCache, type Cache, type Collection } from '../../src/index.js'
+import { createCache, postgresSink, type Cache, type Collection } from '../../src/index.js'
 import { cutOff, letIn, untilInStep } from '../support/cut-off.js'
 import { startSentinelTrio, type SentinelTrio } from '../support/redis-sentinel.js'
 import type { RedisServer } from '../support/redis-server.js'
@@ -160,5 +161,37 @@ describe('changes that wait for replicas', () => {
     await opened.cache.close()
     for (const replica of cut) await letIn(replica)
     await old.restart()
+  }, 300_000)
+})
+
+describe('what is written behind at "replicated"', () => {
+  it('is accepted when all replicas have it that follow, since any may take over; one that is gone is not waited for', async () => {
+    await trio.settled(REPLICAS)
+    const { cache } = open('behind', () => 1, { waits: false })
+    // No worker runs, so nothing is ever asked of it.
+    const nowhere = new pg.Pool({ connectionString: 'postgres://127.0.0.1:1/none' })
+    const events = cache.ingest<string>('events', {
+      sink: postgresSink<never, string>(nowhere, { table: 'events', value: 'id' }),
+      durability: 'replicated',
+      writeTimeout: '4s'
+    })
+    await events.append('both have it')
+    const [silent] = await replicas()
+    silent!.pause()
+    try {
+      await expect(events.append('one cannot have it')).rejects.toMatchObject({ code: 'WRITE_UNKNOWN' })
+    } finally {
+      silent!.resume()
+    }
+    const accepted = (): Promise<boolean> =>
+      events.append('later').then(
+        () => true,
+        () => false
+      )
+    await until('it is back', accepted, PATIENCE_MS)
+    await cutOff(silent!)
+    await until('it is not waited for any more', accepted, PATIENCE_MS)
+    await letIn(silent!)
+    await cache.close({ timeout: 0 })
   }, 300_000)
 })
