@@ -501,7 +501,7 @@ const ENTRY_MUTATIONS: readonly Mutation[] = [
     invariant: 'W1',
     without: 'an invalidation that Redis did not take is forgotten',
     edits: [edit('src/write/guards.ts', 'pending.add(undelivered, moved ? [] : this.#cells(), store)\n', '')],
-    tests: [WRITES]
+    tests: ['test/integration/write.test.ts']
   },
   {
     invariant: 'W3',
