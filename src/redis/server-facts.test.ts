@@ -19,6 +19,11 @@ describe('the replicas that follow', () => {
     ).toBe(2)
   })
 
+  it('are one when the only one is still being filled, or has been silent: it is waited for', () => {
+    expect(replicasIn(infoOf('slave0:ip=10.0.0.1,port=6379,state=wait_bgsave,offset=0,lag=0'))).toBe(1)
+    expect(replicasIn(infoOf('slave0:ip=10.0.0.1,port=6379,state=online,offset=9,lag=60'))).toBe(1)
+  })
+
   it('are as many as the server says, where it does not list them, and not known where it says nothing', () => {
     expect(replicasIn('connected_slaves:3\r\nrole:master\r\n')).toBe(3)
     expect(replicasIn('redis_version:7.0.15\r\n')).toBeUndefined()

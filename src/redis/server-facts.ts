@@ -62,7 +62,7 @@ export async function readServerFacts(link: RedisLink, key: string): Promise<Ser
 
 /**
  * Pure: of INFO; undefined where it does not say. One that has said nothing for long may be connected for a minute more,
- * and is not counted.
+ * and is not counted; nor is one that is still being filled. But where there is no other, that is the one to wait for.
  */
 export function replicasIn(info: string): number | undefined {
   const connected = /^connected_slaves:(\d+)/m.exec(info)?.[1]
@@ -70,7 +70,7 @@ export function replicasIn(info: string): number | undefined {
   const lines = [...info.matchAll(/^slave\d+:.*\bstate=(\w+).*\blag=(-?\d+)/gm)]
   // Some services give the number alone.
   if (lines.length === 0) return Number(connected)
-  return lines.filter(([, state, lag]) => state === 'online' && Number(lag) <= MOST_LAG_S).length
+  return Math.max(1, lines.filter(([, state, lag]) => state === 'online' && Number(lag) <= MOST_LAG_S).length)
 }
 
 class Refusal {

@@ -109,8 +109,8 @@ describe('the tier in memory', () => {
   })
 })
 
-describe('the clock of a turn', () => {
-  it('looks once for many questions that come densely, and again in the next turn', async () => {
+describe('the clock of many hits', () => {
+  it('looks once for many questions that come densely, and again in the next callback', async () => {
     const clock = new StillClock()
     const times = new TurnClock(clock)
     for (let question = 0; question < 640; question++) expect(times.now()).toBe(1_000)
@@ -118,6 +118,24 @@ describe('the clock of a turn', () => {
     clock.ms = 5_000
     await nextTurn()
     expect(times.now()).toBe(5_000)
+  })
+
+  it('looks again in the next callback of the same turn, before which the process may have been stopped', async () => {
+    const clock = new StillClock()
+    const times = new TurnClock(clock)
+    const seen: number[] = []
+    await new Promise<void>((resolve) => {
+      // Both run in one turn.
+      setImmediate(() => {
+        for (let question = 0; question < 10; question++) times.now()
+        clock.ms = 5_000
+      })
+      setImmediate(() => {
+        seen.push(times.now())
+        resolve()
+      })
+    })
+    expect(seen).toEqual([5_000])
   })
 
   it('looks each time for questions that do not', () => {
@@ -129,7 +147,7 @@ describe('the clock of a turn', () => {
     }
   })
 
-  it('is behind for 64 questions of one turn at most', () => {
+  it('is behind for 64 questions of one callback at most', () => {
     const clock = new StillClock()
     const times = new TurnClock(clock)
     times.now()
