@@ -33,8 +33,10 @@ const CHANGES_MS = quick ? 1_000 : 4_000
 const TRACKERS = 10
 const KEPT_KEYS = 500
 const WRITTEN_KEYS = 5_000
-const WRITER_ROUNDS = quick ? 2 : 20
-const WRITER_MS = quick ? 400 : 800
+const WRITER_ROUNDS = quick ? 2 : 14
+const WRITER_MS = quick ? 600 : 3_000
+/** In which all that is kept is dropped for the first time: each of these keys is written within some 100 ms. */
+const FIRST_MS = 300
 const READ_EVERY_MS = 20
 const CHANGES: readonly Change[] = ['invalidate', 'put', 'delete', 'tag', 'clear']
 
@@ -124,7 +126,7 @@ async function measureChange(change: Change): Promise<ChangeLine> {
 
 /**
  * With and without in turns, each fleet beside a Redis of its own and idle during the other's turn: on a machine that others
- * use as well, a second is not like the next, so that the turns are many and short, and what starts up is left out.
+ * use as well, a second is not like the next, so that the turns are many, and what starts up is left out.
  */
 async function measureWriters(): Promise<MemoryNewsResult['writers']> {
   await using plainServer = await startRedisServer()
@@ -133,47 +135,65 @@ async function measureWriters(): Promise<MemoryNewsResult['writers']> {
     { url: plainServer.url, workers: await openWorkers(TRACKERS, false, plainServer.url) },
     { url: trackedServer.url, workers: await openWorkers(TRACKERS, true, trackedServer.url) }
   ]
-  const [without, withTracking, ratio]: [number[], number[], number[]] = [[], [], []]
+  const rounds: { plain: Written; tracked: Written }[] = []
   try {
     for (let round = 0; round <= WRITER_ROUNDS; round++) {
-      const figures: number[] = []
+      const written: Written[] = []
       for (const { url, workers } of round % 2 === 0 ? fleets : fleets.toReversed()) {
-        // What was written here last time is not an entry: one loads, the others find.
+        // One loads, the others find.
         for (const worker of workers) await worker.call('warm', KEPT_KEYS)
         const reading = workers.map((worker) =>
           worker.call('readNowAndThen', KEPT_KEYS, READ_EVERY_MS, WRITER_MS + 200)
         )
         await sleep(100)
-        figures.push(await writeFor(url, WRITER_MS))
+        written.push(await writeFor(url, WRITER_MS))
         await Promise.all(reading)
       }
+      const [plain, tracked] = (round % 2 === 0 ? written : written.toReversed()) as [Written, Written]
       // The first warms up.
-      if (round === 0) continue
-      const [plain, tracked] = (round % 2 === 0 ? figures : figures.toReversed()) as [number, number]
-      without.push(plain)
-      withTracking.push(tracked)
-      ratio.push(rounded(tracked / plain))
+      if (round > 0) rounds.push({ plain, tracked })
     }
   } finally {
     await Promise.all(fleets.flatMap(({ workers }) => workers.map((worker) => worker.kill())))
   }
-  return { without: spreadOf(without), withTracking: spreadOf(withTracking), ratio: spreadOf(ratio) }
+  return {
+    without: spreadOf(rounds.map(({ plain }) => plain.perSecond)),
+    withTracking: spreadOf(rounds.map(({ tracked }) => tracked.perSecond)),
+    ratio: spreadOf(rounds.map(({ plain, tracked }) => rounded(tracked.perSecond / plain.perSecond))),
+    firstMs: FIRST_MS,
+    firstRatio: spreadOf(
+      rounds.map(({ plain, tracked }) => rounded(tracked.firstPerSecond / plain.firstPerSecond))
+    )
+  }
 }
 
-async function writeFor(url: string, ms: number): Promise<number> {
+interface Written {
+  readonly perSecond: number
+  /** Of the first `FIRST_MS`. */
+  readonly firstPerSecond: number
+}
+
+/** Writes the bytes of entries where there is one, as whoever publishes a row does: the readers find it again. */
+async function writeFor(url: string, ms: number): Promise<Written> {
   const redis = new Redis(url, { enableAutoPipelining: true })
-  const value = 'x'.repeat(200)
+  const keys = Array.from({ length: WRITTEN_KEYS }, (_, index) => `fleet:rows:${1_000 + index}`)
+  const entries = await redis.mgetBuffer(keys)
+  const filler = Buffer.alloc(200, 'x')
   let writes = 0
+  let firstWrites = 0
   const startedAt = performance.now()
   const write = async (): Promise<void> => {
-    while (performance.now() - startedAt < ms) {
-      const id = 1_000 + Math.floor(Math.random() * WRITTEN_KEYS)
-      await redis.set(`fleet:rows:${id}`, value)
+    for (;;) {
+      const passedMs = performance.now() - startedAt
+      if (passedMs >= ms) return
+      const index = Math.floor(Math.random() * WRITTEN_KEYS)
+      await redis.set(keys[index]!, entries[index] ?? filler)
       writes++
+      if (passedMs < FIRST_MS) firstWrites++
     }
   }
   await Promise.all(Array.from({ length: 64 }, write))
   const perSecond = (writes / (performance.now() - startedAt)) * 1_000
   redis.disconnect()
-  return perSecond
+  return { perSecond, firstPerSecond: (firstWrites / FIRST_MS) * 1_000 }
 }

@@ -12,6 +12,10 @@ const PROBE_PAUSE_MS = 100
 const PROBE_PAUSE_MOST_MS = 400
 const OWNERS_AGAIN_MS = 1_000
 
+const ACCOUNT_DENIED =
+  'CLUSTER NODES is denied: invalidateWhere searches the Cluster twice, and misses what is moved to a node without slots' +
+  ' meanwhile (let this user run it: ACL SETUSER <user> +cluster|nodes)'
+
 interface Watched {
   readonly breaker: Breaker
   /** One of its keys, to ask for. */
@@ -40,6 +44,7 @@ export class ClusterNodes {
   readonly #watched = new Map<string, Watched>()
   readonly #stopListening: (() => void)[] = []
   #lookedAtMs = Number.NEGATIVE_INFINITY
+  #isAccountDenied = false
   #closed = false
 
   constructor(client: RedisClient, clock: Clock, timeoutMs: number) {
@@ -142,10 +147,36 @@ export class ClusterNodes {
     return true
   }
 
+  /**
+   * Asks whether this user may ask the nodes for their slots. Resolves whatever comes of it.
+   *
+   * @param onRefused told of an answer that is a refusal
+   */
+  async findRights(onRefused: (error: unknown) => void): Promise<void> {
+    try {
+      await withDeadline(
+        this.#client.call('CLUSTER', 'NODES'),
+        this.#timeoutMs,
+        () => new Silence(this.#timeoutMs)
+      )
+      this.mayAskForAccount(true)
+    } catch (error) {
+      if (troubleOf(error).errorClass !== 'misconfigured') return
+      this.mayAskForAccount(false)
+      onRefused(error)
+    }
+  }
+
+  /** What came of such a question. */
+  mayAskForAccount(isGranted: boolean): void {
+    this.#isAccountDenied = !isGranted
+  }
+
   problems(): string[] {
-    return [...this.#watched.keys()]
+    const silent = [...this.#watched.keys()]
       .filter((node) => this.isAway(node))
       .map((node) => `The Cluster's node ${node} does not answer: what lies there is read from the source`)
+    return this.#isAccountDenied ? [...silent, ACCOUNT_DENIED] : silent
   }
 
   close(): void {

@@ -271,6 +271,7 @@ export class RedisLink {
     this.#breaker.probeSucceeded()
     this.#reportBreaker('closed')
     this.#enter('ready', undefined)
+    void this.nodes?.findRights((error) => this.#noted(error))
   }
 
   // Connected, yet it does not serve: it loads its data, is frozen, or was demoted. Nothing else tells when that is over.

@@ -1,4 +1,4 @@
-const SLOTS = 16_384
+export const SLOTS = 16_384
 
 /**
  * What a node of a Cluster says of itself. Only that counts: where slots are being moved is known to the two nodes alone,

@@ -41,10 +41,19 @@ afterEach(async () => {
 })
 afterAll(() => servers.stop())
 
-function connect(keyPrefix = ''): Cluster {
+interface Connecting {
+  readonly keyPrefix?: string
+  readonly username?: string
+}
+
+function connect({ keyPrefix = '', username = 'default' }: Connecting = {}): Cluster {
   const driver = new Cluster(
     servers.nodes.map(({ host, port }) => ({ host, port })),
-    { redisOptions: { maxRetriesPerRequest: 0 }, slotsRefreshTimeout: 20_000, keyPrefix }
+    {
+      redisOptions: { maxRetriesPerRequest: 0, username, password: 'any' },
+      slotsRefreshTimeout: 20_000,
+      keyPrefix
+    }
   )
   driver.on('error', () => undefined)
   return driver
@@ -52,9 +61,9 @@ function connect(keyPrefix = ''): Cluster {
 
 async function open(
   options: Omit<CacheOptions<'none'>, 'redis'>,
-  prefix = ''
+  connecting?: Connecting
 ): Promise<{ cache: Cache; driver: Cluster }> {
-  const driver = connect(prefix)
+  const driver = connect(connecting)
   const cache = createCache({ redis: driver, commandTimeout: '10s', ...options })
   opened.push({ cache, driver })
   await cache.ready()
@@ -160,7 +169,7 @@ describe('while a slot of a Cluster is moved', () => {
 
   it('and a driver adds a prefix to keys, a change that waits for replicas is made to the key that is read', async () => {
     const waitForReplicas = { count: 1, timeout: '20s' } as const
-    const { cache } = await open({ namespace: 'prefixed', waitForReplicas }, 'theirs:')
+    const { cache } = await open({ namespace: 'prefixed', waitForReplicas }, { keyPrefix: 'theirs:' })
     let version = 1
     const rows = cache.collection('rows', { ttl: '1h', load: async (id: number) => ({ id, version }) })
     for (let id = 0; id < 20; id++) {
@@ -246,6 +255,7 @@ describe('invalidateWhere, while slots of a Cluster are moved', () => {
   const IDS = Array.from({ length: 90 }, (_, id) => id)
 
   interface Held {
+    readonly cache: Cache
     readonly rows: Collection<number, { id: number }>
     /** Some id whose key lies there. */
     readonly idOn: (port: number) => number
@@ -256,9 +266,10 @@ describe('invalidateWhere, while slots of a Cluster are moved', () => {
   /** @param before what happens before a node is scanned from its beginning; `scanned` are the nodes before it */
   async function hold(
     namespace: string,
-    before: (all: Held, port: number, scanned: readonly number[]) => Promise<void>
+    before: (all: Held, port: number, scanned: readonly number[]) => Promise<void>,
+    connecting?: Connecting
   ): Promise<Held> {
-    const { cache, driver } = await open({ namespace })
+    const { cache, driver } = await open({ namespace }, connecting)
     const rows = cache.collection('rows', { ttl: '1h', load: async (id: number) => ({ id }) })
     await until('all is cached', async () => (await keptOf(rows)).length === IDS.length, PATIENCE_MS)
     const slotOf = (id: number): number => keySlot(`${namespace}:rows:${id}`)
@@ -266,6 +277,7 @@ describe('invalidateWhere, while slots of a Cluster are moved', () => {
     const serverAt = (port: number): RedisServer => servers.nodes.find((server) => server.port === port)!
     const nodes = driver.nodes('master')
     const all: Held = {
+      cache,
       rows,
       idOn: (port) => IDS.find((id) => portOf(id) === port)!,
       move: (id, from, to) => movingSlot(servers, slotOf(id), serverAt(from), serverAt(to)),
@@ -385,6 +397,85 @@ describe('invalidateWhere, while slots of a Cluster are moved', () => {
     }
     await servers.settled(true)
   }, 120_000)
+
+  describe('by a user that may not ask the nodes what they have', () => {
+    const UNASKED = { username: 'unasked' }
+
+    beforeAll(async () => {
+      const rights = ['on', 'nopass', '~*', '&*', '+@all', '-cluster|nodes']
+      for (const node of servers.nodes)
+        await ask(node, (redis) => redis.acl('SETUSER', UNASKED.username, ...rights))
+    })
+
+    it('finds what goes from node to node all the same, and says in health() what is denied', async () => {
+      const { cache, rows } = await hold(
+        'unasked',
+        async (all, port, scanned) => {
+          if (scanned.length === 1) await moveAll(all.move(all.idOn(port), port, scanned[0]!))
+        },
+        UNASKED
+      )
+      await until('it is known', () => cache.health().problems.join().includes('+cluster|nodes'))
+      expect(cache.health()).toMatchObject({ status: 'degraded', redis: { state: 'ready' } })
+      expect(await rows.invalidateWhere(() => true)).toBe(IDS.length)
+      expect(await keptOf(rows)).toEqual([])
+      // Its right is given to it: the next search says so.
+      for (const node of servers.nodes)
+        await ask(node, (redis) => redis.acl('SETUSER', UNASKED.username, '+cluster|nodes'))
+      await rows.invalidateWhere(() => true)
+      expect(cache.health().problems.join()).not.toContain('CLUSTER NODES is denied')
+      for (const node of servers.nodes)
+        await ask(node, (redis) => redis.acl('SETUSER', UNASKED.username, '-cluster|nodes'))
+    }, 120_000)
+
+    it('finds what goes while the moves of its slots take longer than the search', async () => {
+      let isDone = false
+      const moves: { move: MovingSlot; key: string }[] = []
+      const all = await hold(
+        'unasked-slow',
+        async (_all, _port, scanned) => {
+          if (isDone || scanned.length !== 1) return
+          isDone = true
+          for (const { move, key } of moves) await move.moveKeys(key)
+        },
+        UNASKED
+      )
+      // Round about: whichever node is scanned first, a key goes to it.
+      for (const [index, from] of all.ports.entries()) {
+        const to = all.ports[(index + 1) % all.ports.length]!
+        const id = all.idOn(from)
+        moves.push({ move: all.move(id, from, to), key: `unasked-slow:rows:${id}` })
+      }
+      for (const { move } of moves) await move.begin()
+      try {
+        await all.rows.invalidateWhere(() => true)
+        expect(isDone).toBe(true)
+        expect(await keptOf(all.rows)).toEqual([])
+      } finally {
+        for (const { move } of moves) await move.handOver()
+        await servers.settled()
+      }
+    }, 120_000)
+
+    it('rejects when owners change without an end', async () => {
+      let passes = 0
+      const { rows } = await hold(
+        'unasked-endless',
+        async (all, port) => {
+          const [one, other] = all.ports as [number, number]
+          if (port !== one) return
+          passes++
+          await moveAll(all.move(all.idOn(one), one, other))
+        },
+        UNASKED
+      )
+      await expect(rows.invalidateWhere(() => false)).rejects.toMatchObject({
+        code: 'REDIS_UNAVAILABLE',
+        cause: { message: 'slots of the Cluster were moved in each of 10 passes' }
+      })
+      expect(passes).toBe(10)
+    }, 120_000)
+  })
 })
 
 // After all the others: this node stays in the Cluster's memory.
