@@ -312,9 +312,11 @@ export class RedisStore implements EntryStore {
   ): Promise<unknown> {
     const send = (client: RedisClient): Promise<unknown> =>
       this.#changes.runnerOf(client).runOn(script, keys, args)
-    return this.#link.nodes === undefined
-      ? this.#coherence.callTracked(action, send)
-      : this.#link.callFor(keys[0]!, action, send)
+    return this.#changes.inTurn(() =>
+      this.#link.nodes === undefined
+        ? this.#coherence.callTracked(action, send)
+        : this.#link.callFor(keys[0]!, action, send)
+    )
   }
 }
 
