@@ -123,9 +123,11 @@ export class ConfirmedCalls {
       connection = await this.#connectionFor(client!, calls[0]!)
       return this.#run(connection, calls, command, confirming)
     }
+    // Two WAITs where the scripts are not known there yet, and the way.
+    const patienceMs = 2 * timeoutMs + this.#link.timeoutMs
     const gaveUp = (): Error => {
       this.#gaveUp(client!, connection)
-      return new Error(`no answer within ${2 * timeoutMs} ms`)
+      return new Error(`no answer within ${patienceMs} ms`)
     }
     const following: Following[] = []
     const refuse = (call: Call, error: unknown): void => {
@@ -135,7 +137,7 @@ export class ConfirmedCalls {
     }
     try {
       client = await this.#usable()
-      const replies = await withDeadline(run(), 2 * timeoutMs, gaveUp)
+      const replies = await withDeadline(run(), patienceMs, gaveUp)
       for (const [index, call] of calls.entries()) {
         const reply = replies[index]
         if (reply instanceof Error) refuse(call, reply)

@@ -7,6 +7,11 @@ import { askByNode, type Call, type OrUnavailable } from './node-questions.js'
 /** What one MGET may be expected to carry: a larger reply holds up everybody else's on the connection. */
 const REPLY_TARGET_BYTES = 256 * 1024
 const MOST_KEYS = 128
+/**
+ * Batches under way at once; the others wait for their turn. The deadline of each begins when it is sent, and behind
+ * hundreds of thousands of keys, of which Redis notes who reads them, the last would look like silence.
+ */
+const MOST_AT_ONCE = 64
 
 interface PendingRead<Question, T> {
   readonly question: Question
@@ -34,7 +39,10 @@ export class ReadBatch<Question extends { readonly key: string }, Answer, T> {
   readonly #query: BatchQuery<Question, Answer, T>
   readonly #clock: Clock
   #pending = new Map<string, PendingRead<Question, T>>()
+  /** Of reads that share. */
   #underWay = 0
+  #sent = 0
+  readonly #line: (() => void)[] = []
 
   constructor(query: BatchQuery<Question, Answer, T>, clock: Clock) {
     this.#query = query
@@ -60,8 +68,8 @@ export class ReadBatch<Question extends { readonly key: string }, Answer, T> {
   async readMany(questions: readonly Question[]): Promise<OrUnavailable<T>[]> {
     if (questions.length === 0) return []
     const chunks = chunksOf(questions, this.#query.most())
-    if (chunks.length === 1) return this.#readChunk(questions)
-    return (await Promise.all(chunks.map((chunk) => this.#readChunk(chunk)))).flat()
+    if (chunks.length === 1) return this.#inTurn(() => this.#readChunk(questions))
+    return (await Promise.all(chunks.map((chunk) => this.#inTurn(() => this.#readChunk(chunk))))).flat()
   }
 
   async #readChunk(questions: readonly Question[]): Promise<OrUnavailable<T>[]> {
@@ -89,7 +97,20 @@ export class ReadBatch<Question extends { readonly key: string }, Answer, T> {
   readonly #flush = (): void => {
     const reads = [...this.#pending.values()]
     this.#pending = new Map()
-    for (const chunk of chunksOf(reads, this.#query.most())) void this.#send(chunk)
+    for (const chunk of chunksOf(reads, this.#query.most())) void this.#inTurn(() => this.#send(chunk))
+  }
+
+  async #inTurn<Result>(send: () => Promise<Result>): Promise<Result> {
+    // The place of who is done goes to the next in line without becoming free.
+    if (this.#sent >= MOST_AT_ONCE) await new Promise<void>((resolve) => this.#line.push(resolve))
+    else this.#sent++
+    try {
+      return await send()
+    } finally {
+      const next = this.#line.shift()
+      if (next === undefined) this.#sent--
+      else next()
+    }
   }
 
   async #send(reads: readonly PendingRead<Question, T>[]): Promise<void> {

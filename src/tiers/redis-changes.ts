@@ -20,6 +20,8 @@ type ScriptArguments = (string | number | Buffer)[]
  * silence, and take the whole link with them. Reads are not among them, and do not stand behind them in the connection.
  */
 const MOST_AT_ONCE = 500
+/** Under one deadline. */
+const KEYS_PER_DROP = 5_000
 
 /** Runs a script on one key; `action` is what an error says was not done. */
 export type RunScript = (
@@ -76,7 +78,14 @@ export class RedisChanges {
   }
 
   /** In the order of the keys where they are dropped one by one; else how many there were. */
-  drop(keys: readonly string[]): Promise<OrUnavailable<number>[]> {
+  async drop(keys: readonly string[]): Promise<OrUnavailable<number>[]> {
+    const dropped: OrUnavailable<number>[][] = []
+    for (let at = 0; at < keys.length; at += KEYS_PER_DROP)
+      dropped.push(await this.#drop(keys.slice(at, at + KEYS_PER_DROP)))
+    return dropped.flat()
+  }
+
+  #drop(keys: readonly string[]): Promise<OrUnavailable<number>[]> {
     const { link, confirmed } = this.#parts
     const { nodes } = link
     const action = 'drop entries'

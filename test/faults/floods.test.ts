@@ -6,8 +6,11 @@ import { startRedisServer, type RedisServer } from '../support/redis-server.js'
 import { until } from '../support/until.js'
 
 const COUNT = 3_000
-/** As the source says. */
-const MOST_AT_ONCE = 500
+const MANY = 20_000
+/** As the sources say. */
+const SCRIPTS_AT_ONCE = 500
+const READS_AT_ONCE = 64
+const UNLINKS_AT_ONCE = 10
 
 interface Row {
   readonly id: number
@@ -47,32 +50,40 @@ async function open(commandTimeout: '30s' | '100ms') {
   return rows
 }
 
-/** Scripts that Redis was asked to run. */
-async function scripts(): Promise<number> {
+/** How often Redis was asked for that. */
+async function calls(command: string): Promise<number> {
   const stats = await admin.info('commandstats')
-  return Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1] ?? 0)
+  return Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1] ?? 0)
+}
+
+/** What of `work` is sent before anything is answered. */
+async function sentAtOnce<T>(command: string, most: number, work: () => Promise<T>): Promise<T> {
+  const before = await calls(command)
+  proxy.hold()
+  const working = work()
+  await until('Redis has what was sent', async () => (await calls(command)) >= before + most)
+  // Whatever was sent beyond it would be there by now: it went the same way.
+  await admin.ping()
+  expect((await calls(command)) - before).toBe(most)
+  proxy.release()
+  return working
 }
 
 describe(`${COUNT} changes in one instant`, () => {
   it('are sent a part at a time, so that none is late for having many before it, and all are made', async () => {
     const rows = await open('30s')
-    const before = await scripts()
-    proxy.hold()
-    const putting = Promise.all(ids.map((id) => rows.put(id, { id, version: 1 })))
-    const writing = cache.write(
-      ids.map((id) => rows.key(COUNT + id)),
-      async () => undefined
+    const [saved, written] = await sentAtOnce('evalsha', SCRIPTS_AT_ONCE, () =>
+      Promise.all([
+        Promise.all(ids.map((id) => rows.put(id, { id, version: 1 }))),
+        cache.write(
+          ids.map((id) => rows.key(COUNT + id)),
+          async () => undefined
+        ),
+        cache.invalidateTags(ids.map((id) => `tag-${id}`))
+      ])
     )
-    const moving = cache.invalidateTags(ids.map((id) => `tag-${id}`))
-    await until('Redis has what was sent', async () => (await scripts()) >= before + MOST_AT_ONCE)
-    // Whatever was sent beyond it would be there by now: it went the same way.
-    await admin.ping()
-    expect(await scripts()).toBe(before + MOST_AT_ONCE)
-    proxy.release()
-    const saved = await putting
     expect(saved.filter(({ cache: outcome }) => outcome !== 'published')).toEqual([])
-    expect((await writing).cache).toBe('dropped')
-    await moving
+    expect(written.cache).toBe('dropped')
     const found = await rows.getMany(ids)
     expect(ids.filter((id) => found.get(id)?.version !== 1)).toEqual([])
   })
@@ -89,4 +100,28 @@ describe(`${COUNT} changes in one instant`, () => {
     await until('Redis is back', () => cache.health().redis.state === 'ready')
     expect((await rows.put(COUNT, { id: COUNT, version: 1 })).cache).toBe('published')
   })
+})
+
+describe(`${MANY} ids in one call`, () => {
+  it.each(['one call', 'a call for each'])(
+    'are read and invalidated a part at a time, and none is late: %s',
+    async (how) => {
+      const rows = await open('30s')
+      const all = Array.from({ length: MANY }, (_, id) => id)
+      const read = (): Promise<(Row | undefined)[]> =>
+        how === 'one call'
+          ? rows.getMany(all).then((found) => all.map((id) => found.get(id)))
+          : Promise.all(all.map((id) => rows.peek(id)))
+      await rows.getMany(all)
+      const found = await sentAtOnce('mget', READS_AT_ONCE, read)
+      expect(all.filter((id) => found[id]?.id !== id)).toEqual([])
+      if (how !== 'one call') return
+      await sentAtOnce('unlink', UNLINKS_AT_ONCE, () => rows.invalidateMany(all))
+      expect(await Promise.all([0, MANY / 2, MANY - 1].map((id) => rows.peek(id)))).toEqual([
+        undefined,
+        undefined,
+        undefined
+      ])
+    }
+  )
 })

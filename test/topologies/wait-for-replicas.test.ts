@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createCache, postgresSink, type Cache, type Collection } from '../../src/index.js'
 import { cutOff, letIn, untilInStep } from '../support/cut-off.js'
 import { startSentinelTrio, type SentinelTrio } from '../support/redis-sentinel.js'
-import type { RedisServer } from '../support/redis-server.js'
+import { startRedisServer, type RedisServer } from '../support/redis-server.js'
 import { until } from '../support/until.js'
 
 const PATIENCE_MS = 100_000
@@ -69,6 +69,29 @@ async function untilReadable({ cache, rows }: Opened): Promise<void> {
 }
 
 describe('changes that wait for replicas', () => {
+  it('say of how many they were confirmed, the first as well, and go on over the same connection', async () => {
+    await using alone = await startRedisServer()
+    const cache = createCache({
+      redis: alone.url,
+      namespace: 'alone',
+      commandTimeout: '2s',
+      waitForReplicas: { count: 1, timeout: '100ms' }
+    })
+    try {
+      await cache.ready()
+      const rows = cache.collection('rows', { ttl: '1h', load: async (id: number) => ({ id, version: 1 }) })
+      // The server has none of the scripts, so the first is sent twice, with a WAIT behind each.
+      for (const id of [1, 2, 3]) {
+        await expect(rows.invalidate(id)).rejects.toMatchObject({
+          code: 'REDIS_UNAVAILABLE',
+          cause: { message: 'WAIT confirmed 0 of 1 within 100 ms' }
+        })
+      }
+    } finally {
+      await cache.close()
+    }
+  })
+
   it('are not undone by the death of the primary right after: no old value comes back (#99)', async () => {
     await trio.settled(REPLICAS)
     let isNew = false
