@@ -41,7 +41,7 @@ export class ReadBatch<Question extends { readonly key: string }, Answer, T> {
   #pending = new Map<string, PendingRead<Question, T>>()
   /** Of reads that share. */
   #underWay = 0
-  #sent = 0
+  #batches = 0
   readonly #line: (() => void)[] = []
 
   constructor(query: BatchQuery<Question, Answer, T>, clock: Clock) {
@@ -102,13 +102,13 @@ export class ReadBatch<Question extends { readonly key: string }, Answer, T> {
 
   async #inTurn<Result>(send: () => Promise<Result>): Promise<Result> {
     // The place of who is done goes to the next in line without becoming free.
-    if (this.#sent >= MOST_AT_ONCE) await new Promise<void>((resolve) => this.#line.push(resolve))
-    else this.#sent++
+    if (this.#batches >= MOST_AT_ONCE) await new Promise<void>((resolve) => this.#line.push(resolve))
+    else this.#batches++
     try {
       return await send()
     } finally {
       const next = this.#line.shift()
-      if (next === undefined) this.#sent--
+      if (next === undefined) this.#batches--
       else next()
     }
   }
