@@ -25,6 +25,8 @@ interface Call {
 export class ScriptRunner {
   readonly #client: RedisClient
   #queue: Call[] = []
+  /** How often a call was sent again: what was sent behind it may have been carried out before it. */
+  resent = 0
 
   constructor(client: RedisClient) {
     this.#client = client
@@ -79,6 +81,7 @@ export class ScriptRunner {
 
   async #failed(call: Call, error: unknown): Promise<void> {
     if (!isUnknownScript(error)) return call.reject(error)
+    this.resent++
     try {
       const { script, keys, args } = call
       call.resolve(await this.#client.evalBuffer(LUA[script], keys.length, ...keys, ...args))

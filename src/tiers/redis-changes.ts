@@ -109,7 +109,9 @@ export class RedisChanges {
     const runner = this.runnerOf(client)
     const told = async (keys: readonly string[], change: Promise<unknown>): Promise<void> => {
       const news = coherence.announcementOf(keys)
-      await Promise.all([change, news && runner.run('announce-changes', news.key, news.args)])
+      await change.then(settled, settled)
+      if (news !== undefined) await runner.run('announce-changes', news.key, news.args)
+      await change
     }
     const dropAll = async (keys: readonly string[]): Promise<Untold> => {
       await this.#dropOn(client, keys)
@@ -138,7 +140,8 @@ export class RedisChanges {
    *
    * On a Cluster the message goes to a node of its own, and would overtake the change: who hears it drops the old value,
    * reads it again from where the change has not arrived yet, and keeps it. So there it is sent after the reply; and so it
-   * is where changes have a connection of their own.
+   * is where changes have a connection of their own. A script that Redis did not know is sent again, behind the message that
+   * was sent behind it: then there is another one.
    */
   async changing<T>(keys: readonly string[], change: () => Promise<T>): Promise<T> {
     const { memory, coherence, link, confirmed } = this.#parts
@@ -147,10 +150,13 @@ export class RedisChanges {
     for (const key of keys) memory?.drop(key)
     try {
       if (news === undefined) return await change()
+      const runner = this.runnerOf(link.client)
+      const { resent } = runner
       const changing = change()
       const isOvertaken = link.nodes !== undefined || confirmed !== undefined
       if (isOvertaken) await changing.then(settled, settled)
       const [result] = await Promise.all([changing, this.#announce(news)])
+      if (runner.resent !== resent && !isOvertaken) await this.#announce(news)
       return result
     } finally {
       for (const key of keys) memory?.drop(key)

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Cluster, Redis } from 'ioredis'
+import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createCache, type Cache, type CacheOptions, type Collection } from '../../src/index.js'
 import { startProxy, type Proxy } from '../support/proxy.js'
@@ -197,6 +197,30 @@ describe('where client tracking is refused', () => {
       else if (round % 4 === 2) await elsewhere.set(1, values[1]!)
       else await elsewhere.invalidate(1)
       await until('it is heard of', async () => (await rows.get(1)) === values[1], 500)
+    }
+  })
+
+  it('of a change that Redis carries out only at the second sending nobody keeps what was read between the two', async () => {
+    const values = [0, 1]
+    const { redis } = await plain()
+    const reader = open({ redis: { ...(redis as RedisOptions), port: server.port } })
+    const rows = source(reader, values)
+    const elsewhere = source(open({ memory: false }), values)
+    await inChannelMode(reader)
+    for (const change of [() => elsewhere.clear(), () => elsewhere.invalidate(1, { soft: true })]) {
+      await inMemory(rows, [1])
+      // Redis knows the script that tells, and not the one that changes: so the news come first, and then the change.
+      await admin.script('FLUSH')
+      await elsewhere.invalidate(0)
+      proxy.hold()
+      values[1]!++
+      const changing = change()
+      await until('it is heard of', () => rows.peekMemory(1) === undefined)
+      await inMemory(rows, [1])
+      expect(rows.peekMemory(1)).toBe(values[1]! - 1)
+      proxy.release()
+      await changing
+      await until('the old value is gone', async () => (await rows.get(1)) === values[1], 500)
     }
   })
 

@@ -1,18 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import {
-  createCache,
   RedisUnavailableError,
   TenantlessError,
   TenantRequiredError,
   writeThrough,
   type Cache,
-  type CacheOptions,
   type Collection,
   type CollectionOptions
 } from '../../src/index.js'
-import { startRedisServer, type RedisServer } from '../support/redis-server.js'
+import { usePrivateRedis } from '../support/private-redis.js'
+import { startRedisServer } from '../support/redis-server.js'
 import { until } from '../support/until.js'
 
 interface Film {
@@ -21,28 +20,8 @@ interface Film {
   readonly version: number
 }
 
-let server: RedisServer
-let admin: Redis
-const opened: Cache[] = []
-
-beforeAll(async () => {
-  server = await startRedisServer()
-  admin = new Redis(server.url)
-})
-beforeEach(() => admin.flushall())
-afterEach(
-  async () => void (await Promise.all(opened.splice(0).map((cache) => cache.close({ timeout: 100 }))))
-)
-afterAll(async () => {
-  admin.disconnect()
-  await server.stop()
-})
-
-const open = (options: Partial<CacheOptions<'optional'>> = {}): Cache => {
-  const cache = createCache({ namespace: 'shop', commandTimeout: '2s', lease: '10s', ...options })
-  opened.push(cache)
-  return cache
-}
+const redis = usePrivateRedis({ lease: '10s' })
+const { open } = redis
 
 /** The source of record: every row tells by its version how often it was changed. */
 class Films {
@@ -68,7 +47,7 @@ class Films {
 }
 
 const modes = [
-  ['in Redis', () => ({ redis: server.url })],
+  ['in Redis', () => ({ redis: redis.server.url })],
   ['in one process', () => ({})]
 ] as const
 
@@ -482,7 +461,7 @@ describe.each(modes)('%s', (_, redis) => {
 describe('in Redis', () => {
   it('tells every process: who reads after a clear or a tag returned elsewhere gets nothing older (#36)', async () => {
     const source = new Films()
-    const caches = Array.from({ length: 3 }, () => open({ redis: server.url }))
+    const caches = Array.from({ length: 3 }, () => open({ redis: redis.server.url }))
     const all = caches.map((cache) => cache.collection('films', source.options()))
     let stale = 0
     for (let round = 0; round < 100; round++) {
@@ -499,12 +478,12 @@ describe('in Redis', () => {
 
   it('costs no command on a hit: the counters come with the entry (#58)', async () => {
     const source = new Films()
-    const films = open({ redis: server.url }).collection('films', source.options())
+    const films = open({ redis: redis.server.url }).collection('films', source.options())
     await films.get(1)
     await films.get(1)
-    await admin.config('RESETSTAT')
+    await redis.admin.config('RESETSTAT')
     for (let read = 0; read < 200; read++) await films.get(1)
-    const stats = await admin.info('commandstats')
+    const stats = await redis.admin.info('commandstats')
     const calls = new Map(
       [...stats.matchAll(/cmdstat_(\S+?):calls=(\d+)/g)].map(([, name, count]) => [name, Number(count)])
     )
@@ -516,11 +495,11 @@ describe('in Redis', () => {
 
   it('treats a lost counter as "cleared", and one that is made anew never brings old entries back (#38)', async () => {
     const source = new Films()
-    const films = open({ redis: server.url }).collection('films', source.options())
+    const films = open({ redis: redis.server.url }).collection('films', source.options())
     await films.get(1)
     for (const pattern of ['shop:#gen', 'shop:#gen:films', 'shop:#tag:~:films']) {
       source.version++
-      await admin.del(pattern)
+      await redis.admin.del(pattern)
       await sleep(5)
       expect((await films.get(1))?.version).toBe(source.version)
       expect((await films.get(1))?.version).toBe(source.version)
@@ -529,16 +508,16 @@ describe('in Redis', () => {
 
   it('takes one small key for a tag, however many entries carry it (#39)', async () => {
     const source = new Films()
-    const cache = open({ redis: server.url })
+    const cache = open({ redis: redis.server.url })
     const films = cache.collection('films', source.options({ tags: () => ['films'] }))
     const ids = Array.from({ length: 300 }, (_, id) => id)
     await films.getMany(ids)
-    const counters = (await admin.keys('shop:#tag*')).sort()
+    const counters = (await redis.admin.keys('shop:#tag*')).sort()
     await films.getMany(Array.from({ length: 300 }, (_, id) => 300 + id))
-    expect((await admin.keys('shop:#tag*')).sort()).toEqual(counters)
+    expect((await redis.admin.keys('shop:#tag*')).sort()).toEqual(counters)
     for (const counter of counters) {
-      expect(await admin.type(counter)).toBe('string')
-      expect(await admin.strlen(counter)).toBeLessThan(100)
+      expect(await redis.admin.type(counter)).toBe('string')
+      expect(await redis.admin.strlen(counter)).toBeLessThan(100)
     }
     source.version = 2
     await cache.invalidateTags(['films'])
@@ -548,29 +527,29 @@ describe('in Redis', () => {
 
   it('drops with UNLINK, never with DEL: a large value, whoever left it there, is freed beside the commands (#105)', async () => {
     const fields = Array.from({ length: 20_000 }, (_, field) => [`f${field}`, 'x']).flat()
-    await admin.hset('shop:films:1', ...fields)
-    const films = open({ redis: server.url }).collection('films', new Films().options())
+    await redis.admin.hset('shop:films:1', ...fields)
+    const films = open({ redis: redis.server.url }).collection('films', new Films().options())
     await films.getMany([2, 3])
-    await admin.config('RESETSTAT')
+    await redis.admin.config('RESETSTAT')
     await films.invalidate(1)
     await films.invalidateMany([2, 3])
-    expect(await admin.exists('shop:films:1', 'shop:films:2', 'shop:films:3')).toBe(0)
-    const stats = await admin.info('commandstats')
+    expect(await redis.admin.exists('shop:films:1', 'shop:films:2', 'shop:films:3')).toBe(0)
+    const stats = await redis.admin.info('commandstats')
     expect(stats).toMatch(/^cmdstat_unlink:/m)
     expect(stats).not.toMatch(/^cmdstat_del:/m)
   })
 
   it('reads a counter of another type, or damaged, as lost', async () => {
     const source = new Films()
-    const films = open({ redis: server.url }).collection('films', source.options())
+    const films = open({ redis: redis.server.url }).collection('films', source.options())
     await films.get(1)
     source.version = 2
-    await admin.del('shop:#gen:films')
-    await admin.hset('shop:#gen:films', 'a', 'b')
+    await redis.admin.del('shop:#gen:films')
+    await redis.admin.hset('shop:#gen:films', 'a', 'b')
     await sleep(5)
     expect((await films.get(1))?.version).toBe(2)
     source.version = 3
-    await admin.set('shop:#gen', 'garbage')
+    await redis.admin.set('shop:#gen', 'garbage')
     await sleep(5)
     expect((await films.get(1))?.version).toBe(3)
     expect((await films.get(1))?.version).toBe(3)
@@ -579,50 +558,50 @@ describe('in Redis', () => {
 
   it('clears when Redis is full, where no SET passes (#30)', async () => {
     const source = new Films()
-    const cache = open({ redis: server.url })
+    const cache = open({ redis: redis.server.url })
     const films = cache.collection('films', source.options())
     await films.get(1)
     source.version = 2
-    await admin.config('SET', 'maxmemory', '1', 'maxmemory-policy', 'noeviction')
+    await redis.admin.config('SET', 'maxmemory', '1', 'maxmemory-policy', 'noeviction')
     try {
       await films.clear({ clean: false })
       await cache.invalidateTags(['films'])
       expect((await films.get(1))?.version).toBe(2)
     } finally {
-      await admin.config('SET', 'maxmemory', '0')
+      await redis.admin.config('SET', 'maxmemory', '0')
     }
     expect((await films.get(1))?.version).toBe(2)
   })
 
   it('leaves every other key of the database alone', async () => {
     const others = ['other:films:1', 'shopping:films:1', 'shop', 'films:1']
-    for (const key of others) await admin.set(key, 'x')
-    await admin.rpush('shop:films:list', 'a')
-    await admin.set('shop:films:2', 'not an entry')
-    const cache = open({ redis: server.url })
+    for (const key of others) await redis.admin.set(key, 'x')
+    await redis.admin.rpush('shop:films:list', 'a')
+    await redis.admin.set('shop:films:2', 'not an entry')
+    const cache = open({ redis: redis.server.url })
     await cache.collection('films', new Films().options()).get(1)
     // What was stored in the very millisecond of a clear is left to its time to live.
     await sleep(2)
     expect((await (await cache.clear()).finished).outcome).toBe('done')
-    expect((await admin.keys('*')).filter((key) => !key.startsWith('shop:#')).sort()).toEqual(
+    expect((await redis.admin.keys('*')).filter((key) => !key.startsWith('shop:#')).sort()).toEqual(
       [...others, 'shop:films:list', 'shop:films:2'].sort()
     )
   })
 
   it('works under a key prefix of the driver', async () => {
-    const driver = new Redis(server.url, { keyPrefix: 'app[1]*:' })
+    const driver = new Redis(redis.server.url, { keyPrefix: 'app[1]*:' })
     const cache = open({ redis: driver })
     const source = new Films()
     const films = cache.collection('films', source.options())
     await films.getMany([1, 2, 3])
     source.version = 2
-    await admin.set('app1:shop:films:1', 'x')
+    await redis.admin.set('app1:shop:films:1', 'x')
     expect(await films.invalidateWhere((id) => id === 1)).toBe(1)
     await sleep(2)
     const report = await (await films.clear()).finished
     expect(report).toMatchObject({ outcome: 'done', removed: 2 })
     expect((await films.get(1))?.version).toBe(2)
-    expect(await admin.get('app1:shop:films:1')).toBe('x')
+    expect(await redis.admin.get('app1:shop:films:1')).toBe('x')
     driver.disconnect()
   })
 
@@ -645,7 +624,8 @@ describe('in Redis', () => {
       'films',
       source.options({ write: writeThrough(async (_id: number, film: Film) => film) })
     )
-    const other = open({ redis: own.url }).collection('films', source.options())
+    const otherCache = open({ redis: own.url })
+    const other = otherCache.collection('films', source.options())
     await Promise.all([films.get(2), other.get(2)])
     own.pause()
     const changed = await cache.write(
@@ -663,7 +643,7 @@ describe('in Redis', () => {
     await sleep(5)
     expect((await films.get(2))?.version).toBe(2)
     expect((await other.get(2))?.version).toBe(2)
-    await Promise.all(opened.splice(0).map((one) => one.close({ timeout: 100 })))
+    await Promise.all([cache, otherCache].map((one) => one.close({ timeout: 100 })))
     await own.stop()
   })
 })

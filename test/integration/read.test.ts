@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Redis } from 'ioredis'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import {
   createCache,
@@ -18,32 +17,11 @@ import {
   type CacheOptions
 } from '../../src/index.js'
 import { CountingLoader } from '../doubles/loaders.js'
-import { startRedisServer, type RedisServer } from '../support/redis-server.js'
+import { usePrivateRedis } from '../support/private-redis.js'
 import { until } from '../support/until.js'
 
-let server: RedisServer
-let admin: Redis
-const opened: Cache[] = []
-
-beforeAll(async () => {
-  server = await startRedisServer()
-  admin = new Redis(server.url)
-})
-beforeEach(() => admin.flushall())
-afterEach(async () => {
-  await Promise.all(opened.splice(0).map((cache) => cache.close()))
-})
-afterAll(async () => {
-  admin.disconnect()
-  await server.stop()
-})
-
-/** `commandTimeout` is generous: on a busy machine a late reply must not turn a test of something else into one of outages. */
-const open = (options: Partial<CacheOptions<'optional'>> = {}): Cache => {
-  const cache = createCache({ namespace: 'shop', commandTimeout: '2s', ...options })
-  opened.push(cache)
-  return cache
-}
+const redis = usePrivateRedis()
+const { open } = redis
 
 const facts = (cache: Cache, ...names: (keyof CacheEvents)[]): string[] => {
   const seen: string[] = []
@@ -52,7 +30,7 @@ const facts = (cache: Cache, ...names: (keyof CacheEvents)[]): string[] => {
 }
 
 for (const kind of ['Redis', 'one process'] as const) {
-  const where = (): Partial<CacheOptions<'optional'>> => (kind === 'Redis' ? { redis: server.url } : {})
+  const where = (): Partial<CacheOptions<'optional'>> => (kind === 'Redis' ? { redis: redis.server.url } : {})
   const source = kind === 'Redis' ? 'redis' : 'memory'
 
   describe(`reading, with ${kind}`, () => {

@@ -1,36 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Redis } from 'ioredis'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { createCache, InvalidOptionError, type Cache, type CacheOptions } from '../../src/index.js'
-import { startRedisServer, type RedisServer } from '../support/redis-server.js'
+import { describe, expect, it } from 'vitest'
+import { createCache, InvalidOptionError, type Cache } from '../../src/index.js'
+import { usePrivateRedis } from '../support/private-redis.js'
 
-let server: RedisServer
-let admin: Redis
-const opened: Cache[] = []
-
-beforeAll(async () => {
-  server = await startRedisServer()
-  admin = new Redis(server.url)
-})
-beforeEach(() => admin.flushall())
-afterEach(
-  async () => void (await Promise.all(opened.splice(0).map((cache) => cache.close({ timeout: 100 }))))
-)
-afterAll(async () => {
-  admin.disconnect()
-  await server.stop()
-})
-
-const open = (options: Partial<CacheOptions<'optional'>> = {}): Cache => {
-  const cache = createCache({ namespace: 'shop', commandTimeout: '2s', ...options })
-  opened.push(cache)
-  return cache
-}
+const redis = usePrivateRedis()
+const { open } = redis
 
 const PAGE = 'x'.repeat(1_000)
 
 describe.each([
-  ['in Redis', () => ({ redis: server.url })],
+  ['in Redis', () => ({ redis: redis.server.url })],
   ['in one process', () => ({})]
 ])('%s', (_, redis) => {
   it('counts what a tenant takes, and no other', async () => {
@@ -106,7 +85,7 @@ describe.each([
 })
 
 it('shares what a tenant takes among processes', async () => {
-  const [one, two] = [0, 1].map(() => open({ redis: server.url, tenantBudget: { maxBytes: 20_000 } }))
+  const [one, two] = [0, 1].map(() => open({ redis: redis.server.url, tenantBudget: { maxBytes: 20_000 } }))
   const store = (cache: Cache, from: number): Promise<boolean[]> =>
     Promise.all(
       Array.from({ length: 15 }, (_, at) => cache.tenant('acme').set(from + at, PAGE, { ttl: '1h' }))

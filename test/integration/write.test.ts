@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Redis } from 'ioredis'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import {
   createCache,
   InvalidOptionError,
@@ -12,7 +11,8 @@ import {
   type Cache,
   type CacheOptions
 } from '../../src/index.js'
-import { startRedisServer, type RedisServer } from '../support/redis-server.js'
+import { usePrivateRedis } from '../support/private-redis.js'
+import { startRedisServer } from '../support/redis-server.js'
 import { until } from '../support/until.js'
 
 interface Row {
@@ -60,32 +60,12 @@ class Table {
   }
 }
 
-let server: RedisServer
-let admin: Redis
-const opened: Cache[] = []
-
-beforeAll(async () => {
-  server = await startRedisServer()
-  admin = new Redis(server.url)
-})
-beforeEach(() => admin.flushall())
-afterEach(
-  async () => void (await Promise.all(opened.splice(0).map((cache) => cache.close({ timeout: 100 }))))
-)
-afterAll(async () => {
-  admin.disconnect()
-  await server.stop()
-})
-
-const open = (options: Partial<CacheOptions<'optional'>> = {}): Cache => {
-  const cache = createCache({ namespace: 'shop', commandTimeout: '2s', ...options })
-  opened.push(cache)
-  return cache
-}
+const redis = usePrivateRedis()
+const { open } = redis
 const row = (id: number, price: number): Row => ({ id, price, version: 0 })
 
 for (const kind of ['Redis', 'one process'] as const) {
-  const where = (): Partial<CacheOptions<'optional'>> => (kind === 'Redis' ? { redis: server.url } : {})
+  const where = (): Partial<CacheOptions<'optional'>> => (kind === 'Redis' ? { redis: redis.server.url } : {})
   const collectionOf = (cache: Cache, table: Table) =>
     cache.collection('products', {
       ttl: '1h',
@@ -428,18 +408,18 @@ for (const kind of ['Redis', 'one process'] as const) {
 describe('a write while Redis is full', () => {
   it('is made, and leaves nothing stale (#30)', async () => {
     const table = new Table()
-    const products = open({ redis: server.url }).collection('products', {
+    const products = open({ redis: redis.server.url }).collection('products', {
       ttl: '1h',
       load: table.find,
       write: (id, product) => table.save(id, product)
     })
     await products.put(1, row(1, 10))
-    await admin.config('SET', 'maxmemory', '1')
+    await redis.admin.config('SET', 'maxmemory', '1')
     try {
       expect((await products.put(1, row(1, 20))).cache).not.toBe('published')
       expect((await products.get(1))?.price).toBe(20)
     } finally {
-      await admin.config('SET', 'maxmemory', '0')
+      await redis.admin.config('SET', 'maxmemory', '0')
     }
   })
 })
