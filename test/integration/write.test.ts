@@ -9,7 +9,8 @@ import {
   WritesFailedError,
   WriteTimeoutError,
   type Cache,
-  type CacheOptions
+  type CacheOptions,
+  type Collection
 } from '../../src/index.js'
 import { usePrivateRedis } from '../support/private-redis.js'
 import { startRedisServer } from '../support/redis-server.js'
@@ -184,6 +185,22 @@ for (const kind of ['Redis', 'one process'] as const) {
       expect(table.reads).toBe(1)
       table.letGo()
       expect((await writing).cache).toBe('published')
+    })
+
+    it('that reads its own entry meets its own guard, and gets what the source has', async () => {
+      const table = new Table()
+      await table.save(1, row(1, 10))
+      const products: Collection<number, Row> = open(where()).collection('products', {
+        ttl: '1h',
+        load: table.find,
+        write: async (id: number, product: Row): Promise<Row> => {
+          const before = await products.get(id)
+          return table.save(id, { ...product, price: (before?.price ?? 0) + product.price })
+        }
+      })
+      expect(await products.get(1)).toMatchObject({ price: 10 })
+      expect(await products.put(1, row(1, 5))).toMatchObject({ value: { price: 15 }, cache: 'published' })
+      expect(await products.lookup(1)).toMatchObject({ value: { price: 15 } })
     })
 
     it('is not followed by "no such thing", which a reader was told before the row was committed (#17)', async () => {
