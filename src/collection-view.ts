@@ -23,7 +23,7 @@ import type { Clearing, ClearOptions } from './invalidation/clearing.js'
 import type { Clock } from './clock.js'
 import type { BehindEntries } from './behind/entries.js'
 import { ConcurrencyLimit } from './policy/concurrency-limit.js'
-import { behindKey, collectionPrefix, idPart, type Area } from './keys/key-schema.js'
+import { behindKey, collectionPrefix, idPart, ownId, type Area } from './keys/key-schema.js'
 import type { CollectionOptions, Tenancy } from './options.js'
 import type { CacheId, LoadContext, TenantId } from './ports.js'
 import type { Reader } from './read/reader.js'
@@ -119,7 +119,8 @@ export class CollectionView<Id extends CacheId, Value>
 
   async getMany(ids: Iterable<Id>, options?: ReadOptions): Promise<Map<Id, Value>> {
     options?.signal?.throwIfAborted()
-    const requests = this.#requestsOf(ids)
+    const given = idsOf(ids)
+    const requests = this.#requestsOf(given)
     const { memory, reader } = this.#context
     const hits = memory === undefined ? NO_HITS : requests.map(({ id }) => this.#hit(id as Id))
     const unknown = hits === NO_HITS ? requests : requests.filter((_, index) => hits[index] === undefined)
@@ -129,7 +130,7 @@ export class CollectionView<Id extends CacheId, Value>
     for (let index = 0; index < requests.length; index++) {
       const hit = hits[index]
       const value = hit === undefined ? found[at++] : hit.value
-      if (value !== undefined) values.set(requests[index]!.id as Id, value as Value)
+      if (value !== undefined) values.set(given[index]!, value as Value)
     }
     return values
   }
@@ -170,7 +171,7 @@ export class CollectionView<Id extends CacheId, Value>
   }
 
   async invalidateMany(ids: Iterable<Id>, options?: InvalidateOptions): Promise<InvalidationOutcome> {
-    return this.#invalidate(this.#requestsOf(ids), options)
+    return this.#invalidate(this.#requestsOf(idsOf(ids)), options)
   }
 
   async invalidateWhere(isWrong: (id: Id) => boolean, options?: InvalidateOptions): Promise<number> {
@@ -201,7 +202,7 @@ export class CollectionView<Id extends CacheId, Value>
       return { value: (await entries.put(request, value)) as Value, cache: 'accepted' }
     if (write === undefined) throw new NotWritableError(this.name, 'write')
     const { copies, result, outcome } = await this.#change(request, async (signal) => {
-      const saved = await write(id, value, { signal, tenant })
+      const saved = await write(request.id, value, { signal, tenant })
       return { result: saved, rows: rowsOf(request, saved) }
     })
     return { value: (copies.get(request.key) ?? result) as Value, cache: outcome }
@@ -233,7 +234,7 @@ export class CollectionView<Id extends CacheId, Value>
     }
     if (remove === undefined) throw new NotWritableError(this.name, 'remove')
     const { outcome } = await this.#change(request, async (signal) => {
-      await remove(id, { signal, tenant })
+      await remove(request.id, { signal, tenant })
       return { result: undefined, rows: new Map([[request.key, GONE]]) }
     })
     return { value: undefined, cache: outcome }
@@ -279,7 +280,7 @@ export class CollectionView<Id extends CacheId, Value>
   #requestHere(id: Id): ReadRequest {
     const { source, memory } = this.#context
     const key = this.#keyOf(id)
-    return { source, key, id, tenant: this.#tenant, scope: this.#scope, memory }
+    return { source, key, id: ownId(id), tenant: this.#tenant, scope: this.#scope, memory }
   }
 
   #keyOf(id: Id): string {
@@ -303,18 +304,20 @@ export class CollectionView<Id extends CacheId, Value>
     if (this.#context.tenancy === 'required') throw new TenantRequiredError(`Collection "${this.name}"`)
   }
 
-  #requestsOf(ids: Iterable<Id>): ReadRequest[] {
-    if (
-      typeof ids === 'string' ||
-      typeof (ids as Partial<Iterable<Id>> | null)?.[Symbol.iterator] !== 'function'
-    ) {
-      throw new InvalidOptionError('ids', ids, 'an array, a set or another iterable of ids')
-    }
+  #requestsOf(ids: readonly Id[]): ReadRequest[] {
     const view = this.#here()
-    const requests: ReadRequest[] = []
-    for (const id of ids) requests.push(view.#requestHere(id))
-    return requests
+    return ids.map((id) => view.#requestHere(id))
   }
+}
+
+function idsOf<Id>(ids: Iterable<Id>): Id[] {
+  if (
+    typeof ids === 'string' ||
+    typeof (ids as Partial<Iterable<Id>> | null)?.[Symbol.iterator] !== 'function'
+  ) {
+    throw new InvalidOptionError('ids', ids, 'an array, a set or another iterable of ids')
+  }
+  return [...ids]
 }
 
 /** Of one `putMany`: about as many as a database pool has connections. */
@@ -337,7 +340,8 @@ export function orderedLoadMany<Id extends CacheId, Value>(
 ): Source['loadMany'] {
   if (loadMany === undefined) return undefined
   return async (ids: readonly CacheId[], context: LoadContext) => {
-    const result: unknown = await loadMany(ids as readonly Id[], context)
+    // A copy: one that it sorts, or empties part by part, must not decide which value is whose.
+    const result: unknown = await loadMany((ids as readonly Id[]).slice(), context)
     if (result instanceof Map && isAbout(result, ids)) return ids.map((id) => result.get(id))
     if (Array.isArray(result) && result.length === ids.length) return result as unknown[]
     throw new InvalidLoaderResultError(name, result, ids.length)
