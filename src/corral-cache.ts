@@ -150,6 +150,8 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
         if (isOver) throw new InvalidOptionError('ref', ref.key, 'to be published before the change is over')
         if (!byKey.has(ref.key))
           throw new InvalidOptionError('ref', ref.key, 'an entry that was given to cache.write')
+        // Of several rows the last counts, also when that is none.
+        rows.delete(ref.key)
         for (const [key, newRow] of rowsOf(EntryRef.requestOf(ref), row)) rows.set(key, newRow)
       }
       try {
