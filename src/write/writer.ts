@@ -263,16 +263,22 @@ export class Writer {
     const { gate } = this.#parts
     const copies = new Map<string, unknown>()
     const publications = new Map<string, Publication>()
-    for (const request of requests) {
-      const row = rows.get(request.key)
-      if (row === undefined) continue
-      const packed = await this.#pack(request, row.value, captures.get(request.scope))
-      copies.set(request.key, packed === undefined ? row.value : await packed.copy())
-      if (packed?.frame === undefined || !gate.reserve(request, packed.frame.length)) continue
-      const { frame, lifeMs } = packed
-      // Whether it was is known for all of a change only, and a count puts it right.
-      gate.stored(request, frame.length, lifeMs)
-      publications.set(request.key, { frame, lifeMs, version: row.version, unknown: false })
+    try {
+      for (const request of requests) {
+        const row = rows.get(request.key)
+        if (row === undefined) continue
+        const packed = await this.#pack(request, row.value, captures.get(request.scope))
+        copies.set(request.key, packed === undefined ? row.value : await packed.copy())
+        if (packed?.frame === undefined || !gate.reserve(request, packed.frame.length)) continue
+        const { frame, lifeMs } = packed
+        // Whether it was is known for all of a change only, and a count puts it right.
+        gate.stored(request, frame.length, lifeMs)
+        publications.set(request.key, { frame, lifeMs, version: row.version, unknown: false })
+      }
+    } catch (error) {
+      // The user's own `tags`, or budget, threw. The change is made, and guards that nobody takes away would be renewed for ever.
+      await guards.settle(() => NOTHING_WRITTEN)
+      throw error
     }
     const outcome = await guards.settle((key) => publications.get(key) ?? NOTHING_WRITTEN)
     return { outcome, copies }

@@ -1,0 +1,130 @@
+import { describe, expect, it } from 'vitest'
+import { writeThrough, type CacheOptions } from '../../src/index.js'
+import { usePrivateRedis } from '../support/private-redis.js'
+import { until } from '../support/until.js'
+
+const redis = usePrivateRedis()
+const { open } = redis
+
+const error = new Error('not today')
+
+for (const kind of ['Redis', 'one process'] as const) {
+  const where = (): Partial<CacheOptions<'optional'>> => (kind === 'Redis' ? { redis: redis.server.url } : {})
+
+  describe(`what a caller or a loader changes behind the cache's back, over ${kind}`, () => {
+    it('gives each id its own value when loadMany sorts the ids, or takes them out part by part', async () => {
+      const cache = open(where())
+      const sorting = cache.collection('sorting', {
+        ttl: '1h',
+        load: async (id: number) => `row ${id}`,
+        loadMany: async (ids) =>
+          new Map((ids as number[]).sort((a, b) => a - b).map((id) => [id, `row ${id}`]))
+      })
+      const splicing = cache.collection('splicing', {
+        ttl: '1h',
+        load: async (id: number) => `row ${id}`,
+        loadMany: async (ids) => {
+          const rows = new Map<number, string>()
+          while (ids.length > 0) for (const id of (ids as number[]).splice(0, 2)) rows.set(id, `row ${id}`)
+          return rows
+        }
+      })
+      const rows = new Map([3, 1, 2].map((id) => [id, `row ${id}`]))
+      for (const collection of [sorting, splicing]) {
+        expect(await collection.getMany([3, 1, 2])).toEqual(rows)
+        expect(await collection.getMany([3, 1, 2])).toEqual(rows)
+      }
+    })
+
+    it('loads, writes and removes what an id said when it was given, though the caller goes on using the object', async () => {
+      const asked: string[] = []
+      const cache = open(where())
+      const pages = cache.collection('pages', {
+        ttl: '1h',
+        load: async ({ page }: { page: number }) => `page ${page}`,
+        write: writeThrough(async ({ page }: { page: number }, text: string) => {
+          asked.push(`write ${page}`)
+          return text
+        }),
+        remove: async ({ page }) => void asked.push(`remove ${page}`)
+      })
+      const id = { page: 0 }
+      const reads: Promise<string | undefined>[] = []
+      for (id.page = 1; id.page <= 3; id.page++) reads.push(pages.get(id))
+      expect(await Promise.all(reads)).toEqual(['page 1', 'page 2', 'page 3'])
+      for (const page of [1, 2, 3]) expect(await pages.get({ page })).toBe(`page ${page}`)
+
+      const ids = [{ page: 4 }, { page: 5 }]
+      const many = pages.getMany(ids)
+      for (const given of ids) given.page += 10
+      const found = await many
+      // By the caller's own objects, as they were given.
+      expect(ids.map((given) => found.get(given))).toEqual(['page 4', 'page 5'])
+
+      id.page = 6
+      const put = pages.put(id, 'six')
+      id.page = 7
+      const removed = pages.delete(id)
+      id.page = 8
+      await Promise.all([put, removed])
+      expect(asked.sort()).toEqual(['remove 7', 'write 6'])
+    })
+  })
+
+  describe(`what users' functions do wrong after a change, over ${kind}`, () => {
+    it('lets the entry be filled again when `tags` throws for the saved row', async () => {
+      let failing = true
+      const cache = open({ ...where(), writeLease: 100 })
+      const products = cache.collection('products', {
+        ttl: '1h',
+        load: async (id: number) => ({ id }),
+        tags: () => {
+          if (failing) throw error
+          return []
+        },
+        write: writeThrough(async (id: number) => ({ id }))
+      })
+      await expect(products.put(1, { id: 1 })).rejects.toBe(error)
+      failing = false
+      await until('a read is answered from the cache', async () => {
+        return (await products.lookup(1)).source === (kind === 'Redis' ? 'redis' : 'memory')
+      })
+    })
+
+    it('lets the entry be filled again when the budget of its tenant throws', async () => {
+      let failing = true
+      const maxBytes = (): number => {
+        if (failing) throw error
+        return 1_000_000
+      }
+      const cache = open({ ...where(), writeLease: 100, tenantBudget: { maxBytes } })
+      const products = cache
+        .collection('products', {
+          ttl: '1h',
+          load: async (id: number) => ({ id }),
+          write: writeThrough(async (id: number) => ({ id }))
+        })
+        .tenant('acme')
+      await expect(products.put(1, { id: 1 })).rejects.toBe(error)
+      failing = false
+      await until('a read is answered from the cache', async () => {
+        return (await products.lookup(1)).source === (kind === 'Redis' ? 'redis' : 'memory')
+      })
+    })
+
+    it('publishes the last row of several that a change names for an entry, also when that is none', async () => {
+      const cache = open(where())
+      const products = cache.collection('products', {
+        ttl: '1h',
+        load: async (): Promise<string | undefined> => undefined
+      })
+      const written = await cache.write([products.key('a')], async ({ publish }) => {
+        publish(products.key('a'), 'made')
+        // Deleted again in the same transaction.
+        publish(products.key('a'), undefined)
+      })
+      expect(written.cache).toBe('dropped')
+      expect(await products.get('a')).toBeUndefined()
+    })
+  })
+}
