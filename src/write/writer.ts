@@ -84,21 +84,25 @@ export class Writer {
   }
 
   change<Result>(change: Change<Result>): Promise<Changed<Result>> {
-    const changing = this.#change(change)
-    this.#running.add(changing)
-    const done = (): void => void this.#running.delete(changing)
-    changing.then(done, done)
-    return changing
+    return this.#untilDone(this.#change(change))
   }
 
   /**
    * Declares entries wrong without changing anything. After it resolves as `confirmed` nobody gets a value whose load
    * began before. Rejects when Redis did not confirm it, unless it is to be remembered.
    */
-  async invalidate(
+  invalidate(
     requests: readonly ReadRequest[],
     whenRedisAway: Change<unknown>['whenRedisAway'],
     soft = false
+  ): Promise<'confirmed' | 'pending'> {
+    return this.#untilDone(this.#invalidate(requests, whenRedisAway, soft))
+  }
+
+  async #invalidate(
+    requests: readonly ReadRequest[],
+    whenRedisAway: Change<unknown>['whenRedisAway'],
+    soft: boolean
   ): Promise<'confirmed' | 'pending'> {
     if (this.#closed) throw new ClosedError()
     const { store, events, pending, forget } = this.#parts
@@ -126,7 +130,11 @@ export class Writer {
    * Stores what the caller brings, and changes no source. False while a write of the entry is under way. Rejects for
    * a value that cannot be cached, and when Redis did not confirm.
    */
-  async set(request: ReadRequest, value: unknown): Promise<boolean> {
+  set(request: ReadRequest, value: unknown): Promise<boolean> {
+    return this.#untilDone(this.#set(request, value))
+  }
+
+  async #set(request: ReadRequest, value: unknown): Promise<boolean> {
     if (this.#closed) throw new ClosedError()
     const { store, codec, clock, forget, pending, gate } = this.#parts
     const { key, source } = request
@@ -142,6 +150,14 @@ export class Writer {
     else gate.giveBack(request, packed.frame.length)
     forget([key])
     return stored
+  }
+
+  /** What closing waits for. */
+  #untilDone<T>(work: Promise<T>): Promise<T> {
+    this.#running.add(work)
+    const done = (): void => void this.#running.delete(work)
+    work.then(done, done)
+    return work
   }
 
   /** Refuses new writes. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { writeThrough, type CacheOptions } from '../../src/index.js'
+import { ValueTooLargeError, writeThrough, type Cache, type CacheOptions } from '../../src/index.js'
 import { usePrivateRedis } from '../support/private-redis.js'
 import { until } from '../support/until.js'
 
@@ -7,6 +7,11 @@ const redis = usePrivateRedis()
 const { open } = redis
 
 const error = new Error('not today')
+
+type Rows = ReturnType<typeof rowsOf>
+
+const rowsOf = (cache: Cache) =>
+  cache.collection('rows', { ttl: '1h', load: async (id: number) => `row ${id}`, tags: () => ['all'] })
 
 for (const kind of ['Redis', 'one process'] as const) {
   const where = (): Partial<CacheOptions<'optional'>> => (kind === 'Redis' ? { redis: redis.server.url } : {})
@@ -112,6 +117,22 @@ for (const kind of ['Redis', 'one process'] as const) {
       })
     })
 
+    it('hands out and leaves uncached what carries more tags than an entry has room for', async () => {
+      const cache = open(where())
+      const tags = Array.from({ length: 10_000 }, (_, index) => `tag-${index}`)
+      const products = cache.collection('products', {
+        ttl: '1h',
+        load: async (id: number) => `row ${id}`,
+        tags: () => tags,
+        write: writeThrough(async (_id: number, row: string) => row)
+      })
+      for (let read = 0; read < 2; read++)
+        expect(await products.lookup(1)).toMatchObject({ value: 'row 1', source: 'loader' })
+      expect(await products.put(1, 'saved')).toEqual({ value: 'saved', cache: 'dropped' })
+      await expect(products.set(1, 'primed')).rejects.toThrow(ValueTooLargeError)
+      await expect(products.set(1, 'primed')).rejects.toThrow(/^The tags of the value take \d+ bytes/)
+    })
+
     it('publishes the last row of several that a change names for an entry, also when that is none', async () => {
       const cache = open(where())
       const products = cache.collection('products', {
@@ -126,5 +147,29 @@ for (const kind of ['Redis', 'one process'] as const) {
       expect(written.cache).toBe('dropped')
       expect(await products.get('a')).toBeUndefined()
     })
+  })
+
+  it(`waits, when it is closed, for all that makes entries wrong or stores one, over ${kind}`, async () => {
+    const calls: Record<string, (cache: Cache, rows: Rows) => Promise<unknown>> = {
+      set: (_, rows) => rows.set(1, 'primed'),
+      invalidate: (_, rows) => rows.invalidate(1),
+      'invalidate softly': (_, rows) => rows.invalidate(1, { soft: true }),
+      // More than are sent at once.
+      invalidateMany: (_, rows) => rows.invalidateMany(Array.from({ length: 12_000 }, (_unused, id) => id)),
+      invalidateWhere: (_, rows) => rows.invalidateWhere(() => true),
+      clear: (_, rows) => rows.clear(),
+      invalidateTags: (cache) => cache.invalidateTags(['all'])
+    }
+    for (const [name, call] of Object.entries(calls)) {
+      const cache = open(where())
+      const rows = rowsOf(cache)
+      await rows.get(1)
+      const called = call(cache, rows)
+      const [closed, outcome] = await Promise.allSettled([cache.close({ timeout: '20s' }), called])
+      expect([name, closed.status, outcome.status]).toEqual([name, 'fulfilled', 'fulfilled'])
+      if (kind === 'one process') continue
+      const later = await rowsOf(open(where())).peek(1)
+      expect([name, later]).toEqual([name, name === 'set' ? 'primed' : undefined])
+    }
   })
 }
