@@ -79,15 +79,17 @@ export class UncacheableValueError extends CorralError {
   }
 }
 
-/** A value over `maxValueBytes`. On a read it is returned to the caller and left out of the cache. */
+/** A value over `maxValueBytes`, or with more tags than an entry has room for. On a read it is returned to the caller and left out of the cache. */
 export class ValueTooLargeError extends CorralError {
   readonly bytes: number
   readonly maxBytes: number
 
-  constructor(bytes: number, maxBytes: number) {
+  constructor(bytes: number, maxBytes: number, what: 'value' | 'tags' = 'value') {
     super(
       'VALUE_TOO_LARGE',
-      `The value takes ${bytes} bytes when serialized; "maxValueBytes" is ${maxBytes}.`
+      what === 'value'
+        ? `The value takes ${bytes} bytes when serialized; "maxValueBytes" is ${maxBytes}.`
+        : `The tags of the value take ${bytes} bytes; an entry has room for ${maxBytes}.`
     )
     this.bytes = bytes
     this.maxBytes = maxBytes
