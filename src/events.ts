@@ -1,3 +1,4 @@
+import { textOf } from './errors.js'
 import type { TenantId } from './ports.js'
 
 /**
@@ -191,6 +192,6 @@ export class Events {
     if (event !== 'listenerFailed' && this.has('listenerFailed'))
       this.emit('listenerFailed', { event, error })
     else
-      process.emitWarning(`A listener of the cache event "${event}" threw: ${String(error)}`, 'CorralWarning')
+      process.emitWarning(`A listener of the cache event "${event}" threw: ${textOf(error)}`, 'CorralWarning')
   }
 }
