@@ -107,7 +107,9 @@ export class AdHocView implements AdHocReads {
       throw new InvalidOptionError('load', load, 'a function (context) => value')
     const hit = this.#here().#memory?.hit(key)
     if (hit !== undefined) return hit.value as Value | undefined
-    const request = this.#request(key, (_id, context) => load(context), policy, options.tags)
+    const { ambient } = this.#context
+    const loading: Source['load'] = (_id, context) => ambient.runFor(context.tenant, () => load(context))
+    const request = this.#request(key, loading, policy, options.tags)
     const lookup = await abortable(this.#context.reader.read(request), options.signal)
     return lookup.value as Value | undefined
   }

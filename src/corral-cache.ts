@@ -95,6 +95,8 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     if (this.#stats.has(name) || this.#isQueue(name))
       throw new InvalidOptionError('collection name', name, 'a name that is not in use')
     const write = writeFunctionOf(options.write)
+    const loadMany = orderedLoadMany(name, options)
+    const ambient = this.#ambient
     const most = resolveLoadLimit(options.maxConcurrentLoads)
     const source: Source = {
       name,
@@ -103,19 +105,24 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
       loadLimit: most === undefined ? undefined : new ConcurrencyLimit(most, this.#parts.loadQueue),
       schema: options.schema,
       writing: resolveWritePolicy(options),
-      write: write && ((id, value, context) => write(id as Id, value as Value, context)),
-      remove: options.remove && ((id, context) => options.remove!(id as Id, context)),
+      write:
+        write &&
+        ((id, value, context) =>
+          ambient.runFor(context.tenant, () => write(id as Id, value as Value, context))),
+      remove:
+        options.remove &&
+        ((id, context) => ambient.runFor(context.tenant, () => options.remove!(id as Id, context))),
       version: options.version && ((row) => options.version!(row as Value)),
       tags: options.tags && ((value, id) => options.tags!(value as Value, id as Id)),
-      load: (id, context) => options.load(id as Id, context),
-      loadMany: orderedLoadMany(name, options)
+      load: (id, context) => ambient.runFor(context.tenant, () => options.load(id as Id, context)),
+      loadMany: loadMany && ((ids, context) => ambient.runFor(context.tenant, () => loadMany(ids, context)))
     }
     const tenancy = resolveTenancy(options.tenancy, this.#parts.tenancy)
     const memory = this.#parts.shelfFor(name, source.stats, options.memory)
     const behind = writeBehindOf(options.write)
     const entries =
       behind && this.#openEntries(source, resolveBehind(behind.options, source.writing.writeTimeoutMs))
-    const context = { ...this.#parts, source, tenancy, ambient: this.#ambient, memory, entries }
+    const context = { ...this.#parts, source, tenancy, ambient, memory, entries }
     return new CollectionView<Id, Value>(context) as unknown as Collection<Id, Value, C>
   }
 
