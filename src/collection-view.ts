@@ -25,6 +25,7 @@ import type { BehindEntries } from './behind/entries.js'
 import { ConcurrencyLimit } from './policy/concurrency-limit.js'
 import { behindKey, collectionPrefix, idPart, ownId, type Area } from './keys/key-schema.js'
 import type { CollectionOptions, Tenancy } from './options.js'
+import { checkClearOptions, checkIterable } from './resolve-options.js'
 import type { CacheId, LoadContext, TenantId } from './ports.js'
 import type { Reader } from './read/reader.js'
 import type { Scope } from './tiers/generation.js'
@@ -98,33 +99,38 @@ export class CollectionView<Id extends CacheId, Value>
 
   // Not an async function: a hit in memory hands out a promise that is there already.
   get(id: Id, options?: ReadOptions): Promise<Value | undefined> {
-    const hit = options === undefined ? this.#hit(id) : undefined
+    let hit: MemoryEntry | undefined
+    try {
+      hit = options === undefined ? this.#hit(id) : undefined
+    } catch {
+      // An id that cannot be one; the promise rejects with the reason.
+    }
     return hit === undefined ? this.#get(id, options) : (hit.promise as Promise<Value | undefined>)
   }
 
   async #get(id: Id, options: ReadOptions | undefined): Promise<Value | undefined> {
-    options?.signal?.throwIfAborted()
+    const signal = signalOf(options)
     // Not by way of `lookup`: on a hit each promise that waits for another is a measurable part of the cost.
-    const lookup = await abortable(this.#context.reader.read(this.#request(id)), options?.signal)
+    const lookup = await abortable(this.#context.reader.read(this.#request(id)), signal)
     return lookup.value as Value | undefined
   }
 
   async lookup(id: Id, options?: ReadOptions): Promise<Lookup<Value>> {
-    options?.signal?.throwIfAborted()
+    const signal = signalOf(options)
     const hit = this.#hit(id)
     if (hit !== undefined) return hit.lookup(this.#context.clock.now()) as Lookup<Value>
-    const lookup = await abortable(this.#context.reader.read(this.#request(id)), options?.signal)
+    const lookup = await abortable(this.#context.reader.read(this.#request(id)), signal)
     return lookup as Lookup<Value>
   }
 
   async getMany(ids: Iterable<Id>, options?: ReadOptions): Promise<Map<Id, Value>> {
-    options?.signal?.throwIfAborted()
+    const signal = signalOf(options)
     const given = idsOf(ids)
     const requests = this.#requestsOf(given)
     const { memory, reader } = this.#context
     const hits = memory === undefined ? NO_HITS : requests.map(({ id }) => this.#hit(id as Id))
     const unknown = hits === NO_HITS ? requests : requests.filter((_, index) => hits[index] === undefined)
-    const found = unknown.length === 0 ? [] : await abortable(reader.readMany(unknown), options?.signal)
+    const found = unknown.length === 0 ? [] : await abortable(reader.readMany(unknown), signal)
     const values = new Map<Id, Value>()
     let at = 0
     for (let index = 0; index < requests.length; index++) {
@@ -151,8 +157,8 @@ export class CollectionView<Id extends CacheId, Value>
   }
 
   async refresh(id: Id, options?: ReadOptions): Promise<Value | undefined> {
-    options?.signal?.throwIfAborted()
-    const lookup = await abortable(this.#context.reader.refresh(this.#request(id)), options?.signal)
+    const signal = signalOf(options)
+    const lookup = await abortable(this.#context.reader.refresh(this.#request(id)), signal)
     return lookup.value as Value | undefined
   }
 
@@ -186,6 +192,7 @@ export class CollectionView<Id extends CacheId, Value>
   }
 
   async clear(options?: ClearOptions): Promise<Cleaning> {
+    checkClearOptions(options)
     return this.#context.clearing.clear(this.#area(), options)
   }
 
@@ -209,7 +216,8 @@ export class CollectionView<Id extends CacheId, Value>
   }
 
   async putMany(entries: Iterable<readonly [Id, Value]>): Promise<Map<Id, Written<Value>>> {
-    const all = [...entries]
+    checkIterable(entries, 'entries', 'pairs of an id and a value, such as a Map')
+    const all = Array.from(entries, checkedPair)
     const limit = new ConcurrencyLimit(WRITES_AT_ONCE, Number.POSITIVE_INFINITY)
     const results = await Promise.allSettled(all.map(([id, value]) => limit.run(() => this.put(id, value))))
     const written = new Map<Id, Written<Value>>()
@@ -310,13 +318,13 @@ export class CollectionView<Id extends CacheId, Value>
   }
 }
 
+function checkedPair<Id, Value>(pair: readonly [Id, Value]): readonly [Id, Value] {
+  if (Array.isArray(pair) && pair.length === 2) return pair
+  throw new InvalidOptionError('entries', pair, 'pairs of an id and a value, such as a Map')
+}
+
 function idsOf<Id>(ids: Iterable<Id>): Id[] {
-  if (
-    typeof ids === 'string' ||
-    typeof (ids as Partial<Iterable<Id>> | null)?.[Symbol.iterator] !== 'function'
-  ) {
-    throw new InvalidOptionError('ids', ids, 'an array, a set or another iterable of ids')
-  }
+  checkIterable(ids, 'ids', 'an array, a set or another iterable of ids')
   return [...ids]
 }
 
@@ -356,6 +364,17 @@ function isAbout(result: Map<unknown, unknown>, ids: readonly CacheId[]): result
   const asked = new Set<unknown>(ids)
   for (const id of result.keys()) if (!asked.has(id)) return false
   return true
+}
+
+/** Throws its reason when it has fired. */
+export function signalOf(options: ReadOptions | undefined): AbortSignal | undefined {
+  const signal = options?.signal
+  if (signal === undefined) return undefined
+  // By its shape: it may be of another realm, or a polyfill.
+  if (typeof signal?.throwIfAborted !== 'function')
+    throw new InvalidOptionError('signal', signal, 'an AbortSignal')
+  signal.throwIfAborted()
+  return signal
 }
 
 /** `work`, unless the caller's signal fires first. */

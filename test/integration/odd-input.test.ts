@@ -1,7 +1,14 @@
 import { Redis } from 'ioredis'
 import { expect, it } from 'vitest'
-import { createCache, InvalidOptionError, type CacheOptions, type RedisInput } from '../../src/index.js'
+import {
+  createCache,
+  InvalidKeyError,
+  InvalidOptionError,
+  type CacheOptions,
+  type RedisInput
+} from '../../src/index.js'
 import { usePrivateRedis } from '../support/private-redis.js'
+import { until } from '../support/until.js'
 
 const redis = usePrivateRedis()
 const { open } = redis
@@ -102,5 +109,65 @@ it('works in the database that an instance has selected, with its own connection
     expect(await redis.admin.dbsize()).toBe(0)
   } finally {
     instance.disconnect()
+  }
+})
+
+it('says what is wrong with what a call was given, and changes nothing for it', async () => {
+  const cache = open({ ...overRedis(), memory: { maxBytes: 1_000_000 } })
+  const rows = cache.collection('rows', {
+    ttl: '1h',
+    load: async (id: number) => `row ${id}`,
+    write: async (_id, row) => row
+  })
+  const other = open({ namespace: 'other' }).collection('rows', { ttl: '1h', load: () => 'other' })
+  await rows.get(1)
+  const change = async (): Promise<void> => {}
+  const wrong = (value: unknown): never => value as never
+  const calls: [option: string, call: () => unknown][] = [
+    ['signal', () => rows.get(1, { signal: wrong(null) })],
+    ['signal', () => rows.getMany([1], { signal: wrong('now') })],
+    ['entries', () => rows.putMany(wrong(undefined))],
+    ['entries', () => rows.putMany(wrong([1, 2]))],
+    ['tags', () => cache.invalidateTags(wrong(undefined))],
+    ['refs', () => cache.write(wrong(undefined), change)],
+    ['ref', () => cache.write([wrong(undefined)], change)],
+    ['ref', () => cache.write([wrong('shop:rows:1')], change)],
+    ['ref', () => cache.write([rows.key(1)], async ({ publish }) => publish(wrong({}), 'row'))],
+    ['refs', () => cache.write([other.key(1)], change)],
+    ['change', () => cache.write([rows.key(1)], wrong(undefined))],
+    ['timeOut', () => cache.write([rows.key(1)], change, wrong({ timeOut: '1s' }))],
+    ['tenant', () => rows.clear(wrong({ tenant: 'acme' }))],
+    ['tenant', () => cache.clear(wrong({ tenant: 'acme' }))],
+    ['collection', () => cache.tenant('acme').clear(wrong({ collection: 'rows' }))],
+    ['options of clear', () => cache.clear(wrong(null))],
+    ['work', () => cache.runAs('acme', wrong(undefined))],
+    ['event', () => cache.on(wrong('invalidate'), () => undefined)],
+    ['event', () => cache.on(wrong('toString'), () => undefined)],
+    ['listener', () => cache.on('hit', wrong(undefined))]
+  ]
+  for (const [option, call] of calls) {
+    const refusal: unknown = await Promise.resolve()
+      .then(call)
+      .catch((error: unknown) => error)
+    expect(refusal).toBeInstanceOf(InvalidOptionError)
+    expect((refusal as InvalidOptionError).option).toBe(option)
+  }
+  expect((await rows.lookup(2)).source).toBe('loader')
+  expect((await rows.lookup(2)).source).not.toBe('loader')
+})
+
+it('rejects, and does not throw, for an id that cannot be one, whatever is in memory', async () => {
+  const cache = open({ ...overRedis(), memory: { maxBytes: 1_000_000 } })
+  const pages = cache.collection('pages', { ttl: '1h', load: async (id: { page: number }) => id.page })
+  await cache.ready()
+  await until('an id that is an object is in memory', async () => {
+    await pages.get({ page: 1 })
+    return pages.peekMemory({ page: 1 }) === 1
+  })
+  for (const id of [null, new Date(), { page: Number.NaN }]) {
+    let refusal: unknown
+    const read = pages.get(id as never).catch((error: unknown) => (refusal = error))
+    await read
+    expect(refusal).toBeInstanceOf(InvalidKeyError)
   }
 })
