@@ -219,7 +219,15 @@ export class CollectionView<Id extends CacheId, Value>
     checkIterable(entries, 'entries', 'pairs of an id and a value, such as a Map')
     const all = Array.from(entries, checkedPair)
     const limit = new ConcurrencyLimit(WRITES_AT_ONCE, Number.POSITIVE_INFINITY)
-    const results = await Promise.allSettled(all.map(([id, value]) => limit.run(() => this.put(id, value))))
+    // Of several for one entry the last is to be the one that stays, so they go one after the other.
+    const lastOf = new Map<string, Promise<unknown>>()
+    const put = async ([id, value]: readonly [Id, Value]): Promise<Written<Value>> => {
+      const key = this.#keyOf(id)
+      const putting = Promise.resolve(lastOf.get(key)).then(() => this.put(id, value))
+      lastOf.set(key, putting.catch(reported))
+      return putting
+    }
+    const results = await Promise.allSettled(all.map((pair) => limit.run(() => put(pair))))
     const written = new Map<Id, Written<Value>>()
     const failures = new Map<unknown, unknown>()
     for (const [index, result] of results.entries()) {
@@ -330,6 +338,9 @@ function idsOf<Id>(ids: Iterable<Id>): Id[] {
 
 /** Of one `putMany`: about as many as a database pool has connections. */
 const WRITES_AT_ONCE = 20
+
+/** It is among the results. */
+function reported(): void {}
 
 const GONE: NewRow = { value: undefined, version: undefined }
 

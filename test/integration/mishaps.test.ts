@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { ValueTooLargeError, writeThrough, type Cache, type CacheOptions } from '../../src/index.js'
 import { usePrivateRedis } from '../support/private-redis.js'
@@ -131,6 +132,32 @@ for (const kind of ['Redis', 'one process'] as const) {
       expect(await products.put(1, 'saved')).toEqual({ value: 'saved', cache: 'dropped' })
       await expect(products.set(1, 'primed')).rejects.toThrow(ValueTooLargeError)
       await expect(products.set(1, 'primed')).rejects.toThrow(/^The tags of the value take \d+ bytes/)
+    })
+
+    it('leaves the last value of several that one putMany brings for an entry', async () => {
+      const saved: string[] = []
+      let letGo = (): void => undefined
+      const second = new Promise<void>((resolve) => (letGo = resolve))
+      const cache = open(where())
+      const products = cache.collection('products', {
+        ttl: '1h',
+        load: () => saved.at(-1),
+        write: async (_id: { a: number; b: number }, row: string) => {
+          // Whoever is let in beside the first is done before it.
+          if (row === 'first') await Promise.race([second, sleep(50)])
+          saved.push(row)
+          if (row === 'second') letGo()
+          return row
+        }
+      })
+      const pairs = [
+        [{ a: 1, b: 2 }, 'first'],
+        [{ b: 2, a: 1 }, 'second']
+      ] as const
+      const written = await products.putMany(pairs)
+      expect(saved).toEqual(['first', 'second'])
+      expect([...written.values()].map(({ cache: outcome }) => outcome)).toEqual(['published', 'published'])
+      expect(await products.get({ a: 1, b: 2 })).toBe('second')
     })
 
     it('publishes the last row of several that a change names for an entry, also when that is none', async () => {
