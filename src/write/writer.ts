@@ -78,6 +78,7 @@ export class Writer {
   /** Of changes that are over their deadline and have not settled. */
   readonly #leftBehind = new Set<Guards>()
   #closed = false
+  #aborted = false
 
   constructor(parts: WriterParts) {
     this.#parts = parts
@@ -170,6 +171,7 @@ export class Writer {
   }
 
   abort(): void {
+    this.#aborted = true
     for (const controller of this.#controllers) controller.abort(new ClosedError())
     for (const guards of this.#leftBehind) guards.abandon()
     this.#leftBehind.clear()
@@ -260,6 +262,7 @@ export class Writer {
    * runs, within reason, and while this cache is open. A reader meanwhile asks the source.
    */
   #keepGuarded(guards: Guards, working: Promise<unknown>): void {
+    if (this.#aborted) return guards.abandon()
     const giveUp = setTimeout(() => guards.abandon(), GUARD_AFTER_TIMEOUT_MS)
     giveUp.unref()
     this.#leftBehind.add(guards)

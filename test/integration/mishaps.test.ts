@@ -200,3 +200,43 @@ for (const kind of ['Redis', 'one process'] as const) {
     }
   })
 }
+
+it('does not wait, when it is closed, for a count of what all tenants take', async () => {
+  const cache = open({ redis: redis.server.url, tenantBudget: { maxBytes: 1_000_000 } })
+  const [keys, page] = [100_000, 500]
+  const setAll = "for i = 1, ARGV[1] do redis.call('SET', 'shop:tenant:acme:rows:' .. i, '') end"
+  await redis.admin.eval(setAll, 0, keys)
+  await redis.admin.config('RESETSTAT')
+  const scans = async (): Promise<number> =>
+    Number(/cmdstat_scan:calls=(\d+)/.exec(await redis.admin.info('commandstats'))?.[1] ?? 0)
+  await rowsOf(cache).tenant('acme').get(0)
+  await until('a count has begun', async () => (await scans()) > 0)
+  await cache.close({ timeout: 0 })
+  expect(await scans()).toBeLessThan(keys / page)
+})
+
+it('leaves the guards of a change that it did not wait for to run out when it is closed', async () => {
+  const cache = open({ redis: redis.server.url, writeLease: 50 })
+  let hasBegun = false
+  let finish = (): void => undefined
+  const rows = cache.collection('rows', {
+    ttl: '1h',
+    load: () => 'old',
+    write: (_id: number, row: string) =>
+      new Promise<string>((resolve) => {
+        hasBegun = true
+        finish = () => resolve(row)
+      })
+  })
+  const put = rows.put(1, 'new')
+  const refused = expect(put).rejects.toMatchObject({ code: 'CLOSED' })
+  await until('the change has begun', () => hasBegun)
+  await cache.close({ timeout: 0 })
+  await refused
+  const failed: string[] = []
+  cache.on('redisFailed', ({ action }) => failed.push(action))
+  // Ten renewals of a guard that nobody renews any more.
+  await sleep(200)
+  expect(failed).toEqual([])
+  finish()
+})

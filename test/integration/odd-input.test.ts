@@ -141,6 +141,8 @@ it('says what is wrong with what a call was given, and changes nothing for it', 
     ['collection', () => cache.tenant('acme').clear(wrong({ collection: 'rows' }))],
     ['options of clear', () => cache.clear(wrong(null))],
     ['work', () => cache.runAs('acme', wrong(undefined))],
+    ['options of worker', () => cache.worker(wrong(null))],
+    ['leese', () => cache.worker(wrong({ leese: '1s' }))],
     ['event', () => cache.on(wrong('invalidate'), () => undefined)],
     ['event', () => cache.on(wrong('toString'), () => undefined)],
     ['listener', () => cache.on('hit', wrong(undefined))]
