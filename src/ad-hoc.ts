@@ -1,10 +1,15 @@
 import type { AmbientTenant } from './ambient-tenant.js'
-import { abortable, type CollectionContext } from './collection-view.js'
+import { abortable, signalOf, type CollectionContext } from './collection-view.js'
 import type { InvalidateOptions, ReadOptions } from './collection.js'
 import { InvalidOptionError, TenantRequiredError } from './errors.js'
 import { AD_HOC, collectionPrefix, idPart, tagPart, tagPrefix } from './keys/key-schema.js'
 import type { EntryOptions, EntryPolicy } from './options.js'
-import { checkEntryOptions, resolveEntryPolicy, resolveWritePolicy } from './resolve-options.js'
+import {
+  checkEntryOptions,
+  checkIterable,
+  resolveEntryPolicy,
+  resolveWritePolicy
+} from './resolve-options.js'
 import type { Awaitable, CacheId, LoadContext, TenantId } from './ports.js'
 import type { CollectionStats } from './stats.js'
 import type { Scope } from './tiers/generation.js'
@@ -102,13 +107,15 @@ export class AdHocView implements AdHocReads {
     options: GetOrLoadOptions
   ): Promise<Value | undefined> {
     const policy = resolved(options, ['tags', 'signal'])
-    options.signal?.throwIfAborted()
+    const signal = signalOf(options)
     if (typeof load !== 'function')
       throw new InvalidOptionError('load', load, 'a function (context) => value')
     const hit = this.#here().#memory?.hit(key)
     if (hit !== undefined) return hit.value as Value | undefined
-    const request = this.#request(key, (_id, context) => load(context), policy, options.tags)
-    const lookup = await abortable(this.#context.reader.read(request), options.signal)
+    const { ambient } = this.#context
+    const loading: Source['load'] = (_id, context) => ambient.runFor(context.tenant, () => load(context))
+    const request = this.#request(key, loading, policy, options.tags)
+    const lookup = await abortable(this.#context.reader.read(request), signal)
     return lookup.value as Value | undefined
   }
 
@@ -128,7 +135,7 @@ export class AdHocView implements AdHocReads {
   }
 
   async invalidateTags(tags: Iterable<string>, options?: InvalidateOptions): Promise<void> {
-    if (typeof tags === 'string') throw new InvalidOptionError('tags', tags, 'an array or a set of tags')
+    checkIterable(tags, 'tags', 'an array or a set of tags')
     const { clearing, namespace } = this.#context
     await clearing.invalidateTags(namespace, this.#here().#tenant, [...tags], options?.soft === true)
   }

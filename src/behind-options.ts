@@ -142,6 +142,10 @@ function checkedSink(sink: unknown): Sink {
   return given as Sink
 }
 
+export function checkWorkerOptions(options: unknown): void {
+  assertKnown(options, ['lease', 'name'], 'worker')
+}
+
 function assertKnown(options: unknown, names: readonly string[], of: string): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw new InvalidOptionError(`options of ${of}`, options, 'an object')

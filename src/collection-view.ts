@@ -23,8 +23,9 @@ import type { Clearing, ClearOptions } from './invalidation/clearing.js'
 import type { Clock } from './clock.js'
 import type { BehindEntries } from './behind/entries.js'
 import { ConcurrencyLimit } from './policy/concurrency-limit.js'
-import { behindKey, collectionPrefix, idPart, type Area } from './keys/key-schema.js'
+import { behindKey, collectionPrefix, idPart, ownId, type Area } from './keys/key-schema.js'
 import type { CollectionOptions, Tenancy } from './options.js'
+import { checkClearOptions, checkIterable } from './resolve-options.js'
 import type { CacheId, LoadContext, TenantId } from './ports.js'
 import type { Reader } from './read/reader.js'
 import type { Scope } from './tiers/generation.js'
@@ -98,38 +99,44 @@ export class CollectionView<Id extends CacheId, Value>
 
   // Not an async function: a hit in memory hands out a promise that is there already.
   get(id: Id, options?: ReadOptions): Promise<Value | undefined> {
-    const hit = options === undefined ? this.#hit(id) : undefined
+    let hit: MemoryEntry | undefined
+    try {
+      hit = options === undefined ? this.#hit(id) : undefined
+    } catch {
+      // An id that cannot be one; the promise rejects with the reason.
+    }
     return hit === undefined ? this.#get(id, options) : (hit.promise as Promise<Value | undefined>)
   }
 
   async #get(id: Id, options: ReadOptions | undefined): Promise<Value | undefined> {
-    options?.signal?.throwIfAborted()
+    const signal = signalOf(options)
     // Not by way of `lookup`: on a hit each promise that waits for another is a measurable part of the cost.
-    const lookup = await abortable(this.#context.reader.read(this.#request(id)), options?.signal)
+    const lookup = await abortable(this.#context.reader.read(this.#request(id)), signal)
     return lookup.value as Value | undefined
   }
 
   async lookup(id: Id, options?: ReadOptions): Promise<Lookup<Value>> {
-    options?.signal?.throwIfAborted()
+    const signal = signalOf(options)
     const hit = this.#hit(id)
     if (hit !== undefined) return hit.lookup(this.#context.clock.now()) as Lookup<Value>
-    const lookup = await abortable(this.#context.reader.read(this.#request(id)), options?.signal)
+    const lookup = await abortable(this.#context.reader.read(this.#request(id)), signal)
     return lookup as Lookup<Value>
   }
 
   async getMany(ids: Iterable<Id>, options?: ReadOptions): Promise<Map<Id, Value>> {
-    options?.signal?.throwIfAborted()
-    const requests = this.#requestsOf(ids)
+    const signal = signalOf(options)
+    const given = idsOf(ids)
+    const requests = this.#requestsOf(given)
     const { memory, reader } = this.#context
     const hits = memory === undefined ? NO_HITS : requests.map(({ id }) => this.#hit(id as Id))
     const unknown = hits === NO_HITS ? requests : requests.filter((_, index) => hits[index] === undefined)
-    const found = unknown.length === 0 ? [] : await abortable(reader.readMany(unknown), options?.signal)
+    const found = unknown.length === 0 ? [] : await abortable(reader.readMany(unknown), signal)
     const values = new Map<Id, Value>()
     let at = 0
     for (let index = 0; index < requests.length; index++) {
       const hit = hits[index]
       const value = hit === undefined ? found[at++] : hit.value
-      if (value !== undefined) values.set(requests[index]!.id as Id, value as Value)
+      if (value !== undefined) values.set(given[index]!, value as Value)
     }
     return values
   }
@@ -150,8 +157,8 @@ export class CollectionView<Id extends CacheId, Value>
   }
 
   async refresh(id: Id, options?: ReadOptions): Promise<Value | undefined> {
-    options?.signal?.throwIfAborted()
-    const lookup = await abortable(this.#context.reader.refresh(this.#request(id)), options?.signal)
+    const signal = signalOf(options)
+    const lookup = await abortable(this.#context.reader.refresh(this.#request(id)), signal)
     return lookup.value as Value | undefined
   }
 
@@ -170,7 +177,7 @@ export class CollectionView<Id extends CacheId, Value>
   }
 
   async invalidateMany(ids: Iterable<Id>, options?: InvalidateOptions): Promise<InvalidationOutcome> {
-    return this.#invalidate(this.#requestsOf(ids), options)
+    return this.#invalidate(this.#requestsOf(idsOf(ids)), options)
   }
 
   async invalidateWhere(isWrong: (id: Id) => boolean, options?: InvalidateOptions): Promise<number> {
@@ -185,6 +192,7 @@ export class CollectionView<Id extends CacheId, Value>
   }
 
   async clear(options?: ClearOptions): Promise<Cleaning> {
+    checkClearOptions(options)
     return this.#context.clearing.clear(this.#area(), options)
   }
 
@@ -201,16 +209,25 @@ export class CollectionView<Id extends CacheId, Value>
       return { value: (await entries.put(request, value)) as Value, cache: 'accepted' }
     if (write === undefined) throw new NotWritableError(this.name, 'write')
     const { copies, result, outcome } = await this.#change(request, async (signal) => {
-      const saved = await write(id, value, { signal, tenant })
+      const saved = await write(request.id, value, { signal, tenant })
       return { result: saved, rows: rowsOf(request, saved) }
     })
     return { value: (copies.get(request.key) ?? result) as Value, cache: outcome }
   }
 
   async putMany(entries: Iterable<readonly [Id, Value]>): Promise<Map<Id, Written<Value>>> {
-    const all = [...entries]
+    checkIterable(entries, 'entries', 'pairs of an id and a value, such as a Map')
+    const all = Array.from(entries, checkedPair)
     const limit = new ConcurrencyLimit(WRITES_AT_ONCE, Number.POSITIVE_INFINITY)
-    const results = await Promise.allSettled(all.map(([id, value]) => limit.run(() => this.put(id, value))))
+    // Of several for one entry the last is to be the one that stays, so they go one after the other.
+    const lastOf = new Map<string, Promise<unknown>>()
+    const put = async ([id, value]: readonly [Id, Value]): Promise<Written<Value>> => {
+      const key = this.#keyOf(id)
+      const putting = Promise.resolve(lastOf.get(key)).then(() => this.put(id, value))
+      lastOf.set(key, putting.catch(reported))
+      return putting
+    }
+    const results = await Promise.allSettled(all.map((pair) => limit.run(() => put(pair))))
     const written = new Map<Id, Written<Value>>()
     const failures = new Map<unknown, unknown>()
     for (const [index, result] of results.entries()) {
@@ -233,7 +250,7 @@ export class CollectionView<Id extends CacheId, Value>
     }
     if (remove === undefined) throw new NotWritableError(this.name, 'remove')
     const { outcome } = await this.#change(request, async (signal) => {
-      await remove(id, { signal, tenant })
+      await remove(request.id, { signal, tenant })
       return { result: undefined, rows: new Map([[request.key, GONE]]) }
     })
     return { value: undefined, cache: outcome }
@@ -279,7 +296,7 @@ export class CollectionView<Id extends CacheId, Value>
   #requestHere(id: Id): ReadRequest {
     const { source, memory } = this.#context
     const key = this.#keyOf(id)
-    return { source, key, id, tenant: this.#tenant, scope: this.#scope, memory }
+    return { source, key, id: ownId(id), tenant: this.#tenant, scope: this.#scope, memory }
   }
 
   #keyOf(id: Id): string {
@@ -303,22 +320,27 @@ export class CollectionView<Id extends CacheId, Value>
     if (this.#context.tenancy === 'required') throw new TenantRequiredError(`Collection "${this.name}"`)
   }
 
-  #requestsOf(ids: Iterable<Id>): ReadRequest[] {
-    if (
-      typeof ids === 'string' ||
-      typeof (ids as Partial<Iterable<Id>> | null)?.[Symbol.iterator] !== 'function'
-    ) {
-      throw new InvalidOptionError('ids', ids, 'an array, a set or another iterable of ids')
-    }
+  #requestsOf(ids: readonly Id[]): ReadRequest[] {
     const view = this.#here()
-    const requests: ReadRequest[] = []
-    for (const id of ids) requests.push(view.#requestHere(id))
-    return requests
+    return ids.map((id) => view.#requestHere(id))
   }
+}
+
+function checkedPair<Id, Value>(pair: readonly [Id, Value]): readonly [Id, Value] {
+  if (Array.isArray(pair) && pair.length === 2) return pair
+  throw new InvalidOptionError('entries', pair, 'pairs of an id and a value, such as a Map')
+}
+
+function idsOf<Id>(ids: Iterable<Id>): Id[] {
+  checkIterable(ids, 'ids', 'an array, a set or another iterable of ids')
+  return [...ids]
 }
 
 /** Of one `putMany`: about as many as a database pool has connections. */
 const WRITES_AT_ONCE = 20
+
+/** It is among the results. */
+function reported(): void {}
 
 const GONE: NewRow = { value: undefined, version: undefined }
 
@@ -337,7 +359,8 @@ export function orderedLoadMany<Id extends CacheId, Value>(
 ): Source['loadMany'] {
   if (loadMany === undefined) return undefined
   return async (ids: readonly CacheId[], context: LoadContext) => {
-    const result: unknown = await loadMany(ids as readonly Id[], context)
+    // A copy: one that it sorts, or empties part by part, must not decide which value is whose.
+    const result: unknown = await loadMany((ids as readonly Id[]).slice(), context)
     if (result instanceof Map && isAbout(result, ids)) return ids.map((id) => result.get(id))
     if (Array.isArray(result) && result.length === ids.length) return result as unknown[]
     throw new InvalidLoaderResultError(name, result, ids.length)
@@ -352,6 +375,17 @@ function isAbout(result: Map<unknown, unknown>, ids: readonly CacheId[]): result
   const asked = new Set<unknown>(ids)
   for (const id of result.keys()) if (!asked.has(id)) return false
   return true
+}
+
+/** Throws its reason when it has fired. */
+export function signalOf(options: ReadOptions | undefined): AbortSignal | undefined {
+  const signal = options?.signal
+  if (signal === undefined) return undefined
+  // By its shape: it may be of another realm, or a polyfill.
+  if (typeof signal?.throwIfAborted !== 'function')
+    throw new InvalidOptionError('signal', signal, 'an AbortSignal')
+  signal.throwIfAborted()
+  return signal
 }
 
 /** `work`, unless the caller's signal fires first. */

@@ -13,15 +13,18 @@ import type {
 import { toMilliseconds, type Duration } from './durations.js'
 import { InvalidKeyError, InvalidOptionError, TenantlessError, TenantRequiredError } from './errors.js'
 import type { Clock } from './clock.js'
-import type { EventName, Events, Listener } from './events.js'
+import { checkEventName, type EventName, type Events, type Listener } from './events.js'
 import type { CacheHealth } from './health.js'
 import type { Cleaning } from './invalidation/cleaning.js'
 import type { Clearing, ClearOptions } from './invalidation/clearing.js'
 import { AD_HOC } from './keys/key-schema.js'
 import type { CollectionOptions, Tenancy } from './options.js'
 import {
+  checkClearOptions,
   checkCollectionOptions,
+  checkIterable,
   checkName,
+  checkWriteOptions,
   resolveEntryPolicy,
   resolveLoadLimit,
   resolveTenancy,
@@ -95,6 +98,8 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     if (this.#stats.has(name) || this.#isQueue(name))
       throw new InvalidOptionError('collection name', name, 'a name that is not in use')
     const write = writeFunctionOf(options.write)
+    const loadMany = orderedLoadMany(name, options)
+    const ambient = this.#ambient
     const most = resolveLoadLimit(options.maxConcurrentLoads)
     const source: Source = {
       name,
@@ -103,19 +108,24 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
       loadLimit: most === undefined ? undefined : new ConcurrencyLimit(most, this.#parts.loadQueue),
       schema: options.schema,
       writing: resolveWritePolicy(options),
-      write: write && ((id, value, context) => write(id as Id, value as Value, context)),
-      remove: options.remove && ((id, context) => options.remove!(id as Id, context)),
+      write:
+        write &&
+        ((id, value, context) =>
+          ambient.runFor(context.tenant, () => write(id as Id, value as Value, context))),
+      remove:
+        options.remove &&
+        ((id, context) => ambient.runFor(context.tenant, () => options.remove!(id as Id, context))),
       version: options.version && ((row) => options.version!(row as Value)),
       tags: options.tags && ((value, id) => options.tags!(value as Value, id as Id)),
-      load: (id, context) => options.load(id as Id, context),
-      loadMany: orderedLoadMany(name, options)
+      load: (id, context) => ambient.runFor(context.tenant, () => options.load(id as Id, context)),
+      loadMany: loadMany && ((ids, context) => ambient.runFor(context.tenant, () => loadMany(ids, context)))
     }
     const tenancy = resolveTenancy(options.tenancy, this.#parts.tenancy)
     const memory = this.#parts.shelfFor(name, source.stats, options.memory)
     const behind = writeBehindOf(options.write)
     const entries =
       behind && this.#openEntries(source, resolveBehind(behind.options, source.writing.writeTimeoutMs))
-    const context = { ...this.#parts, source, tenancy, ambient: this.#ambient, memory, entries }
+    const context = { ...this.#parts, source, tenancy, ambient, memory, entries }
     return new CollectionView<Id, Value>(context) as unknown as Collection<Id, Value, C>
   }
 
@@ -132,11 +142,15 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     change: (transaction: WriteTransaction) => Promise<Result>,
     options: WriteOptions = {}
   ): Promise<Written<Result>> {
+    checkIterable(refs, 'refs', 'an array of what key() and tag() give')
+    if (typeof change !== 'function')
+      throw new InvalidOptionError('change', change, 'a function (transaction) => result')
+    checkWriteOptions(options)
     const byKey = new Map<string, ReadRequest>()
     const tags: TagTarget[] = []
     for (const ref of refs) {
       if (ref instanceof TagRef) tags.push(TagRef.targetOf(ref))
-      else byKey.set(ref.key, this.#writable(EntryRef.requestOf(ref)))
+      else byKey.set(checkedRef(ref).key, this.#writable(EntryRef.requestOf(ref)))
     }
     const requests = [...byKey.values()]
     const { writeTimeoutMs, whenRedisAway } = resolveWritePolicy({
@@ -147,9 +161,16 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
       const rows = new Map<string, NewRow>()
       let isOver = false
       const publish = <Value>(ref: EntryRef<Value>, row: Value | undefined): void => {
-        if (isOver) throw new InvalidOptionError('ref', ref.key, 'to be published before the change is over')
-        if (!byKey.has(ref.key))
+        if (isOver)
+          throw new InvalidOptionError(
+            'ref',
+            checkedRef(ref).key,
+            'to be published before the change is over'
+          )
+        if (!byKey.has(checkedRef(ref).key))
           throw new InvalidOptionError('ref', ref.key, 'an entry that was given to cache.write')
+        // Of several rows the last counts, also when that is none.
+        rows.delete(ref.key)
         for (const [key, newRow] of rowsOf(EntryRef.requestOf(ref), row)) rows.set(key, newRow)
       }
       try {
@@ -201,7 +222,10 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
       delete: (key) => view.delete(key),
       invalidateTags: (tags, options) => view.invalidateTags(tags, options),
       tag: (tag) => view.tag(tag),
-      clear: (options) => clearing.clear({ namespace, tenant }, options),
+      clear: async (options) => {
+        checkClearOptions(options)
+        return clearing.clear({ namespace, tenant }, options)
+      },
       usage: () => usageOf(tenant)
     }
   }
@@ -211,10 +235,12 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     if (tenant === undefined)
       throw new InvalidKeyError('The tenant', tenant, 'a string, a number or a bigint')
     this.#viewOf(tenant)
+    if (typeof work !== 'function') throw new InvalidOptionError('work', work, 'a function () => result')
     return this.#ambient.run(tenant, work)
   }
 
   async clear(options?: ClearOptions): Promise<Cleaning> {
+    checkClearOptions(options)
     const { clearing, namespace, tenancy } = this.#parts
     const tenant = tenancy === 'none' ? undefined : this.#ambient.current
     return clearing.clear({ namespace, tenant }, options)
@@ -280,6 +306,9 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
 
   /** A change around the queue of an entry that is written behind would be overwritten by what waits in it. */
   #writable(request: ReadRequest): ReadRequest {
+    // Of another cache it would be guarded here, and read there.
+    if (!request.key.startsWith(`${this.#parts.namespace}:`))
+      throw new InvalidOptionError('refs', request.key, 'entries of this cache')
     if (!this.#isQueue(request.source.name)) return request
     throw new InvalidOptionError('refs', request.key, 'entries of collections without writeBehind')
   }
@@ -296,6 +325,9 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
   }
 
   on<Name extends EventName>(event: Name, listener: Listener<Name>): () => void {
+    checkEventName(event)
+    if (typeof listener !== 'function')
+      throw new InvalidOptionError('listener', listener, 'a function (fact)')
     return this.#parts.events.on(event, listener)
   }
 
@@ -342,4 +374,9 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     this.#stats.set(name, stats)
     return stats
   }
+}
+
+function checkedRef<Value>(ref: EntryRef<Value>): EntryRef<Value> {
+  if (ref instanceof EntryRef) return ref
+  throw new InvalidOptionError('ref', ref, 'what key() of a collection gives, or tag()')
 }

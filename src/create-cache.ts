@@ -138,7 +138,13 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
       writer.close()
       behind?.close()
       const cleaned = clearing.close()
-      const drained = Promise.all([reader.drain(), loading.drain(), writer.drain(), behind?.drain(timeoutMs)])
+      const drained = Promise.all([
+        reader.drain(),
+        loading.drain(),
+        writer.drain(),
+        clearing.drain(),
+        behind?.drain(timeoutMs)
+      ])
       if (!(await isDoneWithin(drained, Math.min(timeoutMs, LONGEST_TIMER_MS)))) loading.abort()
       writer.abort()
       await Promise.all([loading.drain(), cleaned])

@@ -79,15 +79,17 @@ export class UncacheableValueError extends CorralError {
   }
 }
 
-/** A value over `maxValueBytes`. On a read it is returned to the caller and left out of the cache. */
+/** A value over `maxValueBytes`, or with more tags than an entry has room for. On a read it is returned to the caller and left out of the cache. */
 export class ValueTooLargeError extends CorralError {
   readonly bytes: number
   readonly maxBytes: number
 
-  constructor(bytes: number, maxBytes: number) {
+  constructor(bytes: number, maxBytes: number, what: 'value' | 'tags' = 'value') {
     super(
       'VALUE_TOO_LARGE',
-      `The value takes ${bytes} bytes when serialized; "maxValueBytes" is ${maxBytes}.`
+      what === 'value'
+        ? `The value takes ${bytes} bytes when serialized; "maxValueBytes" is ${maxBytes}.`
+        : `The tags of the value take ${bytes} bytes; an entry has room for ${maxBytes}.`
     )
     this.bytes = bytes
     this.maxBytes = maxBytes
@@ -301,14 +303,28 @@ export class ClosedError extends CorralError {
 const DESCRIPTION_LIMIT = 80
 
 /** A value as it stands in a message: its type, and as much of it as helps. */
+/** What was thrown, as text: anything may be, also what cannot be made text of. */
+export function textOf(thrown: unknown): string {
+  try {
+    return String(thrown)
+  } catch {
+    return 'something that has no text'
+  }
+}
+
 function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value)
   if (typeof value === 'string') return JSON.stringify(shorten(value))
   if (typeof value === 'number' || typeof value === 'boolean') return String(value)
   if (typeof value === 'bigint') return `${value}n`
   if (typeof value === 'function' || typeof value === 'symbol') return `a ${typeof value}`
-  if (Array.isArray(value)) return `an array of ${value.length}`
-  return `an object of type ${value.constructor?.name ?? 'Object'}`
+  try {
+    if (Array.isArray(value)) return `an array of ${value.length}`
+    return `an object of type ${value.constructor?.name ?? 'Object'}`
+  } catch {
+    // A Proxy, or a getter that throws: the message is to be about what was needed.
+    return 'an object that cannot be read'
+  }
 }
 
 function shorten(text: string): string {

@@ -1,3 +1,4 @@
+import { InvalidOptionError, textOf } from './errors.js'
 import type { TenantId } from './ports.js'
 
 /**
@@ -152,6 +153,48 @@ export type EventName = keyof CacheEvents
 /** What `cache.on` takes. It should be quick, and what it returns is ignored. */
 export type Listener<Name extends EventName> = (fact: CacheEvents[Name]) => void
 
+/** For callers whom no compiler tells: a name that is not one would never be heard of. */
+const NAMES: Readonly<Record<EventName, true>> = {
+  hit: true,
+  stale: true,
+  miss: true,
+  load: true,
+  loaded: true,
+  loadFailed: true,
+  fill: true,
+  fillRejected: true,
+  wait: true,
+  waited: true,
+  takeover: true,
+  leaseLost: true,
+  invalidated: true,
+  cleared: true,
+  tagsInvalidated: true,
+  cleaning: true,
+  cleaned: true,
+  written: true,
+  writeFailed: true,
+  unreadable: true,
+  flushed: true,
+  flushFailed: true,
+  deadLettered: true,
+  backlogFull: true,
+  shardTaken: true,
+  shardLeft: true,
+  redisFailed: true,
+  redisConnectionFailed: true,
+  redisState: true,
+  redisBreaker: true,
+  coherence: true,
+  redisMisconfigured: true,
+  listenerFailed: true
+}
+
+export function checkEventName(name: unknown): void {
+  if (typeof name === 'string' && Object.hasOwn(NAMES, name)) return
+  throw new InvalidOptionError('event', name, `one of ${Object.keys(NAMES).join(', ')}`)
+}
+
 /** The typed emitter. A listener that throws is reported and never disturbs the call that caused the event. */
 export class Events {
   readonly #listeners = new Map<EventName, Set<(fact: never) => void>>()
@@ -191,6 +234,6 @@ export class Events {
     if (event !== 'listenerFailed' && this.has('listenerFailed'))
       this.emit('listenerFailed', { event, error })
     else
-      process.emitWarning(`A listener of the cache event "${event}" threw: ${String(error)}`, 'CorralWarning')
+      process.emitWarning(`A listener of the cache event "${event}" threw: ${textOf(error)}`, 'CorralWarning')
   }
 }

@@ -175,6 +175,20 @@ export function checkEntryOptions(options: unknown, more: readonly string[] = []
   assertKnown(options, [...ENTRY_OPTION_NAMES, ...more], 'a call without a collection')
 }
 
+/** A name that `clear` does not know, such as that of a tenant, would clear more than was meant. */
+export function checkClearOptions(options: unknown): void {
+  if (options !== undefined) assertKnown(options, ['soft', 'clean'], 'clear')
+}
+
+export function checkWriteOptions(options: unknown): void {
+  assertKnown(options, ['timeout', 'whenRedisAway'], 'cache.write')
+}
+
+export function checkIterable(given: unknown, option: string, needed: string): void {
+  const isIterable = typeof (given as Partial<Iterable<unknown>> | null)?.[Symbol.iterator] === 'function'
+  if (typeof given === 'string' || !isIterable) throw new InvalidOptionError(option, given, needed)
+}
+
 export function checkName(name: unknown, what: string): asserts name is string {
   if (typeof name === 'string' && NAME.test(name) && name !== 'tenant') return
   // `tenant` marks the keys of tenants: a collection of that name would share their prefix.

@@ -1,3 +1,4 @@
+import { textOf } from '../errors.js'
 import type { CacheId, TenantId } from '../ports.js'
 
 /** An operation that the sink can never take, with the reason. */
@@ -43,7 +44,7 @@ export function decodeLetter(bytes: Buffer): LetterContent {
 }
 
 export function reasonOf(error: unknown): { reason: string; code: string | undefined } {
-  if (!(error instanceof Error)) return { reason: String(error), code: undefined }
+  if (!(error instanceof Error)) return { reason: textOf(error), code: undefined }
   const { code } = error as { code?: unknown }
   return { reason: error.message, code: typeof code === 'string' ? code : undefined }
 }

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { toMilliseconds, type Duration } from '../durations.js'
+import { checkWorkerOptions } from '../behind-options.js'
 import { InvalidOptionError, RedisUnavailableError } from '../errors.js'
 import type { ShardStreams } from '../redis/shard-stream.js'
 import type { EntryStore } from '../tiers/entry-store.js'
@@ -62,6 +63,7 @@ export class BehindWorker implements Worker {
   #stopped: Promise<void> | undefined
 
   constructor(options: WorkerOptions, parts: WorkerParts) {
+    checkWorkerOptions(options)
     const { lease = '3s', name } = options
     this.#leaseMs = toMilliseconds(lease, 'lease', 300)
     if (this.#leaseMs > 60_000) throw new InvalidOptionError('lease', lease, 'at most 60 s')

@@ -24,6 +24,7 @@ import {
   type Token,
   type ValueEntry
 } from '../entry.js'
+import { ValueTooLargeError } from '../errors.js'
 
 /*
  * The bytes of a stored entry. Numbers are big-endian. The first four bytes and the token mean the same in every
@@ -77,6 +78,7 @@ const FLAG_NOT_FOUND = 0x80
 const FLAG_TAGS = 0x40
 const FRAME_FLAGS = FLAG_NOT_FOUND | FLAG_TAGS
 
+const MAX_U16 = 0xffff
 const MAX_U32 = 0xffff_ffff
 const TWO_TO_32 = 2 ** 32
 
@@ -118,6 +120,12 @@ export function valueFrame(key: string, fields: ValueFields): Buffer {
 }
 
 const NO_TAG_BYTES = Buffer.alloc(0)
+
+/** Throws `ValueTooLargeError` for more tags, as they stand in keys, than the length before them can tell. */
+export function assertRoomForTags(parts: readonly string[]): void {
+  const bytes = parts.reduce((sum, part) => sum + TAG_BYTES + Buffer.byteLength(part), 0)
+  if (bytes > MAX_U16) throw new ValueTooLargeError(bytes, MAX_U16, 'tags')
+}
 
 function tagBytes(tags: readonly TagStamp[]): Buffer {
   const parts = tags.map(({ tag, hard, soft }) => {

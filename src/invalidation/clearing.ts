@@ -50,6 +50,7 @@ const NOTHING_TO_CLEAN: Cleaning = {
  */
 export class Clearing {
   readonly #parts: ClearingParts
+  readonly #running = new Set<Promise<unknown>>()
   readonly #cleanings = new Set<Cleaning>()
   #closed = false
 
@@ -61,7 +62,11 @@ export class Clearing {
    * Everything in the area. Once it resolves nobody who starts to read, in any process, gets what was loaded before.
    * Rejects with `RedisUnavailableError` when Redis did not confirm it.
    */
-  async clear(area: Area, { soft = false, clean = true }: ClearOptions = {}): Promise<Cleaning> {
+  clear(area: Area, options?: ClearOptions): Promise<Cleaning> {
+    return this.#untilDone(this.#clear(area, options))
+  }
+
+  async #clear(area: Area, { soft = false, clean = true }: ClearOptions = {}): Promise<Cleaning> {
     this.#assertOpen()
     const { store, events, forgetAll } = this.#parts
     const { collection, tenant } = area
@@ -78,7 +83,16 @@ export class Clearing {
   }
 
   /** Everything that carries one of the tags, among the entries of no tenant or of one. */
-  async invalidateTags(
+  invalidateTags(
+    namespace: string,
+    tenant: TenantId | undefined,
+    tags: readonly string[],
+    soft: boolean
+  ): Promise<void> {
+    return this.#untilDone(this.#invalidateTags(namespace, tenant, tags, soft))
+  }
+
+  async #invalidateTags(
     namespace: string,
     tenant: TenantId | undefined,
     tags: readonly string[],
@@ -102,7 +116,11 @@ export class Clearing {
    * The entries of one collection whose id the predicate picks, found page by page. An id that is too long to stand in
    * its key cannot be judged, and is picked. Answers how many were dropped.
    */
-  async invalidateWhere(area: Area, predicate: (id: CacheId) => boolean, soft: boolean): Promise<number> {
+  invalidateWhere(area: Area, predicate: (id: CacheId) => boolean, soft: boolean): Promise<number> {
+    return this.#untilDone(this.#invalidateWhere(area, predicate, soft))
+  }
+
+  async #invalidateWhere(area: Area, predicate: (id: CacheId) => boolean, soft: boolean): Promise<number> {
     this.#assertOpen()
     const { store, events, forgetAll } = this.#parts
     const { isIn } = entriesOf(area)
@@ -131,7 +149,21 @@ export class Clearing {
     await Promise.all([...this.#cleanings].map(({ finished }) => finished))
   }
 
+  /** Resolves when no call is under way. */
+  async drain(): Promise<void> {
+    while (this.#running.size > 0) await Promise.allSettled(this.#running)
+  }
+
+  #untilDone<T>(work: Promise<T>): Promise<T> {
+    this.#running.add(work)
+    const done = (): void => void this.#running.delete(work)
+    work.then(done, done)
+    return work
+  }
+
   #clean(area: Area, beforeMs: number): Cleaning {
+    // What a clear that closing waits for leaves behind goes by its time to live.
+    if (this.#closed) return NOTHING_TO_CLEAN
     const cleaning = startCleaning(area, beforeMs, this.#parts)
     this.#cleanings.add(cleaning)
     void cleaning.finished.then(() => this.#cleanings.delete(cleaning))

@@ -204,6 +204,16 @@ export function idPart(id: CacheId): string {
   return bounded(encode(id, 'The id', 0))
 }
 
+/**
+ * An id that its caller cannot change any more: a loader runs a round trip after the key was made, and what it loaded for
+ * another id would be stored under this one.
+ */
+export function ownId<Id extends IdPart>(id: Id): Id {
+  if (typeof id !== 'object' || id === null) return id
+  if (Array.isArray(id)) return (id as readonly IdPart[]).map(ownId) as unknown as Id
+  return Object.fromEntries(Object.entries(id).map(([name, part]) => [name, ownId(part as IdPart)])) as Id
+}
+
 export function tenantPart(tenant: TenantId): string {
   if (typeof tenant !== 'string' && typeof tenant !== 'number' && typeof tenant !== 'bigint') {
     throw new InvalidKeyError('The tenant', tenant, 'a string, a number or a bigint')

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import { LoadFailedElsewhereError, type FailureReport } from '../errors.js'
+import { LoadFailedElsewhereError, textOf, type FailureReport } from '../errors.js'
 import type { Clock } from '../clock.js'
 import type { Entry, Token } from '../entry.js'
 
@@ -56,7 +56,16 @@ export class Failures {
 
 /** What other processes are told of an error. Bounded by the frame that carries it. */
 export function reportOf(error: unknown): FailureReport {
-  if (!(error instanceof Error)) return { name: 'Error', message: String(error) }
+  if (!(error instanceof Error)) return { name: 'Error', message: textOf(error) }
+  try {
+    return reportOfError(error)
+  } catch {
+    // A getter of its own threw.
+    return { name: 'Error', message: 'an error that cannot be read' }
+  }
+}
+
+function reportOfError(error: Error): FailureReport {
   const { code } = error as { code?: unknown }
   const report = { name: String(error.name), message: String(error.message) }
   return typeof code === 'string' || typeof code === 'number' ? { ...report, code: String(code) } : report

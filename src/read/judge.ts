@@ -1,5 +1,5 @@
 import { isShareable, type PayloadCodec } from '../codec/codec.js'
-import { CorruptEntryError, RedisUnavailableError } from '../errors.js'
+import { CorruptEntryError, RedisUnavailableError, textOf } from '../errors.js'
 import type { Clock } from '../clock.js'
 import { ageMs, freshForMs, type Token, type ValueEntry } from '../entry.js'
 import type { Events } from '../events.js'
@@ -171,7 +171,7 @@ export class Judge {
 
   /** The value as it is, whatever the schema would make of it: a hit must equal the miss that stored it. */
   #checked(value: unknown, request: ReadRequest): unknown {
-    const failed = (error: unknown): unknown => this.#matching([{ message: String(error) }], value, request)
+    const failed = (error: unknown): unknown => this.#matching([{ message: textOf(error) }], value, request)
     try {
       const result = request.source.schema!['~standard'].validate(value)
       if (!(result instanceof Promise)) return this.#matching(result.issues, value, request)

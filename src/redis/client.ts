@@ -14,6 +14,9 @@ export interface RedisClient {
     readonly port?: number | undefined
     readonly keyPrefix?: string | undefined
     readonly scaleReads?: unknown
+    readonly stringNumbers?: unknown
+    /** Of a Cluster only. */
+    readonly redisOptions?: { readonly stringNumbers?: unknown } | undefined
     /** Of a Cluster only: where this process reaches the addresses that the Cluster gives. */
     readonly natMap?: NatMap | undefined
   }
@@ -98,6 +101,7 @@ export function openClient(input: RedisInput, clock: Clock): OpenedClient {
   const defaults = ownDefaults(clock)
   if (typeof input !== 'string' && isInstance(input)) {
     assertReadsPrimaries(asClient(input))
+    assertPlainNumbers(asClient(input))
     return {
       client: asClient(input),
       owned: false,
@@ -107,8 +111,8 @@ export function openClient(input: RedisInput, clock: Clock): OpenedClient {
   }
   const redis =
     typeof input === 'string'
-      ? new Redis(checkedUrl(input), { ...defaults, ...PLAIN_REPLIES })
-      : new Redis({ ...defaults, ...input, ...PLAIN_REPLIES })
+      ? openUrl(input, { ...defaults, ...PLAIN_REPLIES })
+      : new Redis({ ...defaults, ...plainOptions(input), ...PLAIN_REPLIES })
   return {
     client: asClient(redis),
     owned: true,
@@ -121,7 +125,7 @@ export function openClient(input: RedisInput, clock: Clock): OpenedClient {
  * RESP2 on purpose: replies look the same under ioredis 5 and 6, and only there does ioredis hand over the
  * invalidation messages of client tracking.
  */
-const PLAIN_REPLIES = { protocol: 2, replyMapping: 'legacy' } as const
+const PLAIN_REPLIES = { protocol: 2, replyMapping: 'legacy', stringNumbers: false } as const
 
 /** A Cluster has one tracking table per node, which one pair of connections cannot watch. */
 function duplicateOf(input: Redis | Cluster, overrides: RedisOptions): RedisClient | undefined {
@@ -131,7 +135,8 @@ function duplicateOf(input: Redis | Cluster, overrides: RedisOptions): RedisClie
     ...PLAIN_REPLIES,
     lazyConnect: false,
     autoResubscribe: false,
-    enableAutoPipelining: false
+    enableAutoPipelining: false,
+    db: databaseOf(input as Redis)
   }
   return asClient((input as Redis).duplicate(options))
 }
@@ -153,13 +158,42 @@ function assertReadsPrimaries({ isCluster, options: { scaleReads } }: RedisClien
   }
 }
 
+/** Scripts answer with numbers, and what they mean would be read as something else. */
+function assertPlainNumbers({ options: { stringNumbers, redisOptions } }: RedisClient): void {
+  if (stringNumbers !== true && redisOptions?.stringNumbers !== true) return
+  throw new InvalidOptionError('redis.stringNumbers', true, 'an ioredis instance without it')
+}
+
+/** Where it is by now: after a SELECT its options still name the database that it began in. */
+function databaseOf(input: Redis): number | undefined {
+  const { condition } = input as unknown as { readonly condition?: { readonly select?: number } | null }
+  return condition?.select ?? input.options.db
+}
+
+/**
+ * Anything else, such as a `URL` or another driver's client, has none of the options that ioredis looks for, and would
+ * be a connection to localhost.
+ */
+function plainOptions(input: RedisOptions | Redis | Cluster): RedisOptions {
+  const prototype: unknown = Object.getPrototypeOf(input)
+  const isPlain = prototype === null || Object.getPrototypeOf(prototype) === null
+  if (isPlain && !Array.isArray(input)) return input as RedisOptions
+  throw new InvalidOptionError('redis', input, 'a URL as text, plain ioredis options, or an ioredis instance')
+}
+
 /** By its shape: the user's ioredis may be another copy, or another version, than ours. */
 function isInstance(input: RedisOptions | Redis | Cluster): input is Redis | Cluster {
   return typeof (input as Partial<RedisClient>).evalshaBuffer === 'function'
 }
 
-function checkedUrl(text: string): string {
-  if (/^(rediss?|unix):\/\//.test(text) || text.startsWith('/')) return text
+function openUrl(text: string, options: RedisOptions & typeof PLAIN_REPLIES): Redis {
+  if (/^(rediss?|unix):\/\//.test(text) || text.startsWith('/')) {
+    try {
+      return new Redis(text, options)
+    } catch {
+      // Not its error, which may have the password in it.
+    }
+  }
   throw new InvalidOptionError(
     'redis',
     redacted(text),

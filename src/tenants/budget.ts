@@ -35,6 +35,7 @@ export class TenantBudget implements FillGate {
   readonly #timer: NodeJS.Timeout
   #countedAt = ''
   #sharing: Promise<void> | undefined
+  #counting: Promise<void> | undefined
   #closed = false
 
   constructor(policy: BudgetPolicy, parts: BudgetParts) {
@@ -112,7 +113,7 @@ export class TenantBudget implements FillGate {
       }
       throw error
     }
-    if (await ledger.isMyTurn(this.#policy.recountEveryMs)) await this.#recount()
+    if (await ledger.isMyTurn(this.#policy.recountEveryMs)) this.#count()
   }
 
   /** What has to be told, with what has expired taken off. */
@@ -139,11 +140,21 @@ export class TenantBudget implements FillGate {
     }
   }
 
+  /** Nobody waits for it: what is stored meanwhile is told all the same, and closing ends it at its next page. */
+  #count(): void {
+    this.#counting ??= this.#recount()
+      .catch(unshared)
+      .finally(() => {
+        this.#counting = undefined
+      })
+  }
+
   async #recount(): Promise<void> {
     const { store, namespace, ledger, clock } = this.#parts
     // What is told while it counts is added to the outcome: the estimate stays one from above.
     const before = await ledger.all()
-    const usages = await measureTenants(store, namespace)
+    const usages = await measureTenants(store, namespace, () => this.#closed)
+    if (usages === undefined) return
     const corrections = new Map<string, number>()
     for (const part of new Set([...before.keys(), ...usages.keys()])) {
       corrections.set(part, (usages.get(part)?.bytes ?? 0) - (before.get(part) ?? 0))

@@ -22,10 +22,15 @@ export async function measure(store: EntryStore, area: Area): Promise<Usage> {
   return { entries, bytes }
 }
 
-/** The same for every tenant of a namespace, by the tenant's part of its keys. */
-export async function measureTenants(store: EntryStore, namespace: string): Promise<Map<string, Usage>> {
+/** The same for every tenant of a namespace, by the tenant's part of its keys; undefined when it was ended before it was done. */
+export async function measureTenants(
+  store: EntryStore,
+  namespace: string,
+  isEnded: () => boolean
+): Promise<Map<string, Usage> | undefined> {
   const usages = new Map<string, Usage>()
   for await (const [tenant, usage] of pagesOf(store, { namespace })) {
+    if (isEnded()) return undefined
     if (tenant === undefined) continue
     const { entries, bytes } = usages.get(tenant) ?? { entries: 0, bytes: 0 }
     usages.set(tenant, { entries: entries + usage.entries, bytes: bytes + usage.bytes })

@@ -1,6 +1,6 @@
 import { isShareable, type PayloadCodec } from '../codec/codec.js'
 import { newToken } from '../codec/frame-head.js'
-import { valueFrame } from '../codec/frame.js'
+import { assertRoomForTags, valueFrame } from '../codec/frame.js'
 import type { Stamp } from '../entry.js'
 import { RedisUnavailableError, ValueTooLargeError } from '../errors.js'
 import type { EntryPolicy } from '../options.js'
@@ -83,6 +83,7 @@ export function stamper(
   return async (value, lifeMs) => {
     const tags = tagsOf(request, value)
     if (capture === undefined) return undefined
+    assertRoomForTags(tags)
     try {
       return await generations.stamp(capture, request.scope, tags, lifeMs)
     } catch (error) {

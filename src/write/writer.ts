@@ -78,27 +78,32 @@ export class Writer {
   /** Of changes that are over their deadline and have not settled. */
   readonly #leftBehind = new Set<Guards>()
   #closed = false
+  #aborted = false
 
   constructor(parts: WriterParts) {
     this.#parts = parts
   }
 
   change<Result>(change: Change<Result>): Promise<Changed<Result>> {
-    const changing = this.#change(change)
-    this.#running.add(changing)
-    const done = (): void => void this.#running.delete(changing)
-    changing.then(done, done)
-    return changing
+    return this.#untilDone(this.#change(change))
   }
 
   /**
    * Declares entries wrong without changing anything. After it resolves as `confirmed` nobody gets a value whose load
    * began before. Rejects when Redis did not confirm it, unless it is to be remembered.
    */
-  async invalidate(
+  invalidate(
     requests: readonly ReadRequest[],
     whenRedisAway: Change<unknown>['whenRedisAway'],
     soft = false
+  ): Promise<'confirmed' | 'pending'> {
+    return this.#untilDone(this.#invalidate(requests, whenRedisAway, soft))
+  }
+
+  async #invalidate(
+    requests: readonly ReadRequest[],
+    whenRedisAway: Change<unknown>['whenRedisAway'],
+    soft: boolean
   ): Promise<'confirmed' | 'pending'> {
     if (this.#closed) throw new ClosedError()
     const { store, events, pending, forget } = this.#parts
@@ -126,7 +131,11 @@ export class Writer {
    * Stores what the caller brings, and changes no source. False while a write of the entry is under way. Rejects for
    * a value that cannot be cached, and when Redis did not confirm.
    */
-  async set(request: ReadRequest, value: unknown): Promise<boolean> {
+  set(request: ReadRequest, value: unknown): Promise<boolean> {
+    return this.#untilDone(this.#set(request, value))
+  }
+
+  async #set(request: ReadRequest, value: unknown): Promise<boolean> {
     if (this.#closed) throw new ClosedError()
     const { store, codec, clock, forget, pending, gate } = this.#parts
     const { key, source } = request
@@ -144,6 +153,14 @@ export class Writer {
     return stored
   }
 
+  /** What closing waits for. */
+  #untilDone<T>(work: Promise<T>): Promise<T> {
+    this.#running.add(work)
+    const done = (): void => void this.#running.delete(work)
+    work.then(done, done)
+    return work
+  }
+
   /** Refuses new writes. */
   close(): void {
     this.#closed = true
@@ -154,6 +171,7 @@ export class Writer {
   }
 
   abort(): void {
+    this.#aborted = true
     for (const controller of this.#controllers) controller.abort(new ClosedError())
     for (const guards of this.#leftBehind) guards.abandon()
     this.#leftBehind.clear()
@@ -244,6 +262,7 @@ export class Writer {
    * runs, within reason, and while this cache is open. A reader meanwhile asks the source.
    */
   #keepGuarded(guards: Guards, working: Promise<unknown>): void {
+    if (this.#aborted) return guards.abandon()
     const giveUp = setTimeout(() => guards.abandon(), GUARD_AFTER_TIMEOUT_MS)
     giveUp.unref()
     this.#leftBehind.add(guards)
@@ -263,16 +282,22 @@ export class Writer {
     const { gate } = this.#parts
     const copies = new Map<string, unknown>()
     const publications = new Map<string, Publication>()
-    for (const request of requests) {
-      const row = rows.get(request.key)
-      if (row === undefined) continue
-      const packed = await this.#pack(request, row.value, captures.get(request.scope))
-      copies.set(request.key, packed === undefined ? row.value : await packed.copy())
-      if (packed?.frame === undefined || !gate.reserve(request, packed.frame.length)) continue
-      const { frame, lifeMs } = packed
-      // Whether it was is known for all of a change only, and a count puts it right.
-      gate.stored(request, frame.length, lifeMs)
-      publications.set(request.key, { frame, lifeMs, version: row.version, unknown: false })
+    try {
+      for (const request of requests) {
+        const row = rows.get(request.key)
+        if (row === undefined) continue
+        const packed = await this.#pack(request, row.value, captures.get(request.scope))
+        copies.set(request.key, packed === undefined ? row.value : await packed.copy())
+        if (packed?.frame === undefined || !gate.reserve(request, packed.frame.length)) continue
+        const { frame, lifeMs } = packed
+        // Whether it was is known for all of a change only, and a count puts it right.
+        gate.stored(request, frame.length, lifeMs)
+        publications.set(request.key, { frame, lifeMs, version: row.version, unknown: false })
+      }
+    } catch (error) {
+      // The user's own `tags`, or budget, threw. The change is made, and guards that nobody takes away would be renewed for ever.
+      await guards.settle(() => NOTHING_WRITTEN)
+      throw error
     }
     const outcome = await guards.settle((key) => publications.get(key) ?? NOTHING_WRITTEN)
     return { outcome, copies }

@@ -27,6 +27,42 @@ describe.each([
     expect(await cache.tenant('absent').usage()).toEqual({ entries: 0, bytes: 0 })
   })
 
+  it('runs what loads or changes an entry for the tenant of the entry, whoever asked for it inside runAs', async () => {
+    const cache = open(redis())
+    const prices = cache.collection('prices', { ttl: '1h', load: (_id, { tenant }) => `${tenant}'s price` })
+    const shared = cache.collection('shared', {
+      ttl: '1h',
+      tenancy: 'none',
+      load: () => prices.get(1),
+      loadMany: (ids) => Promise.all(ids.map(() => prices.get(1)))
+    })
+    const changed: unknown[] = []
+    const change = async (): Promise<string> => {
+      changed.push(await prices.get(1))
+      return 'changed'
+    }
+    const offers = cache.collection('offers', {
+      ttl: '1h',
+      load: () => prices.get(1),
+      write: change,
+      remove: change
+    })
+    await cache.runAs('acme', async () => {
+      expect(await shared.get(1)).toBe("undefined's price")
+      expect([...(await shared.getMany([0, 1])).values()]).toEqual(["undefined's price", "undefined's price"])
+      expect(await offers.get(1)).toBe("acme's price")
+      const globex = offers.tenant('globex')
+      expect(await globex.get(1)).toBe("globex's price")
+      const load = (): Promise<string | undefined> => prices.get(1)
+      expect(await cache.tenant('globex').getOrLoad('home', load, { ttl: '1h' })).toBe("globex's price")
+      await globex.put(1, 'changed')
+      await globex.delete(1)
+      await offers.put(1, 'changed')
+    })
+    expect(changed).toEqual(["globex's price", "globex's price", "acme's price"])
+    expect(await cache.runAs('globex', () => shared.get(1))).toBe("undefined's price")
+  })
+
   it('stores nothing more for a tenant beyond its budget, and everything for the others (#109)', async () => {
     const cache = open({ ...redis(), tenantBudget: { maxBytes: 50_000 } })
     const rejected: string[] = []

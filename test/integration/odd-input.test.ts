@@ -1,0 +1,175 @@
+import { Redis } from 'ioredis'
+import { expect, it } from 'vitest'
+import {
+  createCache,
+  InvalidKeyError,
+  InvalidOptionError,
+  type CacheOptions,
+  type RedisInput
+} from '../../src/index.js'
+import { usePrivateRedis } from '../support/private-redis.js'
+import { until } from '../support/until.js'
+
+const redis = usePrivateRedis()
+const { open } = redis
+const overRedis = (): Partial<CacheOptions<'optional'>> => ({ redis: redis.server.url })
+
+const unspeakable: Record<string, unknown> = {
+  'an object without a prototype': Object.create(null),
+  'an object whose toString throws': {
+    toString: () => {
+      throw new Error('no text')
+    }
+  },
+  'an error whose message throws': Object.defineProperty(new Error('replaced'), 'message', {
+    get: () => {
+      throw new Error('no message')
+    }
+  }),
+  'a frozen error': Object.freeze(new Error('frozen')),
+  nothing: undefined,
+  'a symbol': Symbol('thrown')
+}
+
+it.each(Object.entries(unspeakable))(
+  'hands on %s that a loader throws, and tells the other processes',
+  async (_what, thrown) => {
+    const fail = async (): Promise<string> => {
+      throw thrown
+    }
+    const options = { ttl: '1h', failedTtl: '1m', load: fail } as const
+    const [first, second] = [open(overRedis()), open(overRedis())]
+    const outcome = await first
+      .collection('rows', options)
+      .get(1)
+      .then(
+        () => 'a value',
+        (error: unknown) => [error]
+      )
+    expect(Array.isArray(outcome) && Object.is(outcome[0], thrown)).toBe(true)
+    await expect(second.collection('rows', options).get(1)).rejects.toMatchObject({
+      code: 'LOAD_FAILED_ELSEWHERE'
+    })
+  }
+)
+
+it.each(Object.entries(unspeakable))('reads on when a listener throws %s', async (_what, thrown) => {
+  const cache = open(overRedis())
+  const rows = cache.collection('rows', { ttl: '1h', load: async (id: number) => `row ${id}` })
+  cache.on('miss', () => {
+    throw thrown
+  })
+  // oxlint-disable-next-line typescript/no-misused-promises -- what a listener may not be, and is
+  cache.on('miss', async () => {
+    throw thrown
+  })
+  expect(await rows.get(1)).toBe('row 1')
+})
+
+it('refuses as `redis` what is neither a URL as text, nor plain options, nor an instance', () => {
+  // Each would be a connection to localhost.
+  const others = [new URL('redis://127.0.0.1:1'), new Map(), [], new (class NodeRedisClient {})()]
+  for (const other of others)
+    expect(() => createCache({ namespace: 'shop', redis: other as RedisInput })).toThrow(InvalidOptionError)
+})
+
+it('refuses a URL that cannot be read without telling its password', () => {
+  for (const url of ['redis://:hush@127.0.0.1:99999', 'redis://:hush%zz@127.0.0.1:6379']) {
+    let refusal: unknown
+    try {
+      createCache({ namespace: 'shop', redis: url })
+    } catch (error) {
+      refusal = error
+    }
+    expect(refusal).toBeInstanceOf(InvalidOptionError)
+    expect(Object.values(refusal as object).join() + String(refusal)).not.toContain('hush')
+  }
+})
+
+it('reads numbers as numbers when options ask the driver for strings, and refuses an instance that gives strings', async () => {
+  const { host, port } = redis.server
+  const cache = open({ redis: { host, port, stringNumbers: true } })
+  const rows = cache.collection('rows', { ttl: '1h', load: async (id: number) => `row ${id}` })
+  expect((await rows.lookup(1)).source).toBe('loader')
+  expect((await rows.lookup(1)).source).toBe('redis')
+  const instance = new Redis({ host, port, lazyConnect: true, stringNumbers: true })
+  expect(() => createCache({ namespace: 'shop', redis: instance })).toThrow('"redis.stringNumbers" is true')
+})
+
+it('works in the database that an instance has selected, with its own connections as well', async () => {
+  const instance = new Redis(redis.server.url)
+  try {
+    await instance.select(2)
+    const cache = open({ redis: instance, memory: { maxBytes: 1_000_000 } })
+    // From here on leases are taken over a connection of its own.
+    await cache.ready()
+    const rows = cache.collection('rows', { ttl: '1h', load: async (id: number) => `row ${id}` })
+    expect((await rows.lookup(1)).source).toBe('loader')
+    expect((await rows.lookup(1)).source).not.toBe('loader')
+    expect(await redis.admin.dbsize()).toBe(0)
+  } finally {
+    instance.disconnect()
+  }
+})
+
+it('says what is wrong with what a call was given, and changes nothing for it', async () => {
+  const cache = open({ ...overRedis(), memory: { maxBytes: 1_000_000 } })
+  const rows = cache.collection('rows', {
+    ttl: '1h',
+    load: async (id: number) => `row ${id}`,
+    write: async (_id, row) => row
+  })
+  const other = open({ namespace: 'other' }).collection('rows', { ttl: '1h', load: () => 'other' })
+  await rows.get(1)
+  const change = async (): Promise<void> => {}
+  const wrong = (value: unknown): never => value as never
+  const calls: [option: string, call: () => unknown][] = [
+    ['signal', () => rows.get(1, { signal: wrong(null) })],
+    ['signal', () => rows.getMany([1], { signal: wrong('now') })],
+    ['entries', () => rows.putMany(wrong(undefined))],
+    ['entries', () => rows.putMany(wrong([1, 2]))],
+    ['tags', () => cache.invalidateTags(wrong(undefined))],
+    ['refs', () => cache.write(wrong(undefined), change)],
+    ['ref', () => cache.write([wrong(undefined)], change)],
+    ['ref', () => cache.write([wrong('shop:rows:1')], change)],
+    ['ref', () => cache.write([rows.key(1)], async ({ publish }) => publish(wrong({}), 'row'))],
+    ['refs', () => cache.write([other.key(1)], change)],
+    ['change', () => cache.write([rows.key(1)], wrong(undefined))],
+    ['timeOut', () => cache.write([rows.key(1)], change, wrong({ timeOut: '1s' }))],
+    ['tenant', () => rows.clear(wrong({ tenant: 'acme' }))],
+    ['tenant', () => cache.clear(wrong({ tenant: 'acme' }))],
+    ['collection', () => cache.tenant('acme').clear(wrong({ collection: 'rows' }))],
+    ['options of clear', () => cache.clear(wrong(null))],
+    ['work', () => cache.runAs('acme', wrong(undefined))],
+    ['options of worker', () => cache.worker(wrong(null))],
+    ['leese', () => cache.worker(wrong({ leese: '1s' }))],
+    ['event', () => cache.on(wrong('invalidate'), () => undefined)],
+    ['event', () => cache.on(wrong('toString'), () => undefined)],
+    ['listener', () => cache.on('hit', wrong(undefined))]
+  ]
+  for (const [option, call] of calls) {
+    const refusal: unknown = await Promise.resolve()
+      .then(call)
+      .catch((error: unknown) => error)
+    expect(refusal).toBeInstanceOf(InvalidOptionError)
+    expect((refusal as InvalidOptionError).option).toBe(option)
+  }
+  expect((await rows.lookup(2)).source).toBe('loader')
+  expect((await rows.lookup(2)).source).not.toBe('loader')
+})
+
+it('rejects, and does not throw, for an id that cannot be one, whatever is in memory', async () => {
+  const cache = open({ ...overRedis(), memory: { maxBytes: 1_000_000 } })
+  const pages = cache.collection('pages', { ttl: '1h', load: async (id: { page: number }) => id.page })
+  await cache.ready()
+  await until('an id that is an object is in memory', async () => {
+    await pages.get({ page: 1 })
+    return pages.peekMemory({ page: 1 }) === 1
+  })
+  for (const id of [null, new Date(), { page: Number.NaN }]) {
+    let refusal: unknown
+    const read = pages.get(id as never).catch((error: unknown) => (refusal = error))
+    await read
+    expect(refusal).toBeInstanceOf(InvalidKeyError)
+  }
+})
