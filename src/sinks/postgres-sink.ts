@@ -149,13 +149,17 @@ class Postgres implements PostgresSink {
   }
 
   /**
-   * Of PostgreSQL's classes: 22 data, 23 constraints, 44 check options; a program limit such as an index row that is too long;
-   * and what a trigger raises. Everything else says nothing about a row: a lost connection, a lock, a missing right.
+   * Of PostgreSQL's classes: 21, two operations whose ids differ and name one row, which pass one after the other; 22 data, 23
+   * constraints, 44 check options; a program limit such as an index row that is too long; and what a trigger raises, under
+   * a code of its own too. Everything else says nothing about a row: a lost connection, a lock, a missing right.
    */
   isPoison(error: unknown): boolean {
     if (error instanceof UnwritableValueError) return true
-    const { code } = (error ?? {}) as { code?: unknown }
-    return typeof code === 'string' && /^(22|23|44)...$|^54000$|^P0001$/.test(code)
+    const { code, routine } = (error ?? {}) as { code?: unknown; routine?: unknown }
+    if (typeof code !== 'string') return false
+    if (/^(21|22|23|44|P0)...$|^54000$/.test(code)) return true
+    // A trigger may also ask for another attempt, by the code of a lock or of what is away.
+    return routine === RAISED && !/^(08|40|53|55|57|58)...$/.test(code)
   }
 
   async #store(client: PgClient, shard: string, marks: ReadonlyMap<string, Mark>): Promise<void> {
@@ -257,6 +261,9 @@ class Postgres implements PostgresSink {
 }
 
 const ROLLBACK_PATIENCE_MS = 2_000
+
+/** Where PostgreSQL says that an error comes from: a RAISE of PL/pgSQL. */
+const RAISED = 'exec_stmt_raise'
 
 /** Where commits need not reach the disk, the stream would be trimmed of what a crash of the database then loses. */
 const SYNCHRONOUS = `CASE WHEN current_setting('synchronous_commit') = 'off'

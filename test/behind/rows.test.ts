@@ -1,0 +1,111 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import {
+  postgresSink,
+  writeBehind,
+  type Cache,
+  type CacheId,
+  type Collection,
+  type PostgresSink
+} from '../../src/index.js'
+import { startWorld, type World } from './support.js'
+
+/*
+ * What a table, an id or a value can be like that was not thought of when the collection was made. In each case the
+ * operation that cannot be applied as it is must not keep the others from their table, nor come to something else.
+ */
+
+let world: World
+
+beforeAll(async () => {
+  world = await startWorld()
+})
+afterAll(() => world?.[Symbol.asyncDispose]())
+
+/** A sink into an empty table with a column `n` of such a type; `also` is run on it. */
+async function sinkOf(type: string, also = ''): Promise<PostgresSink> {
+  await world.reset(
+    `DROP TABLE IF EXISTS things CASCADE; CREATE TABLE things (id text PRIMARY KEY, n ${type}); ${also}`
+  )
+  const sink = postgresSink(world.pool, { table: 'things', key: 'id', value: 'n' })
+  await sink.migrate()
+  return sink
+}
+
+function open(sink: PostgresSink): { cache: Cache; things: Collection<CacheId, number> } {
+  const cache = world.open()
+  const things = cache.collection<CacheId, number>('things', {
+    ttl: '1h',
+    load: async (id) => {
+      const { rows } = await world.pool.query('SELECT n FROM things WHERE id = $1', [String(id)])
+      return rows[0] && Number(rows[0].n)
+    },
+    write: writeBehind<CacheId, number>({
+      sink: sink as PostgresSink<CacheId, number>,
+      flushEvery: '50ms',
+      shards: 1
+    })
+  })
+  return { cache, things }
+}
+
+const table = async (): Promise<unknown[]> =>
+  (await world.pool.query('SELECT id, n::text FROM things ORDER BY id')).rows
+
+describe('two ids that name one row', () => {
+  it('are written one after the other, and hold up nothing', async () => {
+    const { cache, things } = open(await sinkOf('bigint'))
+    await Promise.all([things.put(1, 5), things.put('1', 6), things.put(2, 7)])
+    cache.worker()
+    await cache.flush()
+    expect(await table()).toEqual([
+      { id: '1', n: '6' },
+      { id: '2', n: '7' }
+    ])
+    expect(await cache.deadLetters.list()).toEqual([])
+  })
+})
+
+describe('what a trigger refuses', () => {
+  it('is put aside, whatever code it gives', async () => {
+    const refusing = `
+      CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+      DECLARE
+        nobody int;
+      BEGIN
+        IF NEW.n = 13 THEN RAISE EXCEPTION 'not thirteen' USING ERRCODE = 'SH013'; END IF;
+        IF NEW.n = 14 THEN SELECT 1 INTO STRICT nobody WHERE false; END IF;
+        RETURN NEW;
+      END $$;
+      CREATE TRIGGER refusing BEFORE INSERT ON things FOR EACH ROW EXECUTE FUNCTION refuse()`
+    const { cache, things } = open(await sinkOf('bigint', refusing))
+    await Promise.all([things.put('a', 13), things.put('b', 14), things.put('c', 15)])
+    cache.worker()
+    await cache.flush()
+    expect(await table()).toEqual([{ id: 'c', n: '15' }])
+    const letters = await cache.deadLetters.list()
+    expect(letters.map(({ id, code }) => [id, code]).sort()).toEqual([
+      ['a', 'SH013'],
+      ['b', 'P0002']
+    ])
+  })
+
+  it('is tried again when its code says that another attempt may pass', async () => {
+    const waiting = `
+      CREATE TABLE IF NOT EXISTS gate (open boolean); DELETE FROM gate;
+      CREATE OR REPLACE FUNCTION wait_for_gate() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN
+        IF NOT EXISTS (SELECT FROM gate) THEN RAISE EXCEPTION 'later' USING ERRCODE = '55P03'; END IF;
+        RETURN NEW;
+      END $$;
+      CREATE TRIGGER waiting BEFORE INSERT ON things FOR EACH ROW EXECUTE FUNCTION wait_for_gate()`
+    const { cache, things } = open(await sinkOf('bigint', waiting))
+    await things.put('a', 1)
+    const failed = new Promise((resolve) => cache.on('flushFailed', resolve))
+    cache.worker()
+    await failed
+    await world.pool.query('INSERT INTO gate VALUES (true)')
+    await cache.flush()
+    expect(await table()).toEqual([{ id: 'a', n: '1' }])
+    expect(await cache.deadLetters.list()).toEqual([])
+  })
+})
