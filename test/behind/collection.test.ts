@@ -393,6 +393,24 @@ describe('a full shard', () => {
     expect(await rowOf(1)).toBe(100)
   })
 
+  it('lets nothing past what waits for a row whose entry was deleted from outside', async () => {
+    const cache = world.open()
+    const mine = views(cache, { shards: 1, limits: { operations: 2 }, whenFull: 'write-through' })
+    await mine.put(1, 1)
+    await mine.put(2, 2)
+    await world.redis.unlink(await keyOf(1))
+    expect(await mine.set(1, 50)).toBe(false)
+    const behind = mine.put(1, 100)
+    const full = new Promise((resolve) => cache.on('writeFailed', resolve))
+    await Promise.race([full, behind])
+    expect(await rowOf(1)).toBeUndefined()
+    cache.worker()
+    await behind
+    await cache.flush()
+    expect(await rowOf(1)).toBe(100)
+    expect(await mine.get(1)).toBe(100)
+  })
+
   it('is full by age as well', async () => {
     const mine = views(world.open(), { shards: 1, limits: { age: '100ms' }, whenFull: 'refuse' })
     await mine.put(1, 1)
