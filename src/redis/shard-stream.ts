@@ -159,9 +159,7 @@ export class ShardStreams {
   }
 
   async bury(keys: ShardKeys, letter: string, content: Buffer): Promise<void> {
-    await this.#link.callFor(keys.letters, 'keep a dead letter', (client) =>
-      client.call('HSET', keys.letters, letter, content)
-    )
+    await this.#run('keep a dead letter', 'keep-letter', [keys.letters], [letter, content])
   }
 
   async letters(keys: ShardKeys): Promise<[letter: string, content: Buffer][]> {
