@@ -53,6 +53,8 @@ type Leaving = 'given-back' | 'fenced' | 'hold-lost'
 export class ShardWorker {
   readonly #parts: ShardWorkerParts
   #claim: { epoch: number; marks: Map<string, Mark> } | undefined
+  /** Producers of which the stream still has what is applied: their marks must not be the oldest that the sink has. */
+  #stillRead = new Set<string>()
   #stopping: 'no' | 'drain' | 'now' = 'no'
   #wake: (() => void) | undefined
   #flushes = 0
@@ -149,12 +151,14 @@ export class ShardWorker {
     let read = 0
     const fates = new Map<string, '0' | '1'>()
     const taken: Taken[] = []
+    this.#stillRead = new Set()
     for (const entry of entries) {
       const mark = marks.get(entry.producer)
       for (const record of decodeRecords(entry.records)) {
         read++
         const isApplied = isCovered(mark, entry.batch, record.index)
-        if (!isApplied) taken.push({ record, entry })
+        if (isApplied) this.#stillRead.add(entry.producer)
+        else taken.push({ record, entry })
         if (record.key === '') continue
         // Applied by somebody who did not live to settle it, or lost by Redis since and sent again: what the entry
         // shows may not be what the source has.
@@ -211,6 +215,7 @@ export class ShardWorker {
     const { queue, shard } = this.#parts
     const { epoch, marks } = this.#claim!
     const reached = new Map<string, Mark>()
+    for (const producer of this.#stillRead) reached.set(producer, marks.get(producer)!)
     for (const [at, { record, entry }] of taken.entries()) {
       const isLastOfEntry = taken[at + 1]?.entry !== entry
       if (isLastOfEntry) reached.set(entry.producer, { batch: entry.batch, index: record.index })

@@ -22,7 +22,11 @@ export interface PostgresSink<Id extends CacheId = CacheId, Value = unknown> ext
   readonly migrateSql: string
 }
 
-/** A producer's mark is of no use once nobody can send its batches again, a Redis that is restored from a copy included. */
+/**
+ * A producer's mark is of no use once nobody can send its batches again, a Redis that is restored from a copy included. Counted
+ * back from what was applied to the shard last, and not from now: while nobody works, what a worker left in the stream
+ * between its commit and the trim lies there for as long, and has nothing but its mark.
+ */
 const MARKS_KEPT = "interval '7 days'"
 
 /**
@@ -102,7 +106,8 @@ class Postgres implements PostgresSink {
         values: [shard]
       })
       await client.query({
-        text: `DELETE FROM ${this.#marks} WHERE shard = $1 AND applied_at < now() - ${MARKS_KEPT}`,
+        text: `DELETE FROM ${this.#marks} WHERE shard = $1
+               AND applied_at < (SELECT max(applied_at) FROM ${this.#marks} WHERE shard = $1) - ${MARKS_KEPT}`,
         values: [shard]
       })
       const { rows } = await client.query({

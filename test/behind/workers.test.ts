@@ -107,6 +107,43 @@ describe('workers', () => {
   })
 })
 
+describe('a worker that ended between its commit and the trim', () => {
+  it('leaves nothing to be applied again, however long nobody works after it', async () => {
+    const cache = world.open()
+    let committed = 0
+    const dying: Sink<never, string> = {
+      name: sink.name,
+      kinds: sink.kinds,
+      check: () => sink.check(),
+      take: (shard) => sink.take(shard),
+      isPoison: (error) => sink.isPoison(error),
+      apply: async (batch) => {
+        const outcome = await sink.apply(batch)
+        committed++
+        return committed > 2 ? outcome : new Promise(() => undefined)
+      }
+    }
+    const aWeekLater = async (): Promise<void> => {
+      await world.pool.query(`UPDATE corral_marks SET applied_at = applied_at - interval '8 days'`)
+      await world.pool.query(`UPDATE corral_shards SET taken_at = taken_at - interval '8 days'`)
+    }
+    for (const last of [1, 2, 3]) {
+      const one = last === 1 ? cache : world.open()
+      const events = ingest(one, { shards: 1, sink: dying })
+      await events.append(`e${last}`)
+      one.worker({ lease: '300ms' })
+      await until('it has committed', async () => committed === last)
+      await aWeekLater()
+      // Whoever comes next finds the shard as one that is gone has left it.
+      await world.redis.del('shop:#behind:{events.0}:owner')
+      if (last < 3) await one.close({ timeout: '10ms' })
+      else await one.flush()
+    }
+    const { rows } = await world.pool.query('SELECT id FROM events ORDER BY id')
+    expect(rows.map(({ id }) => id)).toEqual(['e1', 'e2', 'e3'])
+  })
+})
+
 describe('a database that takes a hundred rows a second', () => {
   it('does not make Redis grow: writes wait, and all arrive', async () => {
     const throttled: Sink<never, string> = {
