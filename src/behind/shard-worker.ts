@@ -58,6 +58,8 @@ export class ShardWorker {
   #stopping: 'no' | 'drain' | 'now' = 'no'
   #wake: (() => void) | undefined
   #flushes = 0
+  /** Since when something has been waiting, as far as this worker saw it, on its own clock. */
+  #waitingSinceMs: number | undefined
   #failures = 0
   readonly done: Promise<Leaving>
 
@@ -118,6 +120,7 @@ export class ShardWorker {
       await this.#pause(this.#tickMs(held))
       return 'go-on'
     }
+    this.#waitingSinceMs = undefined
     const entries = await streams.read(keys, queue.policy.maxBatch, READ_MOST_BYTES)
     // The state counts operations that the stream does not have: they were deleted from outside.
     const isEmpty = entries.length === 0
@@ -130,9 +133,14 @@ export class ShardWorker {
 
   #isDue(held: Held): boolean {
     const { flushEveryMs, maxBatch } = this.#parts.queue.policy
-    if (held.operations === 0) return false
-    // A tick early rather than late: what is promised is "within flushEvery".
-    const isOld = held.ageMs + this.#tickMs(held) >= flushEveryMs
+    const nowMs = this.#parts.clock.now()
+    if (held.operations === 0) this.#waitingSinceMs = undefined
+    else this.#waitingSinceMs ??= nowMs
+    if (this.#waitingSinceMs === undefined) return false
+    // By Redis' clock, and where that was set back by this one's. A tick early rather than late: what is promised is
+    // "within flushEvery".
+    const ageMs = Math.max(held.ageMs, nowMs - this.#waitingSinceMs)
+    const isOld = ageMs + this.#tickMs(held) >= flushEveryMs
     return (
       isOld || held.operations >= maxBatch || held.flushes !== this.#flushes || this.#stopping === 'drain'
     )

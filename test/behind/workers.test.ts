@@ -107,6 +107,18 @@ describe('workers', () => {
   })
 })
 
+describe('a clock of Redis that is set back', () => {
+  it('keeps nothing from being flushed in its time', async () => {
+    const cache = world.open()
+    const events = ingest(cache, { shards: 1 })
+    await events.append('e1')
+    // As it is after the clock was set back by an hour: accepted in what is the future now.
+    await world.redis.hincrby('shop:#behind:{events.0}:state', 'oldest', 3_600_000)
+    cache.worker()
+    await until('it is in the table', async () => (await count()) === 1)
+  })
+})
+
 describe('a worker that ended between its commit and the trim', () => {
   it('leaves nothing to be applied again, however long nobody works after it', async () => {
     const cache = world.open()
