@@ -10,7 +10,7 @@ import type { EntryStore } from '../tiers/entry-store.js'
 import type { ShardStreams } from '../redis/shard-stream.js'
 import type { BehindPolicy } from '../behind-options.js'
 import { Producer, type Outcome, type ProducerFact, type ProducerParts } from './producer.js'
-import type { Outgoing } from './record.js'
+import { assertRecordable, type Outgoing } from './record.js'
 import type { Readiness } from './readiness.js'
 
 export interface QueueParts {
@@ -88,6 +88,7 @@ export class Queue {
   }
 
   submit(shard: number, operation: Outgoing): Promise<Outcome> {
+    assertRecordable(operation)
     return this.#producers[shard]!.submit(operation)
   }
 

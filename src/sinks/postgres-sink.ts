@@ -122,19 +122,26 @@ class Postgres implements PostgresSink {
     })
   }
 
-  async apply({ shard, epoch, operations, marks }: SinkBatch): Promise<'applied' | 'fenced'> {
+  async apply(batch: SinkBatch): Promise<'applied' | 'fenced'> {
     const prepared = await this.#prepared()
+    const applying = this.#applied(batch, prepared)
+    return applying.catch((error: unknown) => this.#failed(error, prepared))
+  }
+
+  async #applied(
+    { shard, epoch, operations, marks }: SinkBatch,
+    prepared: Statements
+  ): Promise<'applied' | 'fenced'> {
     const statements = prepared.for(operations)
-    const applying = this.#transaction(async (client) => {
+    return this.#transaction(async (client) => {
       const { rows } = await client.query(
         named(`SELECT epoch, ${SYNCHRONOUS} FROM ${this.#shards} WHERE shard = $1 FOR UPDATE`, [shard])
       )
       if (Number(rows[0]?.['epoch']) !== epoch) return 'fenced'
       for (const statement of statements) await client.query(statement)
       await this.#store(client, shard, marks)
-      return 'applied' as const
+      return 'applied'
     })
-    return applying.catch((error: unknown) => this.#failed(error, prepared))
   }
 
   /** Perhaps a column has another type since: the table is looked at again before an operation is blamed. */

@@ -105,7 +105,7 @@ export class Statements {
       case 'delete':
         return this.#keyOf(operation)
       case 'increment':
-        return [...this.#keyOf(operation), operation.by]
+        return [...this.#keyOf(operation), ...this.#addendsOf(operation.by)]
       case 'put': {
         return [...this.#keyOf(operation), ...this.#valuesOf(operation.value, operation.id)]
       }
@@ -114,6 +114,15 @@ export class Statements {
         return tenant === undefined ? values : [tenantOf(operation.tenant), ...values]
       }
     }
+  }
+
+  /** The statement itself would be wrong where nothing can be added, and whatever is in its batch would wait for ever. */
+  #addendsOf(by: number): unknown[] {
+    return this.#shape.columns.map(({ column }) => {
+      const { type, isNumber } = this.#types.get(column)!
+      if (!isNumber) throw new UnwritableValueError(column, by, type, undefined, 'add')
+      return by
+    })
   }
 
   /** What a function of the user's throws is about this value, and it will throw again. */

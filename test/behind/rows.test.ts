@@ -109,3 +109,90 @@ describe('what a trigger refuses', () => {
     expect(await cache.deadLetters.list()).toEqual([])
   })
 })
+
+describe('an increment of a column to which nothing can be added', () => {
+  it('is put aside, and can be sent again once the column is a number', async () => {
+    const { cache, things } = open(await sinkOf('jsonb'))
+    await Promise.all([things.put('a', 13), things.increment('b', 14)])
+    cache.worker()
+    await cache.flush()
+    expect(await table()).toEqual([{ id: 'a', n: '13' }])
+    const letters = await cache.deadLetters.list()
+    expect(letters).toMatchObject([
+      { id: 'b', value: 14, reason: expect.stringContaining('jsonb cannot add') }
+    ])
+    await world.pool.query('ALTER TABLE things ALTER n TYPE numeric USING n::numeric')
+    await cache.deadLetters.replay(letters)
+    await cache.flush()
+    expect(await table()).toContainEqual({ id: 'b', n: '14' })
+  })
+})
+
+describe('a dead letter that is sent again', () => {
+  it('makes nothing of what is added behind it', async () => {
+    const { cache, things } = open(await sinkOf('double precision'))
+    await things.put('a', 'many' as unknown as number)
+    const worker = cache.worker()
+    await cache.flush()
+    await worker.stop()
+    // Nobody has mended it, and both go in one batch.
+    expect(await cache.deadLetters.replay(await cache.deadLetters.list())).toBe(1)
+    await things.increment('a', 3)
+    cache.worker()
+    await cache.flush()
+    expect(await table()).toEqual([{ id: 'a', n: '3' }])
+    expect(await things.get('a')).toBe(3)
+    expect(await cache.deadLetters.list()).toMatchObject([{ id: 'a', value: 'many' }])
+  })
+})
+
+describe('an id', () => {
+  it('with a field that reads like a bigint stays what it is', async () => {
+    await world.reset('DROP TABLE IF EXISTS odd; CREATE TABLE odd ("$n" text PRIMARY KEY, n text)')
+    const sink = postgresSink<CacheId, string>(world.pool, { table: 'odd', key: ['$n'], value: 'n' })
+    await sink.migrate()
+    const cache = world.open()
+    const write = writeBehind<CacheId, string>({ sink, flushEvery: '50ms', shards: 1 })
+    const odd = cache.collection<CacheId, string>('odd', { ttl: '1h', load: async () => undefined, write })
+    await Promise.all([
+      odd.put({ $n: 'x' }, 'text'),
+      odd.put({ $n: '5' }, 'digits'),
+      odd.put({ $n: 6n }, 'bigint')
+    ])
+    cache.worker()
+    await cache.flush()
+    const { rows } = await world.pool.query('SELECT "$n" AS id, n FROM odd ORDER BY id')
+    expect(rows).toEqual([
+      { id: '5', n: 'digits' },
+      { id: '6', n: 'bigint' },
+      { id: 'x', n: 'text' }
+    ])
+    expect(await cache.deadLetters.list()).toEqual([])
+  })
+
+  it('that is too long for the queue is refused alone', async () => {
+    const { things } = open(await sinkOf('bigint'))
+    const long = things.put('x'.repeat(70_000), 1)
+    const short = things.put('short', 2)
+    await expect(long).rejects.toMatchObject({ code: 'INVALID_KEY' })
+    expect(await short).toMatchObject({ cache: 'accepted' })
+  })
+})
+
+describe('a number with more tags than most', () => {
+  it('is added to, and read back', async () => {
+    const sink = (await sinkOf('bigint')) as PostgresSink<string, number>
+    const cache = world.open()
+    const tagged = cache.collection<string, number>('things', {
+      ttl: '1h',
+      tags: () => Array.from({ length: 60 }, (_, index) => `${index}`.repeat(60)),
+      load: async () => undefined,
+      write: writeBehind({ sink, flushEvery: '50ms', shards: 1 })
+    })
+    await tagged.put('a', 1)
+    expect(await tagged.increment('a')).toBe(2)
+    expect(await tagged.get('a')).toBe(2)
+    expect(await tagged.increment('a')).toBe(3)
+    expect(await tagged.get('a')).toBe(3)
+  })
+})
