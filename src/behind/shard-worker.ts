@@ -199,7 +199,10 @@ export class ShardWorker {
     const { sink } = queue.policy
     try {
       const operations = coalesce(await this.#decoded(taken))
-      await this.#commit(operations, taken)
+      const outcome = await this.#commit(operations, taken)
+      // Which of them is not told, and the others are only loaded once more.
+      if (outcome === 'applied-in-part')
+        for (const { record } of taken) if (record.key !== '') fates.set(record.key, '0')
       return operations.length
     } catch (error) {
       // What cannot be read will not become readable either.
@@ -219,7 +222,10 @@ export class ShardWorker {
     }
   }
 
-  async #commit(operations: ReturnType<typeof coalesce>, taken: readonly Taken[]): Promise<void> {
+  async #commit(
+    operations: ReturnType<typeof coalesce>,
+    taken: readonly Taken[]
+  ): Promise<'applied' | 'applied-in-part'> {
     const { queue, shard } = this.#parts
     const { epoch, marks } = this.#claim!
     const reached = new Map<string, Mark>()
@@ -236,6 +242,7 @@ export class ShardWorker {
     })
     if (outcome === 'fenced') throw new Fenced()
     for (const [producer, mark] of reached) marks.set(producer, mark)
+    return outcome
   }
 
   async #decoded(taken: readonly Taken[]): Promise<Decoded[]> {

@@ -3,7 +3,7 @@ import { InvalidOptionError } from '../errors.js'
 import type { CacheId } from '../ports.js'
 import type { Claim, Mark, Sink, SinkBatch, SinkOperation } from '../sink.js'
 import { resolveSinkOptions, type PostgresSinkOptions } from './postgres-options.js'
-import { named, Statements, type RowShape } from './postgres-statements.js'
+import { named, Statements, type RowShape, type Statement } from './postgres-statements.js'
 import {
   assertBookkeeping,
   postgresSinkMigration,
@@ -122,7 +122,7 @@ class Postgres implements PostgresSink {
     })
   }
 
-  async apply(batch: SinkBatch): Promise<'applied' | 'fenced'> {
+  async apply(batch: SinkBatch): ReturnType<Sink['apply']> {
     const prepared = await this.#prepared()
     const applying = this.#applied(batch, prepared)
     return applying.catch((error: unknown) => this.#failed(error, prepared))
@@ -131,16 +131,16 @@ class Postgres implements PostgresSink {
   async #applied(
     { shard, epoch, operations, marks }: SinkBatch,
     prepared: Statements
-  ): Promise<'applied' | 'fenced'> {
+  ): ReturnType<Sink['apply']> {
     const statements = prepared.for(operations)
     return this.#transaction(async (client) => {
       const { rows } = await client.query(
         named(`SELECT epoch, ${SYNCHRONOUS} FROM ${this.#shards} WHERE shard = $1 FOR UPDATE`, [shard])
       )
       if (Number(rows[0]?.['epoch']) !== epoch) return 'fenced'
-      for (const statement of statements) await client.query(statement)
+      const applied = await written(client, statements)
       await this.#store(client, shard, marks)
-      return 'applied'
+      return applied
     })
   }
 
@@ -153,11 +153,9 @@ class Postgres implements PostgresSink {
     throw error
   }
 
-  async write(operation: SinkOperation): Promise<void> {
+  async write(operation: SinkOperation): Promise<Written> {
     const statements = (await this.#prepared()).for([operation])
-    await this.#transaction(async (client) => {
-      for (const statement of statements) await client.query(statement)
-    })
+    return this.#transaction((client) => written(client, statements))
   }
 
   /**
@@ -270,6 +268,18 @@ class Postgres implements PostgresSink {
       clearTimeout(timer)
     }
   }
+}
+
+type Written = 'applied' | 'applied-in-part'
+
+/** A row that is newer by its version stays as it is, and so does one that a trigger lets nobody write. */
+async function written(client: PgClient, statements: readonly Statement[]): Promise<Written> {
+  let isWhole = true
+  for (const { query, least } of statements) {
+    const { rowCount } = await client.query(query)
+    if ((rowCount ?? least) < least) isWhole = false
+  }
+  return isWhole ? 'applied' : 'applied-in-part'
 }
 
 const ROLLBACK_PATIENCE_MS = 2_000

@@ -25,6 +25,8 @@ export interface PgQuery {
 /** What a statement answers. */
 export interface PgResult {
   readonly rows: Record<string, unknown>[]
+  /** How many rows a statement wrote. */
+  readonly rowCount?: number | null
 }
 
 /**

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
   postgresSink,
   writeBehind,
+  type BehindOptions,
   type Cache,
   type CacheId,
   type Collection,
@@ -194,5 +195,51 @@ describe('a number with more tags than most', () => {
     expect(await tagged.get('a')).toBe(2)
     expect(await tagged.increment('a')).toBe(3)
     expect(await tagged.get('a')).toBe(3)
+  })
+})
+
+describe('a row that is newer by its version than what is put', () => {
+  interface Row {
+    readonly name: string
+    readonly version: number
+  }
+
+  async function numbered(options: Partial<BehindOptions<number, Row>>): Promise<{
+    cache: Cache
+    rows: Collection<number, Row>
+  }> {
+    await world.reset(
+      'DROP TABLE IF EXISTS numbered; CREATE TABLE numbered (id int PRIMARY KEY, name text, version int)'
+    )
+    const columns = ['name', 'version']
+    const sink = postgresSink<number, Row>(world.pool, {
+      table: 'numbered',
+      key: 'id',
+      columns,
+      version: 'version'
+    })
+    await sink.migrate()
+    await world.pool.query("INSERT INTO numbered VALUES (1, 'by hand', 5)")
+    const cache = world.open()
+    const load = async (id: number): Promise<Row | undefined> =>
+      (await world.pool.query<Row>('SELECT name, version FROM numbered WHERE id = $1', [id])).rows[0]
+    const write = writeBehind({ sink, flushEvery: '50ms', shards: 1, ...options })
+    return { cache, rows: cache.collection<number, Row>('numbered', { ttl: '1h', load, write }) }
+  }
+
+  it('is what is read, once the table was asked', async () => {
+    const { cache, rows } = await numbered({})
+    await Promise.all([rows.put(1, { name: 'older', version: 4 }), rows.put(2, { name: 'new', version: 1 })])
+    cache.worker()
+    await cache.flush()
+    expect(await rows.get(1)).toEqual({ name: 'by hand', version: 5 })
+    expect(await rows.get(2)).toEqual({ name: 'new', version: 1 })
+  })
+
+  it('is what is read also when it was written through', async () => {
+    const { rows } = await numbered({ limits: { operations: 1 }, whenFull: 'write-through' })
+    await rows.put(2, { name: 'new', version: 1 })
+    await rows.put(1, { name: 'older', version: 4 })
+    expect(await rows.get(1)).toEqual({ name: 'by hand', version: 5 })
   })
 })
