@@ -7,7 +7,7 @@ import type { Held, ShardStreams, StreamEntry } from '../redis/shard-stream.js'
 import type { Claim, Mark } from '../sink.js'
 import type { EntryStore } from '../tiers/entry-store.js'
 import { coalesce, type Decoded } from './coalesce.js'
-import { encodeLetter, reasonOf } from './letter.js'
+import { encodeLetter, nameOfLetter, reasonOf } from './letter.js'
 import type { Queue } from './queue.js'
 import { decodeRecords, type Recorded } from './record.js'
 
@@ -52,7 +52,7 @@ type Leaving = 'given-back' | 'fenced' | 'hold-lost'
  */
 export class ShardWorker {
   readonly #parts: ShardWorkerParts
-  #claim: { epoch: number; marks: Map<string, Mark> } | undefined
+  #claim: { epoch: number; marks: Map<string, Mark>; letters: ReadonlySet<string> } | undefined
   /** Producers of which the stream still has what is applied: their marks must not be the oldest that the sink has. */
   #stillRead = new Set<string>()
   #stopping: 'no' | 'drain' | 'now' = 'no'
@@ -111,7 +111,8 @@ export class ShardWorker {
     if (held.operations === 0 && this.#stopping === 'drain') return 'given-back'
     if (this.#claim === undefined) {
       const claim: Claim = await queue.policy.sink.take(keys.name)
-      this.#claim = { epoch: claim.epoch, marks: new Map(claim.marks) }
+      const letters = new Set(await streams.letterNames(keys))
+      this.#claim = { epoch: claim.epoch, marks: new Map(claim.marks), letters }
       this.#failures = 0
       events.emit('shardTaken', { queue: queue.name, shard, epoch: claim.epoch })
       return 'go-on'
@@ -176,7 +177,10 @@ export class ShardWorker {
     }
     const startedAt = clock.now()
     let rows = 0
-    if (taken.length > 0) rows = await this.#apply(taken, fates)
+    if (taken.length > 0) {
+      await this.#exhume(taken)
+      rows = await this.#apply(taken, fates)
+    }
     const durationMs = clock.now() - startedAt
     await this.#settle(entries.at(-1)!, fates)
     this.#failures = 0
@@ -272,12 +276,25 @@ export class ShardWorker {
   /** Before the marks pass it: an operation is put aside twice, under one name, rather than lost. */
   async #bury({ record, entry }: Taken, error: unknown): Promise<void> {
     const { queue, shard, streams, events } = this.#parts
-    const letter = `${entry.producer}/${entry.batch}/${record.index}`
+    const letter = nameOfLetter({ ...entry, index: record.index })
     const { reason, code } = reasonOf(error)
     const content = encodeLetter({ reason, code, at: Date.now(), record: record.bytes })
     await streams.bury(queue.shards[shard]!, letter, content)
     queue.stats.deadLetters++
     events.emit('deadLettered', { queue: queue.name, shard, letter: `${shard}/${letter}`, reason })
+  }
+
+  /**
+   * What was put aside by a worker that did not live to note it is tried like everything else, and is put aside again if need be.
+   * Its letter goes first: what is applied after all must not be there to be sent again.
+   */
+  async #exhume(taken: readonly Taken[]): Promise<void> {
+    const { queue, shard, streams } = this.#parts
+    const { letters } = this.#claim!
+    if (letters.size === 0) return
+    const names = taken.map(({ record, entry }) => nameOfLetter({ ...entry, index: record.index }))
+    const buried = names.filter((name) => letters.has(name))
+    await streams.exhume(queue.shards[shard]!, buried)
   }
 
   /** The trim comes last: until then all of it can be done again. */

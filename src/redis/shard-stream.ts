@@ -169,6 +169,13 @@ export class ShardStreams {
     return Object.entries(all)
   }
 
+  async letterNames(keys: ShardKeys): Promise<string[]> {
+    const names = await this.#link.callFor(keys.letters, 'list dead letters', (client) =>
+      client.call('HKEYS', keys.letters)
+    )
+    return names as string[]
+  }
+
   async exhume(keys: ShardKeys, letters: readonly string[]): Promise<number> {
     if (letters.length === 0) return 0
     return Number(

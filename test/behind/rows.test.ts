@@ -32,9 +32,9 @@ async function sinkOf(type: string, also = ''): Promise<PostgresSink> {
   return sink
 }
 
-function open(sink: PostgresSink): { cache: Cache; things: Collection<CacheId, number> } {
+function open(sink: PostgresSink): { cache: Cache; things: Collection<number | string, number> } {
   const cache = world.open()
-  const things = cache.collection<CacheId, number>('things', {
+  const things = cache.collection<number | string, number>('things', {
     ttl: '1h',
     load: async (id) => {
       const { rows } = await world.pool.query('SELECT n FROM things WHERE id = $1', [String(id)])
@@ -84,10 +84,12 @@ describe('what a trigger refuses', () => {
     await cache.flush()
     expect(await table()).toEqual([{ id: 'c', n: '15' }])
     const letters = await cache.deadLetters.list()
-    expect(letters.map(({ id, code }) => [id, code]).sort()).toEqual([
-      ['a', 'SH013'],
-      ['b', 'P0002']
-    ])
+    expect(new Map(letters.map(({ id, code }) => [id, code]))).toEqual(
+      new Map([
+        ['a', 'SH013'],
+        ['b', 'P0002']
+      ])
+    )
   })
 
   it('is tried again when its code says that another attempt may pass', async () => {

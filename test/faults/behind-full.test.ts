@@ -33,7 +33,7 @@ it('a Redis that is full of what waits refuses more, and is emptied into the tab
   const { rows } = await world.pool.query<{ id: number; n: string }>('SELECT id, n FROM counters ORDER BY id')
   expect(rows).toEqual(Array.from({ length: 50 }, (_, id) => ({ id, n: String(2 * id) })))
   const letters = await cache.deadLetters.list()
-  expect(letters.map(({ id }) => id).sort()).toEqual([60, 61, 62, 63])
+  expect(new Set(letters.map(({ id }) => id))).toEqual(new Set([60, 61, 62, 63]))
   await world.redis.config('SET', 'maxmemory', '0')
   expect(await counters.peek(2)).toBe(4)
   expect(await counters.peek(1)).toBeUndefined()
