@@ -160,7 +160,7 @@ export class ModelClient implements RedisClient {
     return this.#send(() => this.#redis.drop(keys))
   }
 
-  /** `CLIENT ID` and `CLIENT TRACKING`: what tells of changes; and dead letters, of which there are none. Of itself this server tells nothing, and keys live for ever. */
+  /** `CLIENT ID` and `CLIENT TRACKING`: what tells of changes; and dead letters, which are not modelled. Of itself this server tells nothing, and keys live for ever. */
   call(command: string, ...args: (string | number)[]): Promise<unknown> {
     return this.#send(async () => {
       if (command === 'HKEYS') return []
