@@ -139,10 +139,8 @@ export class BehindEntries {
 
   /** False while the entry has something unflushed, which must not be overtaken. */
   async #writeThrough(request: ReadRequest, change: SinkOperation, value: unknown): Promise<boolean> {
-    const { sink } = this.queue.policy
     try {
-      const work = async (): Promise<boolean> => (await sink.write!(change)) !== 'applied-in-part'
-      await this.#parts.writeThrough(request, work, value)
+      await this.#parts.writeThrough(request, () => this.queue.writeThrough(change), value)
       return true
     } catch (error) {
       if (error instanceof UnflushedError) return false

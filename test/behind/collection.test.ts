@@ -463,6 +463,27 @@ describe('a full shard', () => {
     expect(await mine.get(1)).toBe(100)
   })
 
+  it('says that it does not know when the database does not answer what was written through', async () => {
+    const silent: Sink = {
+      name: sink.name,
+      kinds: sink.kinds,
+      check: () => sink.check(),
+      take: (shard) => sink.take(shard),
+      apply: (batch) => sink.apply(batch),
+      isPoison: (error) => sink.isPoison(error),
+      write: async (operation) => {
+        await sink.write!(operation)
+        throw new Error('Connection terminated unexpectedly')
+      }
+    }
+    const options = { sink: silent, shards: 1, limits: { operations: 1 }, whenFull: 'write-through' } as const
+    const mine = views(world.open(), options)
+    await mine.put(1, 1)
+    await expect(mine.increment(2)).rejects.toMatchObject({ code: 'WRITE_UNKNOWN' })
+    expect(await rowOf(2)).toBe(1)
+    expect(await mine.get(2)).toBe(1)
+  })
+
   it('is full by age as well', async () => {
     const mine = views(world.open(), { shards: 1, limits: { age: '100ms' }, whenFull: 'refuse' })
     await mine.put(1, 1)
