@@ -295,8 +295,8 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
         writer.change({
           requests: [request],
           work: async () => {
-            await work()
-            return { result: undefined, rows: rowsOf(request, value) }
+            const isWritten = await work()
+            return { result: undefined, rows: isWritten ? rowsOf(request, value) : new Map() }
           },
           timeoutMs: policy.writeTimeoutMs,
           whenRedisAway: 'refuse'

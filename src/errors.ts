@@ -207,16 +207,12 @@ export class WritesFailedError extends CorralError {
 }
 
 /**
- * A write behind was sent and no answer came in time. It may have been accepted: then it is in the source in the end, once,
- * and read back now. Asking again makes a second one; read the value first where that matters.
+ * A write behind was sent and no answer came in time, or it went through to a sink that did not say what became of it. It may
+ * have been accepted: then it is in the source in the end, once, and read back now. Asking again makes a second one; read the value first where that matters.
  */
 export class WriteUnknownError extends CorralError {
-  constructor(queue: string, timeoutMs: number, options?: ErrorOptions) {
-    super(
-      'WRITE_UNKNOWN',
-      `Redis did not confirm a write of "${queue}" within ${timeoutMs} ms; it may have been accepted.`,
-      options
-    )
+  constructor(queue: string, options?: ErrorOptions) {
+    super('WRITE_UNKNOWN', `A write of "${queue}" was not confirmed; it may have been accepted.`, options)
   }
 }
 

@@ -74,12 +74,16 @@ export interface Sink<Id extends CacheId = CacheId, Value = unknown> {
    */
   take(shard: string): Promise<Claim>
   /**
-   * Applies a batch and stores its marks in one transaction. `fenced`: the epoch is not the shard's any more; nothing was
+   * Applies a batch and stores its marks in one transaction. `applied-in-part`: some rows stayed as they were, because they are
+   * newer; what was put meanwhile is not served any more. `fenced`: the epoch is not the shard's any more; nothing was
    * done. When it rejects nobody knows what happened: the worker takes the shard again and reads the marks.
    */
-  apply(batch: SinkBatch<Id, Value>): Promise<'applied' | 'fenced'>
+  apply(batch: SinkBatch<Id, Value>): Promise<'applied' | 'applied-in-part' | 'fenced'>
   /** Whether this rejection of `apply` lies in an operation itself, so that it would fail alone and for ever. */
   isPoison(error: unknown): boolean
-  /** One operation at once, outside of any shard: for `whenFull: 'write-through'`. */
-  write?(operation: SinkOperation<Id, Value>): Promise<void>
+  /**
+   * One operation at once, outside of any shard: for `whenFull: 'write-through'`. Resolves with `'applied-in-part'` when the row
+   * stayed as it was; with anything else the row is written.
+   */
+  write?(operation: SinkOperation<Id, Value>): Promise<unknown>
 }

@@ -1,3 +1,4 @@
+import { CorruptEntryError } from '../errors.js'
 import type { CacheId, TenantId } from '../ports.js'
 import type { SinkOperation } from '../sink.js'
 
@@ -58,8 +59,14 @@ function after(before: SinkOperation | undefined, next: Exclude<Decoded, { kind:
       const { by } = next
       if (before?.kind === 'increment') return { kind: 'increment', id, tenant, by: before.by + by }
       if (before?.kind === 'delete') return { kind: 'put', id, tenant, value: by, replaces: true }
-      if (before?.kind === 'put') return { ...before, value: Number(before.value) + by }
+      if (before?.kind === 'put') return { ...before, value: numberIn(before.value) + by }
       return { kind: 'increment', id, tenant, by }
     }
   }
+}
+
+/** A dead letter that is sent again may be what no number can be added to: then each of the two is applied alone. */
+function numberIn(value: unknown): number {
+  if (typeof value === 'number') return value
+  throw new CorruptEntryError('something is added to what is no number')
 }

@@ -1,10 +1,17 @@
 import type { PayloadCodec } from '../codec/codec.js'
 import { parseFrame } from '../codec/frame.js'
-import { CorruptEntryError, InvalidOptionError } from '../errors.js'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Clock } from '../clock.js'
+import { CorruptEntryError, InvalidOptionError, NotFlushedError } from '../errors.js'
+import type { ShardKeys } from '../keys/key-schema.js'
 import type { ShardStreams } from '../redis/shard-stream.js'
-import { decodeLetter, type DeadLetter, type LetterContent } from './letter.js'
+import { decodeLetter, originOf, type DeadLetter, type LetterContent } from './letter.js'
 import type { Queue } from './queue.js'
 import { decodeRecord, type Outgoing, type Recorded } from './record.js'
+
+const LOOK_AGAIN_MS = 50
+/** What a worker takes at once, and puts aside from. */
+const LOOK_MOST_BYTES = 4 * 1024 * 1024
 
 /** Operations that a sink can never take, put aside for a person to look at. */
 export interface DeadLetters {
@@ -22,6 +29,7 @@ export interface DeadLetters {
 export interface DeadLetterParts {
   readonly streams: ShardStreams
   readonly codec: PayloadCodec
+  readonly clock: Clock
   readonly queues: () => readonly Queue[]
 }
 
@@ -51,6 +59,7 @@ export class BehindDeadLetters implements DeadLetters {
     for (const { queue: name, shard, letter } of listOf(letters)) {
       const queue = this.#queueOf(name)
       const keys = queue.shards[shard]!
+      await this.#untilLetGo(queue, keys, letter)
       const kept = (await this.#parts.streams.letters(keys)).find(([known]) => known === letter)
       if (kept === undefined) continue
       // First into the stream, then out of the letters. In between it is in both, and under its own name: when it is
@@ -59,6 +68,28 @@ export class BehindDeadLetters implements DeadLetters {
       replayed += await this.#parts.streams.exhume(keys, [letter])
     }
     return replayed
+  }
+
+  /**
+   * A worker that did not live to note what it put aside leaves it in the stream, for the next one to try: who sent it
+   * again meanwhile would have it applied twice. Once it has left the stream, its letter stays or is gone for good.
+   */
+  async #untilLetGo(queue: Queue, keys: ShardKeys, letter: string): Promise<void> {
+    const { streams, clock } = this.#parts
+    const { maxBatch, writeTimeoutMs } = queue.policy
+    const { producer, batch } = originOf(letter)
+    const deadline = clock.now() + writeTimeoutMs
+    for (;;) {
+      const waiting = await streams.read(keys, maxBatch, LOOK_MOST_BYTES)
+      if (!waiting.some((entry) => entry.producer === producer && entry.batch === batch)) return
+      if (clock.now() > deadline)
+        throw new NotFlushedError(
+          [keys.name],
+          writeTimeoutMs,
+          'What was put aside is still to be noted as such.'
+        )
+      await sleep(LOOK_AGAIN_MS)
+    }
   }
 
   async drop(letters: DeadLetter | readonly DeadLetter[]): Promise<number> {

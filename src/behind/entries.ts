@@ -32,8 +32,15 @@ export interface EntriesParts {
   readonly forget: (keys: readonly string[]) => void
   /** So that the value, as the source has it, is in the cache; `again`: although there is one that may still be served. */
   readonly readThrough: (request: ReadRequest, again: boolean) => Promise<unknown>
-  /** Changes the source in its caller's time, with the entry guarded. Rejects with `UnflushedError` while it is unflushed. */
-  readonly writeThrough: (request: ReadRequest, work: () => Promise<void>, value: unknown) => Promise<unknown>
+  /**
+   * Changes the source in its caller's time, with the entry guarded, and shows the value if `work` says that the source has it
+   * now. Rejects with `UnflushedError` while it is unflushed.
+   */
+  readonly writeThrough: (
+    request: ReadRequest,
+    work: () => Promise<boolean>,
+    value: unknown
+  ) => Promise<unknown>
 }
 
 /** Puts, deletions and increments of entries: each shows in its entry in the same step in which the stream takes it. */
@@ -132,9 +139,8 @@ export class BehindEntries {
 
   /** False while the entry has something unflushed, which must not be overtaken. */
   async #writeThrough(request: ReadRequest, change: SinkOperation, value: unknown): Promise<boolean> {
-    const { sink } = this.queue.policy
     try {
-      await this.#parts.writeThrough(request, () => sink.write!(change), value)
+      await this.#parts.writeThrough(request, () => this.queue.writeThrough(change), value)
       return true
     } catch (error) {
       if (error instanceof UnflushedError) return false

@@ -1,6 +1,23 @@
 import { textOf } from '../errors.js'
 import type { CacheId, TenantId } from '../ports.js'
 
+/** Which operation a letter is: which of which batch of its producer. */
+export interface Origin {
+  readonly producer: string
+  readonly batch: number
+  readonly index: number
+}
+
+export function nameOfLetter({ producer, batch, index }: Origin): string {
+  return `${producer}/${batch}/${index}`
+}
+
+/** A producer of a letter that was sent again has slashes in its own name. */
+export function originOf(letter: string): Origin {
+  const [, producer = '', batch, index] = /^(.*)\/(\d+)\/(\d+)$/.exec(letter) ?? []
+  return { producer, batch: Number(batch), index: Number(index) }
+}
+
 /** An operation that the sink can never take, with the reason. */
 export interface DeadLetter {
   /** Names it for `replay` and `drop`. */

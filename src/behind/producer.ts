@@ -240,7 +240,7 @@ export class Producer {
   #unknown(batch: Batch, cause: unknown): WriteUnknownError {
     const operations = batch.places.reduce((sum, { callers }) => sum + callers.length, 0)
     this.#parts.reported({ kind: 'unknown', operations })
-    return new WriteUnknownError(this.#parts.queue, this.#parts.timeoutMs, { cause })
+    return new WriteUnknownError(this.#parts.queue, { cause })
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.js'
 import type { PayloadCodec } from '../codec/codec.js'
-import { ClosedError, SinkRefusesError } from '../errors.js'
+import { ClosedError, SinkRefusesError, WriteUnknownError } from '../errors.js'
 import type { Events } from '../events.js'
 import { queueKeys, shardKeys, type ShardKeys } from '../keys/key-schema.js'
 import type { TenantId } from '../ports.js'
@@ -10,7 +10,7 @@ import type { EntryStore } from '../tiers/entry-store.js'
 import type { ShardStreams } from '../redis/shard-stream.js'
 import type { BehindPolicy } from '../behind-options.js'
 import { Producer, type Outcome, type ProducerFact, type ProducerParts } from './producer.js'
-import type { Outgoing } from './record.js'
+import { assertRecordable, type Outgoing } from './record.js'
 import type { Readiness } from './readiness.js'
 
 export interface QueueParts {
@@ -88,6 +88,7 @@ export class Queue {
   }
 
   submit(shard: number, operation: Outgoing): Promise<Outcome> {
+    assertRecordable(operation)
     return this.#producers[shard]!.submit(operation)
   }
 
@@ -97,7 +98,21 @@ export class Queue {
     const { flags, bytes } = await this.#parts.codec.encode(value)
     const event: Outgoing = { kind: 'append', id: undefined, tenant, flags, payload: bytes }
     const outcome = await this.submit(this.#shardOfEvent(), event)
-    if (outcome.kind === 'full') await this.policy.sink.write!({ kind: 'append', tenant, value })
+    if (outcome.kind === 'full') await this.writeThrough({ kind: 'append', tenant, value })
+  }
+
+  /**
+   * One operation past the queue, in its caller's time; false when the row stayed as it was. Rejects with the sink's own error
+   * when that lies in the operation, and with `WriteUnknownError` when nobody knows whether it was committed.
+   */
+  async writeThrough(operation: SinkOperation): Promise<boolean> {
+    const { sink } = this.policy
+    try {
+      return (await sink.write!(operation)) !== 'applied-in-part'
+    } catch (cause) {
+      if (sink.isPoison(cause)) throw cause
+      throw new WriteUnknownError(this.name, { cause })
+    }
   }
 
   /** Refuses new operations. */

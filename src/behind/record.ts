@@ -1,5 +1,5 @@
 import type { Stamp } from '../entry.js'
-import { CorruptEntryError } from '../errors.js'
+import { CorruptEntryError, InvalidKeyError } from '../errors.js'
 import type { CacheId, TenantId } from '../ports.js'
 
 /*
@@ -190,21 +190,53 @@ export function decodeRecord(bytes: Buffer): Recorded {
   }
 }
 
-/** JSON, with bigints: `{ page: 2n }` is `{"page":{"$n":"2"}}`. Nothing at all for undefined. */
+/**
+ * JSON, with bigints: `{ page: 2n }` is `{"page":{"$n":"2"}}`. A name of the user's that begins with `$` gets one more, so that
+ * no field reads as a bigint. Nothing at all for undefined.
+ */
 function idText(id: CacheId | undefined): string {
   if (id === undefined) return ''
   if (typeof id === 'number') return String(id)
-  return JSON.stringify(id, (_, value: unknown) =>
-    typeof value === 'bigint' ? { $n: String(value) } : value
-  )
+  return JSON.stringify(id, (_, value: unknown) => {
+    if (typeof value === 'bigint') return { $n: String(value) }
+    return hasDollars(value) ? renamed(value, (name) => (name.startsWith('$') ? `$${name}` : name)) : value
+  })
 }
 
 function parseId(text: string): CacheId | undefined {
   if (text === '') return undefined
   return JSON.parse(text, (_, value: unknown) => {
-    const big = (value as { $n?: unknown } | null)?.$n
-    return typeof big === 'string' ? BigInt(big) : value
+    if (!hasDollars(value)) return value
+    if (typeof value['$n'] === 'string') return BigInt(value['$n'])
+    return renamed(value, (name) => (name.startsWith('$') ? name.slice(1) : name))
   }) as CacheId
+}
+
+function hasDollars(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
+  return Object.keys(value).some((name) => name.startsWith('$'))
+}
+
+function renamed(fields: Record<string, unknown>, rename: (name: string) => string): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [rename(name), value]))
+}
+
+/** What a record has room for. */
+const LONGEST_TEXT = 0xffff
+/** Of a character, escaped: `\u0000`. */
+const MOST_BYTES_EACH = 6
+
+/** Throws `InvalidKeyError` for an id or a tenant that no record has room for: it would take its whole batch with it. */
+export function assertRecordable({ id, tenant }: Outgoing): void {
+  if (!isShort(id)) throw new InvalidKeyError('The id', id, `at most ${LONGEST_TEXT} bytes as JSON`)
+  if (!isShort(tenant))
+    throw new InvalidKeyError('The tenant', tenant, `at most ${LONGEST_TEXT} bytes as JSON`)
+}
+
+function isShort(id: CacheId | undefined): boolean {
+  if (typeof id === 'number' || (typeof id === 'string' && id.length * MOST_BYTES_EACH < LONGEST_TEXT))
+    return true
+  return Buffer.byteLength(idText(id)) <= LONGEST_TEXT
 }
 
 class Writer {

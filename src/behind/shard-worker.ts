@@ -7,7 +7,7 @@ import type { Held, ShardStreams, StreamEntry } from '../redis/shard-stream.js'
 import type { Claim, Mark } from '../sink.js'
 import type { EntryStore } from '../tiers/entry-store.js'
 import { coalesce, type Decoded } from './coalesce.js'
-import { encodeLetter, reasonOf } from './letter.js'
+import { encodeLetter, nameOfLetter, reasonOf } from './letter.js'
 import type { Queue } from './queue.js'
 import { decodeRecords, type Recorded } from './record.js'
 
@@ -52,10 +52,14 @@ type Leaving = 'given-back' | 'fenced' | 'hold-lost'
  */
 export class ShardWorker {
   readonly #parts: ShardWorkerParts
-  #claim: { epoch: number; marks: Map<string, Mark> } | undefined
+  #claim: { epoch: number; marks: Map<string, Mark>; letters: ReadonlySet<string> } | undefined
+  /** Producers of which the stream still has what is applied: their marks must not be the oldest that the sink has. */
+  #stillRead = new Set<string>()
   #stopping: 'no' | 'drain' | 'now' = 'no'
   #wake: (() => void) | undefined
   #flushes = 0
+  /** Since when something has been waiting, as far as this worker saw it, on its own clock. */
+  #waitingSinceMs: number | undefined
   #failures = 0
   readonly done: Promise<Leaving>
 
@@ -107,7 +111,8 @@ export class ShardWorker {
     if (held.operations === 0 && this.#stopping === 'drain') return 'given-back'
     if (this.#claim === undefined) {
       const claim: Claim = await queue.policy.sink.take(keys.name)
-      this.#claim = { epoch: claim.epoch, marks: new Map(claim.marks) }
+      const letters = new Set(await streams.letterNames(keys))
+      this.#claim = { epoch: claim.epoch, marks: new Map(claim.marks), letters }
       this.#failures = 0
       events.emit('shardTaken', { queue: queue.name, shard, epoch: claim.epoch })
       return 'go-on'
@@ -116,6 +121,7 @@ export class ShardWorker {
       await this.#pause(this.#tickMs(held))
       return 'go-on'
     }
+    this.#waitingSinceMs = undefined
     const entries = await streams.read(keys, queue.policy.maxBatch, READ_MOST_BYTES)
     // The state counts operations that the stream does not have: they were deleted from outside.
     const isEmpty = entries.length === 0
@@ -128,9 +134,14 @@ export class ShardWorker {
 
   #isDue(held: Held): boolean {
     const { flushEveryMs, maxBatch } = this.#parts.queue.policy
-    if (held.operations === 0) return false
-    // A tick early rather than late: what is promised is "within flushEvery".
-    const isOld = held.ageMs + this.#tickMs(held) >= flushEveryMs
+    const nowMs = this.#parts.clock.now()
+    if (held.operations === 0) this.#waitingSinceMs = undefined
+    else this.#waitingSinceMs ??= nowMs
+    if (this.#waitingSinceMs === undefined) return false
+    // By Redis' clock, and where that was set back by this one's. A tick early rather than late: what is promised is
+    // "within flushEvery".
+    const ageMs = Math.max(held.ageMs, nowMs - this.#waitingSinceMs)
+    const isOld = ageMs + this.#tickMs(held) >= flushEveryMs
     return (
       isOld || held.operations >= maxBatch || held.flushes !== this.#flushes || this.#stopping === 'drain'
     )
@@ -149,12 +160,14 @@ export class ShardWorker {
     let read = 0
     const fates = new Map<string, '0' | '1'>()
     const taken: Taken[] = []
+    this.#stillRead = new Set()
     for (const entry of entries) {
       const mark = marks.get(entry.producer)
       for (const record of decodeRecords(entry.records)) {
         read++
         const isApplied = isCovered(mark, entry.batch, record.index)
-        if (!isApplied) taken.push({ record, entry })
+        if (isApplied) this.#stillRead.add(entry.producer)
+        else taken.push({ record, entry })
         if (record.key === '') continue
         // Applied by somebody who did not live to settle it, or lost by Redis since and sent again: what the entry
         // shows may not be what the source has.
@@ -164,7 +177,10 @@ export class ShardWorker {
     }
     const startedAt = clock.now()
     let rows = 0
-    if (taken.length > 0) rows = await this.#apply(taken, fates)
+    if (taken.length > 0) {
+      await this.#exhume(taken)
+      rows = await this.#apply(taken, fates)
+    }
     const durationMs = clock.now() - startedAt
     await this.#settle(entries.at(-1)!, fates)
     this.#failures = 0
@@ -187,7 +203,10 @@ export class ShardWorker {
     const { sink } = queue.policy
     try {
       const operations = coalesce(await this.#decoded(taken))
-      await this.#commit(operations, taken)
+      const outcome = await this.#commit(operations, taken)
+      // Which of them is not told, and the others are only loaded once more.
+      if (outcome === 'applied-in-part')
+        for (const { record } of taken) if (record.key !== '') fates.set(record.key, '0')
       return operations.length
     } catch (error) {
       // What cannot be read will not become readable either.
@@ -207,10 +226,14 @@ export class ShardWorker {
     }
   }
 
-  async #commit(operations: ReturnType<typeof coalesce>, taken: readonly Taken[]): Promise<void> {
+  async #commit(
+    operations: ReturnType<typeof coalesce>,
+    taken: readonly Taken[]
+  ): Promise<'applied' | 'applied-in-part'> {
     const { queue, shard } = this.#parts
     const { epoch, marks } = this.#claim!
     const reached = new Map<string, Mark>()
+    for (const producer of this.#stillRead) reached.set(producer, marks.get(producer)!)
     for (const [at, { record, entry }] of taken.entries()) {
       const isLastOfEntry = taken[at + 1]?.entry !== entry
       if (isLastOfEntry) reached.set(entry.producer, { batch: entry.batch, index: record.index })
@@ -223,6 +246,7 @@ export class ShardWorker {
     })
     if (outcome === 'fenced') throw new Fenced()
     for (const [producer, mark] of reached) marks.set(producer, mark)
+    return outcome
   }
 
   async #decoded(taken: readonly Taken[]): Promise<Decoded[]> {
@@ -252,12 +276,25 @@ export class ShardWorker {
   /** Before the marks pass it: an operation is put aside twice, under one name, rather than lost. */
   async #bury({ record, entry }: Taken, error: unknown): Promise<void> {
     const { queue, shard, streams, events } = this.#parts
-    const letter = `${entry.producer}/${entry.batch}/${record.index}`
+    const letter = nameOfLetter({ ...entry, index: record.index })
     const { reason, code } = reasonOf(error)
     const content = encodeLetter({ reason, code, at: Date.now(), record: record.bytes })
     await streams.bury(queue.shards[shard]!, letter, content)
     queue.stats.deadLetters++
     events.emit('deadLettered', { queue: queue.name, shard, letter: `${shard}/${letter}`, reason })
+  }
+
+  /**
+   * What was put aside by a worker that did not live to note it is tried like everything else, and is put aside again if need be.
+   * Its letter goes first: what is applied after all must not be there to be sent again.
+   */
+  async #exhume(taken: readonly Taken[]): Promise<void> {
+    const { queue, shard, streams } = this.#parts
+    const { letters } = this.#claim!
+    if (letters.size === 0) return
+    const names = taken.map(({ record, entry }) => nameOfLetter({ ...entry, index: record.index }))
+    const buried = names.filter((name) => letters.has(name))
+    await streams.exhume(queue.shards[shard]!, buried)
   }
 
   /** The trim comes last: until then all of it can be done again. */

@@ -41,7 +41,7 @@ export class BehindWrites {
   readonly #workers = new Set<BehindWorker>()
 
   constructor(parts: BehindParts) {
-    const { link, codec } = parts
+    const { link, codec, clock } = parts
     this.#parts = parts
     this.streams = new ShardStreams(link)
     this.#confirmed = new ConfirmedCalls(link)
@@ -50,7 +50,12 @@ export class BehindWrites {
       if (confirmation.by === 'disk') return this.#confirmed.by({ command: 'waitaof' })
       return this.#confirmed.by({ command: 'wait', count: confirmation.count })
     })
-    this.deadLetters = new BehindDeadLetters({ streams: this.streams, codec, queues: () => this.queues })
+    this.deadLetters = new BehindDeadLetters({
+      streams: this.streams,
+      codec,
+      clock,
+      queues: () => this.queues
+    })
   }
 
   get queues(): readonly Queue[] {

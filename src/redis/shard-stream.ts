@@ -159,9 +159,7 @@ export class ShardStreams {
   }
 
   async bury(keys: ShardKeys, letter: string, content: Buffer): Promise<void> {
-    await this.#link.callFor(keys.letters, 'keep a dead letter', (client) =>
-      client.call('HSET', keys.letters, letter, content)
-    )
+    await this.#run('keep a dead letter', 'keep-letter', [keys.letters], [letter, content])
   }
 
   async letters(keys: ShardKeys): Promise<[letter: string, content: Buffer][]> {
@@ -169,6 +167,13 @@ export class ShardStreams {
       (client as BytesClient).hgetallBuffer(keys.letters)
     )
     return Object.entries(all)
+  }
+
+  async letterNames(keys: ShardKeys): Promise<string[]> {
+    const names = await this.#link.callFor(keys.letters, 'list dead letters', (client) =>
+      client.call('HKEYS', keys.letters)
+    )
+    return names as string[]
   }
 
   async exhume(keys: ShardKeys, letters: readonly string[]): Promise<number> {

@@ -3,7 +3,7 @@ import { InvalidOptionError } from '../errors.js'
 import type { CacheId } from '../ports.js'
 import type { Claim, Mark, Sink, SinkBatch, SinkOperation } from '../sink.js'
 import { resolveSinkOptions, type PostgresSinkOptions } from './postgres-options.js'
-import { named, Statements, type RowShape } from './postgres-statements.js'
+import { named, Statements, type RowShape, type Statement } from './postgres-statements.js'
 import {
   assertBookkeeping,
   postgresSinkMigration,
@@ -22,7 +22,11 @@ export interface PostgresSink<Id extends CacheId = CacheId, Value = unknown> ext
   readonly migrateSql: string
 }
 
-/** A producer's mark is of no use once nobody can send its batches again, a Redis that is restored from a copy included. */
+/**
+ * A producer's mark is of no use once nobody can send its batches again, a Redis that is restored from a copy included. Counted
+ * back from what was applied to the shard last, and not from now: while nobody works, what a worker left in the stream
+ * between its commit and the trim lies there for as long, and has nothing but its mark.
+ */
 const MARKS_KEPT = "interval '7 days'"
 
 /**
@@ -102,7 +106,8 @@ class Postgres implements PostgresSink {
         values: [shard]
       })
       await client.query({
-        text: `DELETE FROM ${this.#marks} WHERE shard = $1 AND applied_at < now() - ${MARKS_KEPT}`,
+        text: `DELETE FROM ${this.#marks} WHERE shard = $1
+               AND applied_at < (SELECT max(applied_at) FROM ${this.#marks} WHERE shard = $1) - ${MARKS_KEPT}`,
         values: [shard]
       })
       const { rows } = await client.query({
@@ -117,19 +122,26 @@ class Postgres implements PostgresSink {
     })
   }
 
-  async apply({ shard, epoch, operations, marks }: SinkBatch): Promise<'applied' | 'fenced'> {
+  async apply(batch: SinkBatch): ReturnType<Sink['apply']> {
     const prepared = await this.#prepared()
+    const applying = this.#applied(batch, prepared)
+    return applying.catch((error: unknown) => this.#failed(error, prepared))
+  }
+
+  async #applied(
+    { shard, epoch, operations, marks }: SinkBatch,
+    prepared: Statements
+  ): ReturnType<Sink['apply']> {
     const statements = prepared.for(operations)
-    const applying = this.#transaction(async (client) => {
+    return this.#transaction(async (client) => {
       const { rows } = await client.query(
         named(`SELECT epoch, ${SYNCHRONOUS} FROM ${this.#shards} WHERE shard = $1 FOR UPDATE`, [shard])
       )
       if (Number(rows[0]?.['epoch']) !== epoch) return 'fenced'
-      for (const statement of statements) await client.query(statement)
+      const applied = await written(client, statements)
       await this.#store(client, shard, marks)
-      return 'applied' as const
+      return applied
     })
-    return applying.catch((error: unknown) => this.#failed(error, prepared))
   }
 
   /** Perhaps a column has another type since: the table is looked at again before an operation is blamed. */
@@ -141,21 +153,23 @@ class Postgres implements PostgresSink {
     throw error
   }
 
-  async write(operation: SinkOperation): Promise<void> {
+  async write(operation: SinkOperation): Promise<Written> {
     const statements = (await this.#prepared()).for([operation])
-    await this.#transaction(async (client) => {
-      for (const statement of statements) await client.query(statement)
-    })
+    return this.#transaction((client) => written(client, statements))
   }
 
   /**
-   * Of PostgreSQL's classes: 22 data, 23 constraints, 44 check options; a program limit such as an index row that is too long;
-   * and what a trigger raises. Everything else says nothing about a row: a lost connection, a lock, a missing right.
+   * Of PostgreSQL's classes: 21, two operations whose ids differ and name one row, which pass one after the other; 22 data, 23
+   * constraints, 44 check options; a program limit such as an index row that is too long; and what a trigger raises, under
+   * a code of its own too. Everything else says nothing about a row: a lost connection, a lock, a missing right.
    */
   isPoison(error: unknown): boolean {
     if (error instanceof UnwritableValueError) return true
-    const { code } = (error ?? {}) as { code?: unknown }
-    return typeof code === 'string' && /^(22|23|44)...$|^54000$|^P0001$/.test(code)
+    const { code, routine } = (error ?? {}) as { code?: unknown; routine?: unknown }
+    if (typeof code !== 'string') return false
+    if (/^(21|22|23|44|P0)...$|^54000$/.test(code)) return true
+    // A trigger may also ask for another attempt, by the code of a lock or of what is away.
+    return routine === RAISED && !/^(08|40|53|55|57|58)...$/.test(code)
   }
 
   async #store(client: PgClient, shard: string, marks: ReadonlyMap<string, Mark>): Promise<void> {
@@ -256,7 +270,22 @@ class Postgres implements PostgresSink {
   }
 }
 
+type Written = 'applied' | 'applied-in-part'
+
+/** A row that is newer by its version stays as it is, and so does one that a trigger lets nobody write. */
+async function written(client: PgClient, statements: readonly Statement[]): Promise<Written> {
+  let isWhole = true
+  for (const { query, least } of statements) {
+    const { rowCount } = await client.query(query)
+    if ((rowCount ?? least) < least) isWhole = false
+  }
+  return isWhole ? 'applied' : 'applied-in-part'
+}
+
 const ROLLBACK_PATIENCE_MS = 2_000
+
+/** Where PostgreSQL says that an error comes from: a RAISE of PL/pgSQL. */
+const RAISED = 'exec_stmt_raise'
 
 /** Where commits need not reach the disk, the stream would be trimmed of what a crash of the database then loses. */
 const SYNCHRONOUS = `CASE WHEN current_setting('synchronous_commit') = 'off'

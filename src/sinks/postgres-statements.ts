@@ -24,6 +24,12 @@ type Kind = 'delete' | 'put' | 'increment' | 'append'
 /** In this order a deleted row makes room for the one that replaces it. */
 const ORDER: readonly Kind[] = ['delete', 'put', 'increment', 'append']
 
+export interface Statement {
+  readonly query: PgQuery
+  /** So many rows it writes, if none of them stays as it was. */
+  readonly least: number
+}
+
 /** The statements of one batch: at most one of each kind, with the rows in the order of their keys. */
 export class Statements {
   /** Differs when the types of the columns do. */
@@ -38,7 +44,7 @@ export class Statements {
     this.signature = JSON.stringify([...types])
   }
 
-  for(operations: readonly SinkOperation[]): PgQuery[] {
+  for(operations: readonly SinkOperation[]): Statement[] {
     const rows: Record<Kind, unknown[][]> = { delete: [], put: [], increment: [], append: [] }
     for (const operation of operations) {
       if (operation.kind === 'put' && operation.replaces) rows.delete.push(this.#keyOf(operation))
@@ -47,7 +53,7 @@ export class Statements {
     return ORDER.filter((kind) => rows[kind].length > 0).map((kind) => this.#statement(kind, rows[kind]))
   }
 
-  #statement(kind: Kind, rows: readonly unknown[][]): PgQuery {
+  #statement(kind: Kind, rows: readonly unknown[][]): Statement {
     let known = this.#texts.get(kind)
     if (known === undefined) {
       const columns = this.#columnsOf(kind).map((column) => this.#types.get(column)!)
@@ -58,10 +64,12 @@ export class Statements {
     const texts = rows.map((row) => row.map((value, index) => toText(value, columns[index]!)))
     // Two transactions over the same rows take them in the same order, and do not wait for each other in a circle.
     if (kind !== 'append') texts.sort(byKey(this.#keyColumns.length))
-    return named(
+    const query = named(
       text,
       columns.map((_, index) => texts.map((row) => row[index]))
     )
+    // What is deleted may be gone already.
+    return { query, least: kind === 'delete' ? 0 : rows.length }
   }
 
   get #keyColumns(): readonly string[] {
@@ -105,7 +113,7 @@ export class Statements {
       case 'delete':
         return this.#keyOf(operation)
       case 'increment':
-        return [...this.#keyOf(operation), operation.by]
+        return [...this.#keyOf(operation), ...this.#addendsOf(operation.by)]
       case 'put': {
         return [...this.#keyOf(operation), ...this.#valuesOf(operation.value, operation.id)]
       }
@@ -114,6 +122,15 @@ export class Statements {
         return tenant === undefined ? values : [tenantOf(operation.tenant), ...values]
       }
     }
+  }
+
+  /** The statement itself would be wrong where nothing can be added, and whatever is in its batch would wait for ever. */
+  #addendsOf(by: number): unknown[] {
+    return this.#shape.columns.map(({ column }) => {
+      const { type, isNumber } = this.#types.get(column)!
+      if (!isNumber) throw new UnwritableValueError(column, by, type, undefined, 'add')
+      return by
+    })
   }
 
   /** What a function of the user's throws is about this value, and it will throw again. */

@@ -25,6 +25,8 @@ export interface PgQuery {
 /** What a statement answers. */
 export interface PgResult {
   readonly rows: Record<string, unknown>[]
+  /** How many rows a statement wrote. */
+  readonly rowCount?: number | null
 }
 
 /**
@@ -71,17 +73,21 @@ export async function readColumnTypes(
   shape: TableShape
 ): Promise<Map<string, ColumnType>> {
   const { rows } = await client.query({
-    text: `SELECT a.attname::text AS column, format_type(a.atttypid, NULL) AS type, t.typcategory = 'A' AS is_array
+    text: `SELECT a.attname::text AS column, format_type(a.atttypid, NULL) AS type, t.typcategory = 'A' AS is_array,
+             t.typcategory = 'N' AND coalesce(nullif(t.typbasetype, 0), t.oid) <> 'money'::regtype AS is_number
            FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
            WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped`,
     values: [quoted(shape.table)]
   })
   if (rows.length === 0) throw new SinkNotReadyError(sink, `there is no table "${shape.table}".`)
   const types = new Map(
-    rows.map((row) => [
-      row['column'] as string,
-      { column: row['column'] as string, type: row['type'] as string, isArray: row['is_array'] === true }
-    ])
+    rows.map((row) => {
+      const [column, type] = [row['column'] as string, row['type'] as string]
+      return [
+        column,
+        { column, type, isArray: row['is_array'] === true, isNumber: row['is_number'] === true }
+      ]
+    })
   )
   const missing = [...shape.key, ...shape.columns].filter((column) => !types.has(column))
   if (missing.length > 0) {

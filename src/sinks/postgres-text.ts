@@ -1,7 +1,7 @@
 /** A value that no column of the type can hold. It lies in the operation, so it would fail for ever. */
 export class UnwritableValueError extends Error {
-  constructor(column: string, value: unknown, type: string, options?: ErrorOptions) {
-    super(`Column "${column}" of type ${type} cannot hold ${describe(value)}`, options)
+  constructor(column: string, value: unknown, type: string, options?: ErrorOptions, cannot = 'hold') {
+    super(`Column "${column}" of type ${type} cannot ${cannot} ${describe(value)}`, options)
     this.name = 'UnwritableValueError'
   }
 }
@@ -11,6 +11,8 @@ export interface ColumnType {
   /** Without its length or precision: a cast to `varchar(3)` would cut without a word, an insert refuses. */
   readonly type: string
   readonly isArray: boolean
+  /** Whether a number can be added to it. */
+  readonly isNumber: boolean
 }
 
 /**
@@ -54,7 +56,7 @@ function jsonText(value: unknown, column: string, type: string): string {
 }
 
 function arrayText(values: readonly unknown[], column: string, type: string): string {
-  const element = { column, type: type.replace(/\[\]$/, ''), isArray: true }
+  const element = { column, type: type.replace(/\[\]$/, ''), isArray: true, isNumber: false }
   const parts = values.map((value) => {
     if (Array.isArray(value)) return arrayText(value, column, type)
     const text = toText(value, element)

@@ -75,7 +75,7 @@ class Tested<Id extends CacheId, Value> {
     epoch: number,
     operations: readonly SinkOperation<Id, Value>[],
     marks = this.mark()
-  ): Promise<'applied' | 'fenced'> {
+  ): ReturnType<Sink['apply']> {
     const batch: SinkBatch<Id, Value> = { shard: this.shard, epoch, operations, marks }
     return this.under.sink.apply(batch)
   }

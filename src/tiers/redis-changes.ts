@@ -23,12 +23,13 @@ const MOST_AT_ONCE = 500
 /** Under one deadline. */
 const KEYS_PER_DROP = 5_000
 
-/** Runs a script on one key; `action` is what an error says was not done. */
+/** Runs a script on one key, with others of its slot to look at; `action` is what an error says was not done. */
 export type RunScript = (
   action: string,
   script: ScriptName,
   key: string,
-  args: ScriptArguments
+  args: ScriptArguments,
+  others?: readonly string[]
 ) => Promise<unknown>
 
 export interface RedisChangesParts {
@@ -56,19 +57,21 @@ export class RedisChanges {
   }
 
   /** A step of which nobody is told. */
-  readonly run: RunScript = (action, script, key, args) =>
+  readonly run: RunScript = (action, script, key, args, others = []) =>
     this.inTurn(() =>
-      this.#parts.link.callFor(key, action, (client) => this.runnerOf(client).run(script, key, args))
+      this.#parts.link.callFor(key, action, (client) =>
+        this.runnerOf(client).runOn(script, [key, ...others], args)
+      )
     )
 
-  readonly change: RunScript = (action, script, key, args) =>
-    this.changing([key], () => this.run(action, script, key, args))
+  readonly change: RunScript = (action, script, key, args, others) =>
+    this.changing([key], () => this.run(action, script, key, args, others))
 
   /** The same for a step that makes something wrong: replicas may have to have it before it counts as done. */
-  readonly declare: RunScript = (action, script, key, args) => {
+  readonly declare: RunScript = (action, script, key, args, others = []) => {
     const { confirmed } = this.#parts
-    if (confirmed === undefined) return this.change(action, script, key, args)
-    return this.changing([key], () => this.inTurn(() => confirmed(script, [key], args)))
+    if (confirmed === undefined) return this.change(action, script, key, args, others)
+    return this.changing([key], () => this.inTurn(() => confirmed(script, [key, ...others], args)))
   }
 
   readonly runOnCounter: RunScript = (action, script, key, args) => {

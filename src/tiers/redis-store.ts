@@ -159,9 +159,7 @@ export class RedisStore implements EntryStore {
 
   async takeLease({ key, scope, token, leaseMs, seen, force }: LeaseRequest): Promise<LeaseAnswer> {
     const args = [token, leaseMs, seen ?? NOTHING, force ? '1' : '']
-    const unflushed = shardOfKey(key)?.unflushed
-    const keys = unflushed === undefined ? [key] : [key, unflushed]
-    const reply = await this.#runTracked('take a lease', 'take-lease', keys, args)
+    const reply = await this.#runTracked('take a lease', 'take-lease', [key, ...unflushedBeside(key)], args)
     const [kind, detail, stands] = reply as [kind: number, detail: unknown, stands: number]
     const [leftMs, seenStands] = [Math.max(0, Number(detail)), stands === 1]
     switch (kind) {
@@ -201,9 +199,10 @@ export class RedisStore implements EntryStore {
   async guard(key: string, token: Token, lifeMs: number, renewal: boolean): Promise<boolean> {
     const args = [token, lifeMs, renewal ? '1' : '']
     // What renews it may be lost: then the guard ends early, and its writer finds it gone.
+    const others = unflushedBeside(key)
     const reply = renewal
-      ? await this.#changes.change('guard an entry', 'guard-entry', key, args)
-      : await this.#changes.declare('guard an entry', 'guard-entry', key, args)
+      ? await this.#changes.change('guard an entry', 'guard-entry', key, args, others)
+      : await this.#changes.declare('guard an entry', 'guard-entry', key, args, others)
     if (reply === GUARD_UNFLUSHED) throw new UnflushedError(key)
     return reply === 1
   }
@@ -218,7 +217,8 @@ export class RedisStore implements EntryStore {
   }
 
   async set(key: string, frame: Buffer, lifeMs: number): Promise<boolean> {
-    return (await this.#changes.declare('store a value', 'set-entry', key, [frame, lifeMs])) === 1
+    const others = unflushedBeside(key)
+    return (await this.#changes.declare('store a value', 'set-entry', key, [frame, lifeMs], others)) === 1
   }
 
   async drop(keys: readonly string[]): Promise<number> {
@@ -322,4 +322,10 @@ export class RedisStore implements EntryStore {
 
 function sum(replies: readonly unknown[]): number {
   return replies.reduce((total: number, reply) => total + Number(reply), 0)
+}
+
+/** Of an entry that is written behind: the list of what the source does not have yet in its shard. */
+function unflushedBeside(key: string): readonly string[] {
+  const unflushed = shardOfKey(key)?.unflushed
+  return unflushed === undefined ? [] : [unflushed]
 }

@@ -6,9 +6,11 @@ import {
   type BehindOptions,
   type Cache,
   type Collection,
+  type DeadLetter,
   type PostgresSink,
   type Sink
 } from '../../src/index.js'
+import { until } from '../support/until.js'
 import { startWorld, type World } from './support.js'
 
 let world: World
@@ -349,6 +351,56 @@ describe('an increment that the table can never hold', () => {
   })
 })
 
+describe('an increment that was put aside by a worker that did not live to note it', () => {
+  /** Fails for good where nothing is to be applied: what is poison is put aside then, and its mark is to be stored. */
+  function unnoted(failing: () => boolean): Sink {
+    return {
+      name: sink.name,
+      kinds: sink.kinds,
+      check: () => sink.check(),
+      take: (shard) => sink.take(shard),
+      isPoison: (error) => sink.isPoison(error),
+      apply: (batch) => {
+        if (batch.operations.length === 0 && failing()) return Promise.reject(new Error('connection lost'))
+        return sink.apply(batch)
+      }
+    }
+  }
+
+  it('is no dead letter any more once it can be applied', async () => {
+    let isDown = true
+    const cache = world.open()
+    const mine = views(cache, { sink: unnoted(() => isDown), shards: 1 })
+    await mine.increment(1, 2.5)
+    cache.worker()
+    await until('it is put aside', async () => (await cache.deadLetters.list('views')).length === 1)
+    await world.pool.query('ALTER TABLE product_views ALTER views TYPE numeric')
+    isDown = false
+    await cache.flush()
+    expect(await rowOf(1)).toBe(2.5)
+    expect(await cache.deadLetters.list('views')).toEqual([])
+  })
+
+  it('is sent again only after it has left the queue', async () => {
+    let isDown = true
+    const cache = world.open()
+    const mine = views(cache, { sink: unnoted(() => isDown), shards: 1 })
+    await mine.increment(1, 2.5)
+    cache.worker()
+    let letters: DeadLetter[] = []
+    await until('it is put aside', async () => {
+      letters = await cache.deadLetters.list('views')
+      return letters.length === 1
+    })
+    const replaying = cache.deadLetters.replay(letters)
+    await world.pool.query('ALTER TABLE product_views ALTER views TYPE numeric')
+    isDown = false
+    expect(await replaying).toBe(0)
+    await cache.flush()
+    expect(await rowOf(1)).toBe(2.5)
+  })
+})
+
 describe('a full shard', () => {
   it('refuses when it is told to', async () => {
     const mine = views(world.open(), { shards: 1, limits: { operations: 3 }, whenFull: 'refuse' })
@@ -391,6 +443,45 @@ describe('a full shard', () => {
     await behind
     await cache.flush()
     expect(await rowOf(1)).toBe(100)
+  })
+
+  it('lets nothing past what waits for a row whose entry was deleted from outside', async () => {
+    const cache = world.open()
+    const mine = views(cache, { shards: 1, limits: { operations: 2 }, whenFull: 'write-through' })
+    await mine.put(1, 1)
+    await mine.put(2, 2)
+    await world.redis.unlink(await keyOf(1))
+    expect(await mine.set(1, 50)).toBe(false)
+    const behind = mine.put(1, 100)
+    const full = new Promise((resolve) => cache.on('writeFailed', resolve))
+    await Promise.race([full, behind])
+    expect(await rowOf(1)).toBeUndefined()
+    cache.worker()
+    await behind
+    await cache.flush()
+    expect(await rowOf(1)).toBe(100)
+    expect(await mine.get(1)).toBe(100)
+  })
+
+  it('says that it does not know when the database does not answer what was written through', async () => {
+    const silent: Sink = {
+      name: sink.name,
+      kinds: sink.kinds,
+      check: () => sink.check(),
+      take: (shard) => sink.take(shard),
+      apply: (batch) => sink.apply(batch),
+      isPoison: (error) => sink.isPoison(error),
+      write: async (operation) => {
+        await sink.write!(operation)
+        throw new Error('Connection terminated unexpectedly')
+      }
+    }
+    const options = { sink: silent, shards: 1, limits: { operations: 1 }, whenFull: 'write-through' } as const
+    const mine = views(world.open(), options)
+    await mine.put(1, 1)
+    await expect(mine.increment(2)).rejects.toMatchObject({ code: 'WRITE_UNKNOWN' })
+    expect(await rowOf(2)).toBe(1)
+    expect(await mine.get(2)).toBe(1)
   })
 
   it('is full by age as well', async () => {

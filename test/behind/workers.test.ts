@@ -107,6 +107,55 @@ describe('workers', () => {
   })
 })
 
+describe('a clock of Redis that is set back', () => {
+  it('keeps nothing from being flushed in its time', async () => {
+    const cache = world.open()
+    const events = ingest(cache, { shards: 1 })
+    await events.append('e1')
+    // As it is after the clock was set back by an hour: accepted in what is the future now.
+    await world.redis.hincrby('shop:#behind:{events.0}:state', 'oldest', 3_600_000)
+    cache.worker()
+    await until('it is in the table', async () => (await count()) === 1)
+  })
+})
+
+describe('a worker that ended between its commit and the trim', () => {
+  it('leaves nothing to be applied again, however long nobody works after it', async () => {
+    const cache = world.open()
+    let committed = 0
+    const dying: Sink<never, string> = {
+      name: sink.name,
+      kinds: sink.kinds,
+      check: () => sink.check(),
+      take: (shard) => sink.take(shard),
+      isPoison: (error) => sink.isPoison(error),
+      apply: async (batch) => {
+        const outcome = await sink.apply(batch)
+        committed++
+        return committed > 2 ? outcome : new Promise(() => undefined)
+      }
+    }
+    const aWeekLater = async (): Promise<void> => {
+      await world.pool.query(`UPDATE corral_marks SET applied_at = applied_at - interval '8 days'`)
+      await world.pool.query(`UPDATE corral_shards SET taken_at = taken_at - interval '8 days'`)
+    }
+    for (const last of [1, 2, 3]) {
+      const one = last === 1 ? cache : world.open()
+      const events = ingest(one, { shards: 1, sink: dying })
+      await events.append(`e${last}`)
+      one.worker({ lease: '300ms' })
+      await until('it has committed', async () => committed === last)
+      await aWeekLater()
+      // Whoever comes next finds the shard as one that is gone has left it.
+      await world.redis.del('shop:#behind:{events.0}:owner')
+      if (last < 3) await one.close({ timeout: '10ms' })
+      else await one.flush()
+    }
+    const { rows } = await world.pool.query('SELECT id FROM events ORDER BY id')
+    expect(rows.map(({ id }) => id)).toEqual(['e1', 'e2', 'e3'])
+  })
+})
+
 describe('a database that takes a hundred rows a second', () => {
   it('does not make Redis grow: writes wait, and all arrive', async () => {
     const throttled: Sink<never, string> = {

@@ -160,9 +160,10 @@ export class ModelClient implements RedisClient {
     return this.#send(() => this.#redis.drop(keys))
   }
 
-  /** `CLIENT ID` and `CLIENT TRACKING`: what tells of changes. Of itself this server tells nothing, and keys live for ever. */
+  /** `CLIENT ID` and `CLIENT TRACKING`: what tells of changes; and dead letters, which are not modelled. Of itself this server tells nothing, and keys live for ever. */
   call(command: string, ...args: (string | number)[]): Promise<unknown> {
     return this.#send(async () => {
+      if (command === 'HKEYS') return []
       if (args[0] === 'TRACKING') this.emit('tracking')
       return `${command} ${args[0]}` === 'CLIENT ID' ? 1 : 'OK'
     })

@@ -99,6 +99,9 @@ export class ModelShards {
         return this.#hold(this.#shardOf(prefixOf(keys[0]!)), text[0]!, Number(text[1]))
       case 'release-shard':
         return this.#release(this.#shardOf(prefixOf(keys[0]!)), text[0]!)
+      // What becomes of a letter is not modelled: the ledger goes by what the table refused.
+      case 'keep-letter':
+        return 1
       case 'announce-worker':
         return this.#announce(keys[0]!, text[0]!, Number(text[1]))
       case 'agree-on-shards':

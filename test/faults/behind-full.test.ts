@@ -21,6 +21,8 @@ it('a Redis that is full of what waits refuses more, and is emptied into the tab
   const write = writeBehind({ sink, flushEvery: 50, shards: 2 })
   const counters = cache.collection<number, number>('counters', { ttl: '1h', load, write })
   for (let id = 0; id < 50; id++) await counters.put(id, 2 * id)
+  // No bigint: before its shard can let go of anything there must be room to put these aside.
+  for (let id = 60; id < 64; id++) await counters.put(id, 0.5)
   await world.redis.config('SET', 'maxmemory', '1')
   const refused = await counters.put(50, 100).catch((error: unknown) => error)
   expect(refused).toBeInstanceOf(RedisUnavailableError)
@@ -30,6 +32,8 @@ it('a Redis that is full of what waits refuses more, and is emptied into the tab
   await cache.flush()
   const { rows } = await world.pool.query<{ id: number; n: string }>('SELECT id, n FROM counters ORDER BY id')
   expect(rows).toEqual(Array.from({ length: 50 }, (_, id) => ({ id, n: String(2 * id) })))
+  const letters = await cache.deadLetters.list()
+  expect(new Set(letters.map(({ id }) => id))).toEqual(new Set([60, 61, 62, 63]))
   await world.redis.config('SET', 'maxmemory', '0')
   expect(await counters.peek(2)).toBe(4)
   expect(await counters.peek(1)).toBeUndefined()

@@ -32,7 +32,7 @@ local count, all_records, blob = tonumber(ARGV[7]), ARGV[8], ARGV[9]
 local ACCEPTED, NEEDS_BASE, GUARDED, FOREIGN = '1', '2', '3', '4'
 local now = now_ms()
 
-local LONGEST_COUNTED = 4096 -- an entry with a number and more tags than this is no counter
+local LONGEST_COUNTED = FRAME_BYTES + 2 + 65535 + COUNTER_BYTES -- with all the tags that a frame has room for
 local READ_TOGETHER = 100 -- whatever they hold, it is here at once; in one command they cost half
 local WRITTEN_TOGETHER = 1000 -- arguments of one command; Lua has room for 8,000
 

@@ -4,6 +4,7 @@
 -- for the life of their guard, nothing is filled.
 --
 -- KEYS[1]  the entry
+-- KEYS[2]  of an entry that is written behind: the hash of what is unflushed in its shard
 -- ARGV[1]  token of the writer, 8 bytes
 -- ARGV[2]  life of its guard from now, ms
 -- ARGV[3]  '1': only if the guard still stands. Else ''
@@ -16,6 +17,8 @@ local key, token, life_ms, renewal = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3
 local now = now_ms()
 local header = read_header(key)
 if header ~= nil and not is_foreign(header) and is_unflushed(header) then return 2 end
+-- Deleted behind our back: what waits would be applied after this writer's row, and take its place.
+if header == nil and KEYS[2] and redis.call('HEXISTS', KEYS[2], key) == 1 then return 2 end
 local standing = header ~= nil and not is_foreign(header) and is_guarded(header)
 local guard = standing and read_guard(redis.call('GET', key), now) or new_guard()
 local index = find_writer(guard, token)

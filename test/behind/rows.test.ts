@@ -1,0 +1,247 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import {
+  postgresSink,
+  writeBehind,
+  type BehindOptions,
+  type Cache,
+  type CacheId,
+  type Collection,
+  type PostgresSink
+} from '../../src/index.js'
+import { startWorld, type World } from './support.js'
+
+/*
+ * What a table, an id or a value can be like that was not thought of when the collection was made. In each case the
+ * operation that cannot be applied as it is must not keep the others from their table, nor come to something else.
+ */
+
+let world: World
+
+beforeAll(async () => {
+  world = await startWorld()
+})
+afterAll(() => world?.[Symbol.asyncDispose]())
+
+/** A sink into an empty table with a column `n` of such a type; `also` is run on it. */
+async function sinkOf(type: string, also = ''): Promise<PostgresSink> {
+  await world.reset(
+    `DROP TABLE IF EXISTS things CASCADE; CREATE TABLE things (id text PRIMARY KEY, n ${type}); ${also}`
+  )
+  const sink = postgresSink(world.pool, { table: 'things', key: 'id', value: 'n' })
+  await sink.migrate()
+  return sink
+}
+
+function open(sink: PostgresSink): { cache: Cache; things: Collection<number | string, number> } {
+  const cache = world.open()
+  const things = cache.collection<number | string, number>('things', {
+    ttl: '1h',
+    load: async (id) => {
+      const { rows } = await world.pool.query('SELECT n FROM things WHERE id = $1', [String(id)])
+      return rows[0] && Number(rows[0].n)
+    },
+    write: writeBehind<CacheId, number>({
+      sink: sink as PostgresSink<CacheId, number>,
+      flushEvery: '50ms',
+      shards: 1
+    })
+  })
+  return { cache, things }
+}
+
+const table = async (): Promise<unknown[]> =>
+  (await world.pool.query('SELECT id, n::text FROM things ORDER BY id')).rows
+
+describe('two ids that name one row', () => {
+  it('are written one after the other, and hold up nothing', async () => {
+    const { cache, things } = open(await sinkOf('bigint'))
+    await Promise.all([things.put(1, 5), things.put('1', 6), things.put(2, 7)])
+    cache.worker()
+    await cache.flush()
+    expect(await table()).toEqual([
+      { id: '1', n: '6' },
+      { id: '2', n: '7' }
+    ])
+    expect(await cache.deadLetters.list()).toEqual([])
+  })
+})
+
+describe('what a trigger refuses', () => {
+  it('is put aside, whatever code it gives', async () => {
+    const refusing = `
+      CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+      DECLARE
+        nobody int;
+      BEGIN
+        IF NEW.n = 13 THEN RAISE EXCEPTION 'not thirteen' USING ERRCODE = 'SH013'; END IF;
+        IF NEW.n = 14 THEN SELECT 1 INTO STRICT nobody WHERE false; END IF;
+        RETURN NEW;
+      END $$;
+      CREATE TRIGGER refusing BEFORE INSERT ON things FOR EACH ROW EXECUTE FUNCTION refuse()`
+    const { cache, things } = open(await sinkOf('bigint', refusing))
+    await Promise.all([things.put('a', 13), things.put('b', 14), things.put('c', 15)])
+    cache.worker()
+    await cache.flush()
+    expect(await table()).toEqual([{ id: 'c', n: '15' }])
+    const letters = await cache.deadLetters.list()
+    expect(new Map(letters.map(({ id, code }) => [id, code]))).toEqual(
+      new Map([
+        ['a', 'SH013'],
+        ['b', 'P0002']
+      ])
+    )
+  })
+
+  it('is tried again when its code says that another attempt may pass', async () => {
+    const waiting = `
+      CREATE TABLE IF NOT EXISTS gate (open boolean); DELETE FROM gate;
+      CREATE OR REPLACE FUNCTION wait_for_gate() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN
+        IF NOT EXISTS (SELECT FROM gate) THEN RAISE EXCEPTION 'later' USING ERRCODE = '55P03'; END IF;
+        RETURN NEW;
+      END $$;
+      CREATE TRIGGER waiting BEFORE INSERT ON things FOR EACH ROW EXECUTE FUNCTION wait_for_gate()`
+    const { cache, things } = open(await sinkOf('bigint', waiting))
+    await things.put('a', 1)
+    const failed = new Promise((resolve) => cache.on('flushFailed', resolve))
+    cache.worker()
+    await failed
+    await world.pool.query('INSERT INTO gate VALUES (true)')
+    await cache.flush()
+    expect(await table()).toEqual([{ id: 'a', n: '1' }])
+    expect(await cache.deadLetters.list()).toEqual([])
+  })
+})
+
+describe('an increment of a column to which nothing can be added', () => {
+  it('is put aside, and can be sent again once the column is a number', async () => {
+    const { cache, things } = open(await sinkOf('jsonb'))
+    await Promise.all([things.put('a', 13), things.increment('b', 14)])
+    cache.worker()
+    await cache.flush()
+    expect(await table()).toEqual([{ id: 'a', n: '13' }])
+    const letters = await cache.deadLetters.list()
+    expect(letters).toMatchObject([
+      { id: 'b', value: 14, reason: expect.stringContaining('jsonb cannot add') }
+    ])
+    await world.pool.query('ALTER TABLE things ALTER n TYPE numeric USING n::numeric')
+    await cache.deadLetters.replay(letters)
+    await cache.flush()
+    expect(await table()).toContainEqual({ id: 'b', n: '14' })
+  })
+})
+
+describe('a dead letter that is sent again', () => {
+  it('makes nothing of what is added behind it', async () => {
+    const { cache, things } = open(await sinkOf('double precision'))
+    await things.put('a', 'many' as unknown as number)
+    const worker = cache.worker()
+    await cache.flush()
+    await worker.stop()
+    // Nobody has mended it, and both go in one batch.
+    expect(await cache.deadLetters.replay(await cache.deadLetters.list())).toBe(1)
+    await things.increment('a', 3)
+    cache.worker()
+    await cache.flush()
+    expect(await table()).toEqual([{ id: 'a', n: '3' }])
+    expect(await things.get('a')).toBe(3)
+    expect(await cache.deadLetters.list()).toMatchObject([{ id: 'a', value: 'many' }])
+  })
+})
+
+describe('an id', () => {
+  it('with a field that reads like a bigint stays what it is', async () => {
+    await world.reset('DROP TABLE IF EXISTS odd; CREATE TABLE odd ("$n" text PRIMARY KEY, n text)')
+    const sink = postgresSink<CacheId, string>(world.pool, { table: 'odd', key: ['$n'], value: 'n' })
+    await sink.migrate()
+    const cache = world.open()
+    const write = writeBehind<CacheId, string>({ sink, flushEvery: '50ms', shards: 1 })
+    const odd = cache.collection<CacheId, string>('odd', { ttl: '1h', load: async () => undefined, write })
+    await Promise.all([
+      odd.put({ $n: 'x' }, 'text'),
+      odd.put({ $n: '5' }, 'digits'),
+      odd.put({ $n: 6n }, 'bigint')
+    ])
+    cache.worker()
+    await cache.flush()
+    const { rows } = await world.pool.query('SELECT "$n" AS id, n FROM odd ORDER BY id')
+    expect(rows).toEqual([
+      { id: '5', n: 'digits' },
+      { id: '6', n: 'bigint' },
+      { id: 'x', n: 'text' }
+    ])
+    expect(await cache.deadLetters.list()).toEqual([])
+  })
+
+  it('that is too long for the queue is refused alone', async () => {
+    const { things } = open(await sinkOf('bigint'))
+    const long = things.put('x'.repeat(70_000), 1)
+    const short = things.put('short', 2)
+    await expect(long).rejects.toMatchObject({ code: 'INVALID_KEY' })
+    expect(await short).toMatchObject({ cache: 'accepted' })
+  })
+})
+
+describe('a number with more tags than most', () => {
+  it('is added to, and read back', async () => {
+    const sink = (await sinkOf('bigint')) as PostgresSink<string, number>
+    const cache = world.open()
+    const tagged = cache.collection<string, number>('things', {
+      ttl: '1h',
+      tags: () => Array.from({ length: 60 }, (_, index) => `${index}`.repeat(60)),
+      load: async () => undefined,
+      write: writeBehind({ sink, flushEvery: '50ms', shards: 1 })
+    })
+    await tagged.put('a', 1)
+    expect(await tagged.increment('a')).toBe(2)
+    expect(await tagged.get('a')).toBe(2)
+    expect(await tagged.increment('a')).toBe(3)
+    expect(await tagged.get('a')).toBe(3)
+  })
+})
+
+describe('a row that is newer by its version than what is put', () => {
+  interface Row {
+    readonly name: string
+    readonly version: number
+  }
+
+  async function numbered(options: Partial<BehindOptions<number, Row>>): Promise<{
+    cache: Cache
+    rows: Collection<number, Row>
+  }> {
+    await world.reset(
+      'DROP TABLE IF EXISTS numbered; CREATE TABLE numbered (id int PRIMARY KEY, name text, version int)'
+    )
+    const columns = ['name', 'version']
+    const sink = postgresSink<number, Row>(world.pool, {
+      table: 'numbered',
+      key: 'id',
+      columns,
+      version: 'version'
+    })
+    await sink.migrate()
+    await world.pool.query("INSERT INTO numbered VALUES (1, 'by hand', 5)")
+    const cache = world.open()
+    const load = async (id: number): Promise<Row | undefined> =>
+      (await world.pool.query<Row>('SELECT name, version FROM numbered WHERE id = $1', [id])).rows[0]
+    const write = writeBehind({ sink, flushEvery: '50ms', shards: 1, ...options })
+    return { cache, rows: cache.collection<number, Row>('numbered', { ttl: '1h', load, write }) }
+  }
+
+  it('is what is read, once the table was asked', async () => {
+    const { cache, rows } = await numbered({})
+    await Promise.all([rows.put(1, { name: 'older', version: 4 }), rows.put(2, { name: 'new', version: 1 })])
+    cache.worker()
+    await cache.flush()
+    expect(await rows.get(1)).toEqual({ name: 'by hand', version: 5 })
+    expect(await rows.get(2)).toEqual({ name: 'new', version: 1 })
+  })
+
+  it('is what is read also when it was written through', async () => {
+    const { rows } = await numbered({ limits: { operations: 1 }, whenFull: 'write-through' })
+    await rows.put(2, { name: 'new', version: 1 })
+    await rows.put(1, { name: 'older', version: 4 })
+    expect(await rows.get(1)).toEqual({ name: 'by hand', version: 5 })
+  })
+})
