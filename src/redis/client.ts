@@ -14,6 +14,8 @@ export interface RedisClient {
     readonly port?: number | undefined
     readonly keyPrefix?: string | undefined
     readonly scaleReads?: unknown
+    readonly enableAutoPipelining?: boolean | undefined
+    readonly reconnectOnError?: unknown
     /** Of a Cluster only: where this process reaches the addresses that the Cluster gives. */
     readonly natMap?: NatMap | undefined
   }
