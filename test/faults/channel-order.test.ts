@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Redis, type RedisOptions } from 'ioredis'
+import { createConnection, type Socket } from 'node:net'
+import { AbstractConnector, Redis, type RedisOptions } from 'ioredis'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import {
   createCache,
@@ -211,6 +212,33 @@ describe('who begins to listen', () => {
     proxy.release()
     await Promise.all([...others, changing])
     await hears(lateRows, 1, values[1]!)
+  })
+
+  it('keeps nothing for longer than others believe that nobody does, however late its connection came', async () => {
+    let connections = 0
+    let letThrough!: () => void
+    const isLetThrough = new Promise<void>((resolve) => (letThrough = resolve))
+    /** The first is for commands, two are refused what they are for, and with the fourth it listens. */
+    class Gated extends AbstractConnector {
+      constructor() {
+        super(1_000)
+      }
+      async connect(): Promise<Socket> {
+        connections++
+        if (connections === 4) await isLetThrough
+        return createConnection(server.port, server.host)
+      }
+    }
+    // Others have listened before.
+    await admin.set('slow:#changes', 1)
+    const slow = openListener({ namespace: 'slow', redis: { ...listening(server), Connector: Gated } })
+    await until('it connects', () => connections === 4)
+    // Shortly before its next heartbeat.
+    await sleep(800)
+    const letThroughAt = performance.now()
+    letThrough()
+    await listens(slow)
+    expect(performance.now() - letThroughAt).toBeGreaterThan(1_500)
   })
 })
 
