@@ -130,7 +130,8 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
         generations,
         events,
         clock,
-        ttlMs
+        ttlMs,
+        isPending: (key) => pending.has(key)
       })
     },
     shutDown: async (timeoutMs) => {

@@ -8,8 +8,8 @@ import type { RedisLink } from './link.js'
 import { ScriptRunner } from './scripts.js'
 import { HEARTBEAT_MS, type PairListener } from './tracked-pair.js'
 
-/** Others learn within a heartbeat that somebody listens; until the second one they may not be telling yet. */
-const SILENT_BEATS = 2
+/** Others learn within a heartbeat that somebody listens, and believe for 1.5 that nobody does. */
+const SILENT_MS = 1.75 * HEARTBEAT_MS
 const LISTENER_LIFE_MS = 60 * HEARTBEAT_MS
 /** What a server refuses by configuration it will hardly grant a second later. */
 const RETRY_REFUSED_MS = 30 * HEARTBEAT_MS
@@ -32,7 +32,7 @@ export interface Announcement {
  * the counter ahead of what was heard for a heartbeat, or behind it, means that a message was lost or may be, and everything
  * kept is dropped.
  *
- *   off ──subscribed, counter read──▶ waiting (two heartbeats) ──▶ armed ──gap, silence, connection lost──▶ off
+ *   off ──subscribed, counter read──▶ waiting (two heartbeats or three) ──▶ armed ──gap, silence, connection lost──▶ off
  *
  * A subscriber is never asked anything. So it does not notice that its connection is dead, or that its server is none of
  * the Cluster any more, and its driver does not learn who came instead: when nothing is heard for a heartbeat of what was
@@ -61,7 +61,8 @@ export class ChangeChannel {
   #expected: { readonly number: number; readonly askedAtMs: number } | undefined
   /** What stood in the listeners' key: another name there means that it was lost, and that nobody may have told since. */
   #listening: string | undefined
-  #beats = 0
+  /** Since when it is known to stand, of this subscription. */
+  #listeningSinceMs: number | undefined
   #beating = false
   #armed = false
   #epoch = 0
@@ -155,7 +156,7 @@ export class ChangeChannel {
     if (epoch !== this.#epoch) return
     this.#isSubscribed = true
     this.#last = undefined
-    this.#beats = 0
+    this.#listeningSinceMs = undefined
     await this.#beat()
   }
 
@@ -189,9 +190,10 @@ export class ChangeChannel {
       const before = (this.#listening ??= listening)
       if (listening !== before) {
         this.#listening = listening
-        this.#beats = 0
+        this.#listeningSinceMs = this.#clock.now()
         return this.#lose('the sign that somebody listens was lost')
       }
+      this.#listeningSinceMs ??= this.#clock.now()
       // Lost, or never made: announcing nothing makes it.
       if (counter === null) await this.#makeCounter()
       else this.#compare(Number(counter), askedAtMs, heard)
@@ -227,17 +229,16 @@ export class ChangeChannel {
       this.#gap()
       return this.#connectAnew()
     }
-    this.#beats++
     this.#prove()
   }
 
   /** Once as many messages came as there had been when the counter was read, all of before has been told. */
-
   #prove(): void {
     if (this.#expected === undefined || this.#last === undefined || this.#last < this.#expected.number) return
     const { askedAtMs } = this.#expected
     this.#expected = undefined
-    if (this.#beats <= SILENT_BEATS) return
+    const since = this.#listeningSinceMs
+    if (since === undefined || this.#clock.now() - since < SILENT_MS) return
     if (!this.#armed) this.#listener.armed()
     this.#armed = true
     this.#listener.proven(askedAtMs)

@@ -14,6 +14,8 @@ export interface RedisClient {
     readonly port?: number | undefined
     readonly keyPrefix?: string | undefined
     readonly scaleReads?: unknown
+    readonly enableAutoPipelining?: boolean | undefined
+    readonly reconnectOnError?: unknown
     readonly stringNumbers?: unknown
     /** Of a Cluster only. */
     readonly redisOptions?: { readonly stringNumbers?: unknown } | undefined

@@ -31,6 +31,8 @@ export interface ShelfParts {
   readonly stats: CollectionStats
   /** The longest that memory serves anything without having asked Redis. */
   readonly ttlMs: number
+  /** Whether an entry was declared wrong and Redis does not know: what is read of it is nothing to keep. */
+  readonly isPending: (key: string) => boolean
 }
 
 /** What of a read request says where its answer is found again. */
@@ -143,8 +145,8 @@ export class MemoryShelf {
     { position }: FetchedEntry,
     entry: ValueEntry
   ): ReturnType<Generations['cellsOver']> {
-    const { tier, generations } = this.#parts
-    if (position === undefined || !tier.standsSince(position, key)) return undefined
+    const { tier, generations, isPending } = this.#parts
+    if (position === undefined || isPending(key) || !tier.standsSince(position, key)) return undefined
     const cells = generations.cellsOver(entry, key, scope)
     const isTold = cells?.every(
       (cell) => cell.position !== undefined && tier.standsSince(cell.position, cell.key)

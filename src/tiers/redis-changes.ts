@@ -45,10 +45,14 @@ export interface RedisChangesParts {
 export class RedisChanges {
   readonly #parts: RedisChangesParts
   readonly #runners = new WeakMap<RedisClient, ScriptRunner>()
+  /** Whether a message that is sent behind a change may come before it. */
+  readonly #isOvertaken: boolean
   readonly #turns = new ConcurrencyLimit(MOST_AT_ONCE, Number.POSITIVE_INFINITY)
 
   constructor(parts: RedisChangesParts) {
+    const { link, confirmed } = parts
     this.#parts = parts
+    this.#isOvertaken = link.nodes !== undefined || confirmed !== undefined || hasOwnOrder(link.client)
   }
 
   /** Runs `send`, which sends one script, in its turn. */
@@ -65,13 +69,13 @@ export class RedisChanges {
     )
 
   readonly change: RunScript = (action, script, key, args, others) =>
-    this.changing([key], () => this.run(action, script, key, args, others))
+    this.#changing([key], () => this.run(action, script, key, args, others))
 
   /** The same for a step that makes something wrong: replicas may have to have it before it counts as done. */
   readonly declare: RunScript = (action, script, key, args, others = []) => {
     const { confirmed } = this.#parts
     if (confirmed === undefined) return this.change(action, script, key, args, others)
-    return this.changing([key], () => this.inTurn(() => confirmed(script, [key, ...others], args)))
+    return this.#changing([key], () => this.inTurn(() => confirmed(script, [key, ...others], args)))
   }
 
   readonly runOnCounter: RunScript = (action, script, key, args) => {
@@ -92,7 +96,7 @@ export class RedisChanges {
     const { link, confirmed } = this.#parts
     const { nodes } = link
     const action = 'drop entries'
-    return this.changing(keys, async () => {
+    return this.#changing(keys, async () => {
       if (confirmed !== undefined)
         return Promise.all(
           keys.map((key) =>
@@ -111,8 +115,8 @@ export class RedisChanges {
     const { link, coherence } = this.#parts
     const runner = this.runnerOf(client)
     const told = async (keys: readonly string[], change: Promise<unknown>): Promise<void> => {
-      const news = coherence.announcementOf(keys)
       await change.then(settled, settled)
+      const news = coherence.announcementOf(keys)
       if (news !== undefined) await runner.run('announce-changes', news.key, news.args)
       await change
     }
@@ -137,33 +141,48 @@ export class RedisChanges {
     }
   }
 
+  /** A change that is sent by others, over whichever connection. */
+  changing<T>(keys: readonly string[], change: () => Promise<T>): Promise<T> {
+    return this.#changing(keys, change, true)
+  }
+
   /**
    * What is kept here is dropped before the change is sent, and again after its reply: an answer that was asked for in
    * between may be from before it. Who cannot be told by Redis is told by a message right behind the change.
    *
    * On a Cluster the message goes to a node of its own, and would overtake the change: who hears it drops the old value,
    * reads it again from where the change has not arrived yet, and keeps it. So there it is sent after the reply; and so it
-   * is where changes have a connection of their own. A script that Redis did not know is sent again, behind the message that
-   * was sent behind it: then there is another one.
+   * is where changes have a connection of their own, or a driver that has an order of its own. A script that Redis did not
+   * know is sent again, behind the message that was sent behind it: then there is another one.
    */
-  async changing<T>(keys: readonly string[], change: () => Promise<T>): Promise<T> {
-    const { memory, coherence, link, confirmed } = this.#parts
-    const news = keys.length === 0 ? undefined : coherence.announcementOf(keys)
-    if (memory === undefined && news === undefined) return change()
+  async #changing<T>(
+    keys: readonly string[],
+    change: () => Promise<T>,
+    isOvertaken = this.#isOvertaken
+  ): Promise<T> {
+    const { memory, coherence, link } = this.#parts
+    if (keys.length === 0) return change()
     for (const key of keys) memory?.drop(key)
     try {
-      if (news === undefined) return await change()
+      const news = isOvertaken ? undefined : coherence.announcementOf(keys)
+      if (news === undefined) return await this.#tellingAfter(keys, change())
       const runner = this.runnerOf(link.client)
       const { resent } = runner
-      const changing = change()
-      const isOvertaken = link.nodes !== undefined || confirmed !== undefined
-      if (isOvertaken) await changing.then(settled, settled)
-      const [result] = await Promise.all([changing, this.#announce(news)])
-      if (runner.resent !== resent && !isOvertaken) await this.#announce(news)
+      const [result] = await Promise.all([change(), this.#announce(news)])
+      if (runner.resent !== resent) await this.#announce(news)
       return result
     } finally {
       for (const key of keys) memory?.drop(key)
     }
+  }
+
+  /** Whether there is anybody to tell is asked by then: who begins to listen goes by what was changed before. */
+  async #tellingAfter<T>(keys: readonly string[], changing: Promise<T>): Promise<T> {
+    await changing.then(settled, settled)
+    const news = this.#parts.coherence.announcementOf(keys)
+    if (news === undefined) return changing
+    const [result] = await Promise.all([changing, this.#announce(news)])
+    return result
   }
 
   runnerOf(client: RedisClient): ScriptRunner {
@@ -194,6 +213,11 @@ export class RedisChanges {
       throw new RedisUnavailableError(action, { cause })
     }
   }
+}
+
+/** It gathers commands while others are under way, or sends one that was refused again. */
+function hasOwnOrder({ options }: RedisClient): boolean {
+  return options.enableAutoPipelining === true || typeof options.reconnectOnError === 'function'
 }
 
 /** As a node's answer among others. */

@@ -133,7 +133,8 @@ export class FleetProcess extends Process {
         events,
         clock,
         stats: newCollectionStats(),
-        ttlMs: MEMORY_TTL_MS
+        ttlMs: MEMORY_TTL_MS,
+        isPending: (key) => pending.has(key)
       })
     this.#memory = shelf?.view(undefined, (id) => keyOf(id as string))
     this.#request = requestsOf(store, options, shelf, async (keys) => {

@@ -91,6 +91,45 @@ describe('an answer and the news of its change', () => {
   })
 })
 
+describe('an invalidation that Redis would not take, and that is remembered', () => {
+  it('leaves nothing in memory for who comes after it, also not of a read that is under way', async () => {
+    await admin.call('ACL', 'SETUSER', 'careful', 'on', '>pw', '~*', '&*', '+@all', '-unlink')
+    const values = [0, 1]
+    const [cache, other] = [
+      open({
+        redis: { host: '127.0.0.1', port: proxy.port, username: 'careful', password: 'pw' },
+        commandTimeout: '30s'
+      }),
+      createdDirectly()
+    ]
+    const [rows, elsewhere] = [cache, other].map((one) =>
+      one.collection('rows', {
+        ttl: '1h',
+        earlyRefresh: 0,
+        // So it is asked for twice: the first answer tells which counters belong to it.
+        tags: () => ['tagged'],
+        whenRedisAway: 'remember',
+        load: async (id: number) => values[id]!
+      })
+    ) as [Rows, Rows]
+    await cache.ready()
+    await elsewhere.get(1)
+    await admin.config('RESETSTAT')
+    proxy.hold()
+    const reading = rows.get(1)
+    await until('it asks', async () => (await admin.info('commandstats')).includes('cmdstat_mget'))
+    values[1] = 2
+    const invalidating = rows.invalidate(1)
+    await until('it is refused', async () => (await admin.info('errorstats')).includes('NOPERM'))
+    // The refusal first, and then what was read.
+    proxy.release()
+    expect(await invalidating).toBe('pending')
+    await reading
+    expect(rows.peekMemory(1)).toBeUndefined()
+    expect(await rows.get(1)).toBe(2)
+  })
+})
+
 describe('when the way of the news breaks', () => {
   const breaks: [string, () => Promise<unknown> | void][] = [
     ['the subscriber is killed', () => admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')],
