@@ -35,7 +35,7 @@ export class TenantBudget implements FillGate {
   readonly #timer: NodeJS.Timeout
   #countedAt = ''
   #sharing: Promise<void> | undefined
-  #counting: Promise<void> | undefined
+  #isCounting = false
   #closed = false
 
   constructor(policy: BudgetPolicy, parts: BudgetParts) {
@@ -142,10 +142,12 @@ export class TenantBudget implements FillGate {
 
   /** Nobody waits for it: what is stored meanwhile is told all the same, and closing ends it at its next page. */
   #count(): void {
-    this.#counting ??= this.#recount()
+    if (this.#isCounting) return
+    this.#isCounting = true
+    void this.#recount()
       .catch(unshared)
       .finally(() => {
-        this.#counting = undefined
+        this.#isCounting = false
       })
   }
 
