@@ -165,6 +165,7 @@ export class Producer {
         else if (!isUnsure && !isSilence && !willPass(error)) throw error
         reported({ kind: 'retried' })
       }
+      const isOver = clock.now() >= batch.deadline
       switch (answer?.kind) {
         case 'accepted':
           return this.#settle(batch, answer, isUnsure)
@@ -175,10 +176,10 @@ export class Producer {
         case 'full':
           reported({ kind: 'full', backlog: answer.backlog })
           if (!isUnsure && this.#parts.whenFull !== 'wait') return this.#refuse(batch, answer.backlog)
-          if (clock.now() >= batch.deadline && !isUnsure) throw new BacklogFullError(queue, answer.backlog)
+          if (isOver && !isUnsure) throw new BacklogFullError(queue, answer.backlog)
           pauseMs = FULL_RETRY_MS
       }
-      if (clock.now() >= batch.deadline) {
+      if (isOver) {
         if (!isUnsure) throw failure
         throw this.#unknown(batch, failure)
       }
