@@ -178,7 +178,8 @@ export class Coherence {
         }
         if (this.#mode !== mode && this.#mode !== 'paused') return
         this.#kept?.dropAll()
-        this.#enter('paused', reason)
+        // It may have listened all the time, and then nothing says so again.
+        this.#enter(isRefused && this.#channel.isArmed ? 'channel' : 'paused', reason)
       },
       read: (flag, askedAtMs) => this.#heardOfListeners(flag, askedAtMs)
     }

@@ -49,6 +49,12 @@ interface Held {
   readonly bytes: number
 }
 
+/** One moment, on the store's clock and on this process's. */
+interface Now {
+  readonly storeMs: number
+  readonly ms: number
+}
+
 /** The entries of one collection and tenant by what callers name them, so that a hit makes no key. */
 class Index {
   readonly byId = new Map<CacheId, MemoryEntry>()
@@ -79,22 +85,24 @@ export class MemoryShelf {
   /**
    * Keeps a value that was read from Redis, if nothing is known to have happened to it since it was asked for.
    *
-   * @param nowMs on the store's clock
+   * @param storeNowMs on the store's clock
    */
-  keep(request: Kept, fetched: FetchedEntry, value: unknown, nowMs: number): void {
+  keep(request: Kept, fetched: FetchedEntry, value: unknown, storeNowMs: number): void {
     if (fetched.position === undefined || fetched.isKept) return
     fetched.isKept = true
+    // Of both clocks the same moment: what has to be inflated is kept only later.
+    const now = { storeMs: storeNowMs, ms: this.#parts.clock.now() }
     const entry = fetched.entry as ValueEntry
     const { isolate } = request.source.policy
     if (entry.notFound || (isShareable(entry.flags) && !isolate)) {
-      return this.#keep(request, fetched, { value, bytes: heapBytesOf(value) }, nowMs)
+      return this.#keep(request, fetched, { value, bytes: heapBytesOf(value) }, now)
     }
     // What cannot be frozen, or is to be its caller's own, is kept as bytes and made anew for each.
     const { codec } = this.#parts
     const plain = codec.plain(entry.flags, entry.payload)
     const keepPlain = ({ flags, bytes }: { flags: number; bytes: Buffer }): void => {
       const copy = (): unknown => codec.decode(flags, bytes, isolate)
-      this.#keep(request, fetched, { copy, bytes: bytes.length + BUFFER_BYTES }, nowMs)
+      this.#keep(request, fetched, { copy, bytes: bytes.length + BUFFER_BYTES }, now)
     }
     if (!(plain instanceof Promise)) return keepPlain(plain)
     // The read that calls this has inflated the same bytes, so it has reported them if they are damaged.
@@ -111,14 +119,13 @@ export class MemoryShelf {
     if (index.isEmpty) this.#indexes.delete(tenant)
   }
 
-  #keep(request: Kept, fetched: FetchedEntry, held: Held, storeNowMs: number): void {
-    const { tier, room, clock } = this.#parts
+  #keep(request: Kept, fetched: FetchedEntry, held: Held, now: Now): void {
+    const { tier, room } = this.#parts
     const { key, id, tenant } = request
     const entry = fetched.entry as ValueEntry
     const under = this.#standsUnder(request, fetched, entry)
-    const lifeMs = this.#lifeMs(request, entry, storeNowMs)
+    const lifeMs = this.#lifeMs(request, entry, now.storeMs)
     if (under === undefined || lifeMs < LEAST_LIFE_MS) return
-    const nowMs = clock.now()
     const kept = new MemoryEntry(
       {
         key,
@@ -126,13 +133,13 @@ export class MemoryShelf {
         tenant,
         value: held.value,
         copy: held.copy,
-        storedAtMs: nowMs - ageMs(entry, storeNowMs),
-        freshUntilMs: nowMs + freshForMs(entry, storeNowMs),
-        untilMs: nowMs + lifeMs,
+        storedAtMs: now.ms - ageMs(entry, now.storeMs),
+        freshUntilMs: now.ms + freshForMs(entry, now.storeMs),
+        untilMs: now.ms + lifeMs,
         under,
         shelf: this
       },
-      nowMs
+      now.ms
     )
     // Whatever was kept under the key before leaves first, and its place in the index with it.
     tier.replace(key, room, kept, held.bytes + key.length + ENTRY_BYTES)

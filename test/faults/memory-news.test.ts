@@ -263,6 +263,31 @@ describe('where client tracking is refused', () => {
     }
   })
 
+  it('the channel serves again when tracking was granted for a while, and is refused anew', async () => {
+    const cache = open(await plain())
+    const rows = source(cache, [0, 1])
+    await inChannelMode(cache)
+    const tracking = (granted: boolean): Promise<unknown> =>
+      admin.call('ACL', 'SETUSER', 'plain', `${granted ? '+' : '-'}client|tracking`)
+    /** The connection that is to be tracked; it asks for it again when it is made anew. */
+    const endTracked = async (): Promise<void> => {
+      const lines = String(await admin.client('LIST')).split('\n')
+      const tracked = lines.filter((line) => / flags=t |cmd=client\|tracking/.test(line))
+      for (const line of tracked) await admin.call('CLIENT', 'KILL', 'ID', /id=(\d+)/.exec(line)![1]!)
+    }
+    await tracking(true)
+    await until('it is tracked', async () => {
+      if (cache.health().memory.mode === 'tracking') return true
+      await endTracked()
+      await sleep(200)
+      return false
+    })
+    await tracking(false)
+    await endTracked()
+    await inChannelMode(cache)
+    await inMemory(rows, [1])
+  })
+
   it('a message that was lost is noticed by its number, and everything kept is dropped (#47)', async () => {
     const values = [0, 1, 1]
     const cache = open(await plain())
