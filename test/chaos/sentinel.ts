@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { freePort } from '../support/free-port.js'
@@ -14,6 +14,7 @@ const SENTINELS = 3
 const REPLICAS = 2
 /** A choice that fails on a busy machine is made again only after twice the time that Sentinels give it. */
 const PATIENCE_MS = 120_000
+const SHOWN_OF_LOG = 3_000
 
 /** A master with two replicas, and three Sentinels that choose another master when it is gone. */
 export async function startSentinel(): Promise<RedisTopology> {
@@ -54,7 +55,11 @@ export async function startSentinel(): Promise<RedisTopology> {
     const port = await masterPort()
     const server = servers.find((one) => one.port === port)!
     await strike(server)
-    await until('another master is chosen', async () => (await masterPort()) !== port, PATIENCE_MS)
+    await until('another master is chosen', async () => (await masterPort()) !== port, PATIENCE_MS).catch(
+      async (error: Error) => {
+        throw new Error(`${error.message}\n${await lastWords(folder.path)}`, { cause: error })
+      }
+    )
     await mend(server)
     await until('the replicas are back', isWhole, PATIENCE_MS)
   }
@@ -143,6 +148,7 @@ async function startOne(
       `port ${port}`,
       'bind 127.0.0.1',
       `dir ${folder}`,
+      `logfile ${logOf(folder, number)}`,
       `sentinel monitor ${NAME} 127.0.0.1 ${masterPort} 2`,
       `sentinel down-after-milliseconds ${NAME} 1000`,
       `sentinel failover-timeout ${NAME} 3000`,
@@ -152,6 +158,18 @@ async function startOne(
   )
   const process = await spawnGuarded('redis-server', [file, '--sentinel'], { endSignal: 'KILL', cwd: folder })
   return { port, process }
+}
+
+function logOf(folder: string, number: number): string {
+  return join(folder, `sentinel-${number}.log`)
+}
+
+/** Of all Sentinels: why they did not do what they are there for. */
+async function lastWords(folder: string): Promise<string> {
+  const logs = await Promise.all(
+    Array.from({ length: SENTINELS }, (_, number) => readFile(logOf(folder, number), 'utf8'))
+  )
+  return logs.map((log, number) => `Sentinel ${number}:\n${log.slice(-SHOWN_OF_LOG)}`).join('\n')
 }
 
 async function askMaster<T>(port: number, ask: (client: Redis) => Promise<T>): Promise<T> {
