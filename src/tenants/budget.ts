@@ -70,7 +70,8 @@ export class TenantBudget implements FillGate {
   async close(): Promise<void> {
     this.#closed = true
     clearInterval(this.#timer)
-    await this.#sharing
+    // A count may take minutes; it ends at its next page.
+    if (!this.#isCounting) await this.#sharing
   }
 
   #accountOf(tenant: TenantId): Account {
@@ -113,7 +114,11 @@ export class TenantBudget implements FillGate {
       }
       throw error
     }
-    if (await ledger.isMyTurn(this.#policy.recountEveryMs)) this.#count()
+    if (this.#closed || !(await ledger.isMyTurn(this.#policy.recountEveryMs))) return
+    this.#isCounting = true
+    await this.#recount().finally(() => {
+      this.#isCounting = false
+    })
   }
 
   /** What has to be told, with what has expired taken off. */
@@ -140,19 +145,9 @@ export class TenantBudget implements FillGate {
     }
   }
 
-  /** Nobody waits for it: what is stored meanwhile is told all the same, and closing ends it at its next page. */
-  #count(): void {
-    if (this.#isCounting) return
-    this.#isCounting = true
-    void this.#recount()
-      .catch(unshared)
-      .finally(() => {
-        this.#isCounting = false
-      })
-  }
-
   async #recount(): Promise<void> {
     const { store, namespace, ledger, clock } = this.#parts
+    if (this.#closed) return
     // What is told while it counts is added to the outcome: the estimate stays one from above.
     const before = await ledger.all()
     const usages = await measureTenants(store, namespace, () => this.#closed)
