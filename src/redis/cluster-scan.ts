@@ -1,6 +1,6 @@
 import { RedisUnavailableError } from '../errors.js'
 import type { RedisClient } from './client.js'
-import { addressOf } from './cluster-connections.js'
+import { primaryAt } from './cluster-connections.js'
 import { troubleOf } from './error-class.js'
 import type { RedisLink } from './link.js'
 import { scanOrder, slotsThatMoved, SLOTS, type SlotAccount } from './slot-account.js'
@@ -78,8 +78,11 @@ async function* scanByAccounts(
 async function* scanWhatDriverKnows({ link, scan, isWhole }: ClusterSearch): Pages {
   let before = await ownersBySlot(link)
   for (let pass = 0; pass < MOST_PASSES; pass++) {
-    for (const node of link.client.nodes?.('master') ?? [])
-      if (before.includes(addressOf(node))) yield* scan(node)
+    for (const owner of new Set(before)) {
+      const node = primaryAt(link.client, owner)
+      if (node === undefined) throw noEnd(`the connection is away: ${owner} is not known`)
+      yield* scan(node)
+    }
     if (!isWhole) return
     const after = await ownersBySlot(link)
     const stayed = after.every((owner, slot) => owner === before[slot])
