@@ -8,11 +8,11 @@ import {
   writeBehind,
   type Cache,
   type CacheOptions,
-  type Collection,
-  type Sink
+  type Collection
 } from '../../src/index.js'
 import { freePort } from '../support/free-port.js'
 import { startProxy, type Proxy } from '../support/proxy.js'
+import { NOBODYS } from '../support/nobodys-sink.js'
 import { startRedisServer, type RedisServer } from '../support/redis-server.js'
 import { until } from '../support/until.js'
 
@@ -241,13 +241,3 @@ describe('who begins to listen', () => {
     expect(performance.now() - letThroughAt).toBeGreaterThan(1_500)
   })
 })
-
-/** Takes whatever there is; no worker runs here. */
-const NOBODYS: Sink = {
-  name: 'nobody',
-  kinds: ['put', 'increment', 'delete', 'append'],
-  check: async () => undefined,
-  take: async () => ({ epoch: 1, marks: new Map() }),
-  apply: async () => 'applied',
-  isPoison: () => false
-}

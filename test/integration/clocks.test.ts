@@ -1,33 +1,16 @@
-import { Redis } from 'ioredis'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import { createCache, type Cache, type Collection } from '../../src/index.js'
-import { startRedisServer, type RedisServer } from '../support/redis-server.js'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import type { Cache, Collection } from '../../src/index.js'
+import { usePrivateRedis } from '../support/private-redis.js'
 import { until } from '../support/until.js'
 
 const HOUR_MS = 3_600_000
 
-let server: RedisServer
-let admin: Redis
-const opened: Cache[] = []
-
-beforeAll(async () => {
-  server = await startRedisServer()
-  admin = new Redis(server.url)
-})
-beforeEach(() => admin.flushall())
-afterEach(async () => {
-  vi.useRealTimers()
-  await Promise.all(opened.splice(0).map((cache) => cache.close()))
-})
-afterAll(async () => {
-  admin.disconnect()
-  await server.stop()
-})
+const redis = usePrivateRedis()
+afterEach(() => void vi.useRealTimers())
 
 let version = 1
 const open = (): { cache: Cache; rows: Collection<number, number, 'optional'> } => {
-  const cache = createCache({ redis: server.url, namespace: 'shop', commandTimeout: '2s' })
-  opened.push(cache)
+  const cache = redis.open({ redis: redis.server.url })
   const rows = cache.collection('rows', {
     ttl: '1h',
     stale: '1h',
@@ -76,13 +59,13 @@ describe('a wrong clock', () => {
     // When it was stored, and a lease on it: as Redis itself wrote them before its clock was set back.
     const inAnHour = Buffer.alloc(6)
     inAnHour.writeUIntBE(Date.now() + HOUR_MS, 0, 6)
-    await admin.setrange('shop:rows:1', 12, inAnHour)
+    await redis.admin.setrange('shop:rows:1', 12, inAnHour)
     expect(await rows.get(1)).toBe(version - 1)
     await until('it is loaded again', async () => (await rows.get(1)) === version)
 
     version++
-    await admin.setrange('shop:rows:1', 12, inAnHour)
-    await admin.setrange('shop:rows:1', 18, Buffer.concat([Buffer.alloc(8, 7), inAnHour]))
+    await redis.admin.setrange('shop:rows:1', 12, inAnHour)
+    await redis.admin.setrange('shop:rows:1', 18, Buffer.concat([Buffer.alloc(8, 7), inAnHour]))
     await until('the lease is nobody’s', async () => (await rows.get(1)) === version)
   })
 })

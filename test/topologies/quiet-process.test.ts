@@ -1,18 +1,12 @@
 import { Cluster } from 'ioredis'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import {
-  createCache,
-  writeBehind,
-  type Cache,
-  type CacheOptions,
-  type Collection,
-  type Sink
-} from '../../src/index.js'
+import { createCache, writeBehind, type Cache, type CacheOptions, type Collection } from '../../src/index.js'
 import { shardKeys } from '../../src/keys/key-schema.js'
 import { keySlot } from '../../src/redis/key-slot.js'
 import { ask, replicationOf, untilInStep } from '../support/cut-off.js'
 import { startProxy } from '../support/proxy.js'
 import { startRedisCluster, type RedisCluster } from '../support/redis-cluster.js'
+import { NOBODYS } from '../support/nobodys-sink.js'
 import { startRedisServer, type RedisServer } from '../support/redis-server.js'
 import { until } from '../support/until.js'
 
@@ -378,16 +372,6 @@ describe('behind one name for whichever server is the primary', () => {
     }
   }, 200_000)
 })
-
-/** Takes whatever there is; no worker runs here. */
-const NOBODYS: Sink = {
-  name: 'nobody',
-  kinds: ['put', 'increment', 'delete', 'append'],
-  check: async () => undefined,
-  take: async () => ({ epoch: 1, marks: new Map() }),
-  apply: async () => 'applied',
-  isPoison: () => false
-}
 
 async function untilKept(rows: Collection<number, Row>): Promise<void> {
   await until(
