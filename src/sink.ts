@@ -33,10 +33,15 @@ export type SinkOperation<Id extends CacheId = CacheId, Value = unknown> =
   /** One more event. */
   | { readonly kind: 'append'; readonly tenant: TenantId | undefined; readonly value: Value }
 
-/** How far operations of one producer have been applied: up to and including number `index` of its batch `batch`. */
+/**
+ * How far operations of one producer have been applied: up to and including number `index` of its batch `batch`, but for those
+ * of this batch that Redis had refused. A sink keeps all of it and reads none of it.
+ */
 export interface Mark {
   readonly batch: number
   readonly index: number
+  /** Numbers below `index` of operations that were not in the stream; almost always none. */
+  readonly without: readonly number[]
 }
 
 /** What `take` answers: the right to apply to a shard, and how far each producer's operations are applied. */

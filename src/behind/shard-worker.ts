@@ -8,6 +8,7 @@ import type { Claim, Mark } from '../sink.js'
 import type { EntryStore } from '../tiers/entry-store.js'
 import { coalesce, type Decoded } from './coalesce.js'
 import { encodeLetter, nameOfLetter, reasonOf } from './letter.js'
+import { advanced, isCovered } from './marks.js'
 import type { Queue } from './queue.js'
 import { decodeRecords, type Recorded } from './record.js'
 
@@ -234,9 +235,13 @@ export class ShardWorker {
     const { epoch, marks } = this.#claim!
     const reached = new Map<string, Mark>()
     for (const producer of this.#stillRead) reached.set(producer, marks.get(producer)!)
+    let indexes: number[] = []
     for (const [at, { record, entry }] of taken.entries()) {
-      const isLastOfEntry = taken[at + 1]?.entry !== entry
-      if (isLastOfEntry) reached.set(entry.producer, { batch: entry.batch, index: record.index })
+      indexes.push(record.index)
+      if (taken[at + 1]?.entry === entry) continue
+      const { producer, batch } = entry
+      reached.set(producer, advanced(reached.get(producer) ?? marks.get(producer), batch, indexes))
+      indexes = []
     }
     const outcome = await queue.policy.sink.apply({
       shard: queue.shards[shard]!.name,
@@ -341,9 +346,4 @@ export class ShardWorker {
       }
     })
   }
-}
-
-function isCovered(mark: Mark | undefined, batch: number, index: number): boolean {
-  if (mark === undefined) return false
-  return batch < mark.batch || (batch === mark.batch && index <= mark.index)
 }

@@ -111,12 +111,12 @@ class Postgres implements PostgresSink {
         values: [shard]
       })
       const { rows } = await client.query({
-        text: `SELECT producer, batch, index FROM ${this.#marks} WHERE shard = $1`,
+        text: `SELECT producer, batch, index, without FROM ${this.#marks} WHERE shard = $1`,
         values: [shard]
       })
       const marks = rows.map((row): [string, Mark] => [
         row['producer'] as string,
-        { batch: Number(row['batch']), index: Number(row['index']) }
+        { batch: Number(row['batch']), index: Number(row['index']), without: row['without'] as number[] }
       ])
       return { epoch: Number(taken.rows[0]!['epoch']), marks: new Map(marks) }
     })
@@ -176,15 +176,17 @@ class Postgres implements PostgresSink {
     const all = [...marks]
     await client.query(
       named(
-        `INSERT INTO ${this.#marks} (shard, producer, batch, index)
-         SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::integer[])
+        `INSERT INTO ${this.#marks} (shard, producer, batch, index, without)
+         SELECT $1, producer, batch, index, without::integer[]
+         FROM unnest($2::text[], $3::bigint[], $4::integer[], $5::text[]) AS m (producer, batch, index, without)
          ON CONFLICT (shard, producer)
-         DO UPDATE SET batch = excluded.batch, index = excluded.index, applied_at = now()`,
+         DO UPDATE SET batch = excluded.batch, index = excluded.index, without = excluded.without, applied_at = now()`,
         [
           shard,
           all.map(([producer]) => producer),
           all.map(([, { batch }]) => batch),
-          all.map(([, { index }]) => index)
+          all.map(([, { index }]) => index),
+          all.map(([, { without }]) => `{${without.join(',')}}`)
         ]
       )
     )

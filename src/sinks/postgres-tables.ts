@@ -45,6 +45,7 @@ CREATE TABLE IF NOT EXISTS ${place}corral_marks (
   producer text NOT NULL,
   batch bigint NOT NULL,
   index integer NOT NULL,
+  without integer[] NOT NULL,
   applied_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (shard, producer)
 );

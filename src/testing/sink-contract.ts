@@ -81,7 +81,7 @@ class Tested<Id extends CacheId, Value> {
   }
 
   mark(): ReadonlyMap<string, Mark> {
-    return new Map([['producer', { batch: ++this.#batch, index: 3 }]])
+    return new Map([['producer', { batch: ++this.#batch, index: 3, without: [0, 2] }]])
   }
 
   /** An operation that shows, of whichever kind the sink takes. */
@@ -124,14 +124,16 @@ async function marksAlone<Id extends CacheId, Value>(tested: Tested<Id, Value>):
     epoch,
     [],
     new Map([
-      ['a', { batch: 1, index: 0 }],
-      ['b', { batch: 7, index: 2 }]
+      ['a', { batch: 1, index: 1, without: [0] }],
+      ['b', { batch: 7, index: 2, without: [] }]
     ])
   )
-  await tested.apply(epoch, [], new Map([['a', { batch: 2, index: 5 }]]))
+  await tested.apply(epoch, [], new Map([['a', { batch: 2, index: 5, without: [1, 3] }]]))
+  await tested.apply(epoch, [], new Map([['b', { batch: 7, index: 4, without: [3] }]]))
+  await tested.apply(epoch, [], new Map([['b', { batch: 8, index: 0, without: [] }]]))
   const { marks } = await tested.take()
-  assert.deepEqual(marks.get('a'), { batch: 2, index: 5 })
-  assert.deepEqual(marks.get('b'), { batch: 7, index: 2 })
+  assert.deepEqual(marks.get('a'), { batch: 2, index: 5, without: [1, 3] })
+  assert.deepEqual(marks.get('b'), { batch: 8, index: 0, without: [] })
 }
 
 async function fencesTheOld<Id extends CacheId, Value>(tested: Tested<Id, Value>): Promise<void> {
@@ -168,7 +170,7 @@ async function raceIsDecided<Id extends CacheId, Value>(tested: Tested<Id, Value
     tested.apply(
       epoch,
       [tested.visible(tested.under.values[0])],
-      new Map([['producer', { batch: 1, index: 0 }]])
+      new Map([['producer', { batch: 1, index: 0, without: [] }]])
     ),
     tested.take()
   ])

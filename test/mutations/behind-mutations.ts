@@ -43,6 +43,18 @@ export const BEHIND_MUTATIONS: readonly Mutation[] = [
   },
   {
     invariant: 'B1',
+    without: 'a mark covers what Redis had refused',
+    edits: [
+      edit(
+        'src/behind/marks.ts',
+        'index <= mark.index && !mark.without.includes(index)',
+        'index <= mark.index'
+      )
+    ],
+    tests: ['src/behind/marks.test.ts']
+  },
+  {
+    invariant: 'B1',
     without: 'a worker that is unsure goes on with the marks that it had',
     edits: [
       edit(
