@@ -18,6 +18,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['index'],
   ['create-cache'],
   ['corral-cache', 'vitals'],
+  ['collection-source', 'ingest', 'write-transaction'],
   ['cache'],
   ['ad-hoc'],
   ['collection-view'],

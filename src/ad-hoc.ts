@@ -1,5 +1,5 @@
 import type { AmbientTenant } from './ambient-tenant.js'
-import { abortable, signalOf, type CollectionContext } from './collection-view.js'
+import type { CollectionContext } from './collection-view.js'
 import type { InvalidateOptions, ReadOptions } from './collection.js'
 import { InvalidOptionError, TenantRequiredError } from './errors.js'
 import { AD_HOC, collectionPrefix, idPart, tagPart, tagPrefix } from './keys/key-schema.js'
@@ -10,6 +10,7 @@ import {
   resolveEntryPolicy,
   resolveWritePolicy
 } from './resolve-options.js'
+import { abortable, signalOf } from './policy/abort.js'
 import type { Awaitable, CacheId, LoadContext, TenantId } from './ports.js'
 import type { CollectionStats } from './stats.js'
 import type { Scope } from './tiers/generation.js'

@@ -1,11 +1,9 @@
 import {
   InvalidKeyError,
-  InvalidLoaderResultError,
   InvalidOptionError,
   NotWritableError,
   TenantlessError,
-  TenantRequiredError,
-  WritesFailedError
+  TenantRequiredError
 } from './errors.js'
 import type { AmbientTenant } from './ambient-tenant.js'
 import {
@@ -22,18 +20,20 @@ import type { Cleaning } from './invalidation/cleaning.js'
 import type { Clearing, ClearOptions } from './invalidation/clearing.js'
 import type { Clock } from './clock.js'
 import type { BehindEntries } from './behind/entries.js'
-import { ConcurrencyLimit } from './policy/concurrency-limit.js'
+import { abortable, signalOf } from './policy/abort.js'
 import { behindKey, collectionPrefix, idPart, ownId, type Area } from './keys/key-schema.js'
-import type { CollectionOptions, Tenancy } from './options.js'
+import type { Tenancy } from './options.js'
 import { checkClearOptions, checkIterable } from './resolve-options.js'
-import type { CacheId, LoadContext, TenantId } from './ports.js'
+import type { CacheId, TenantId } from './ports.js'
 import type { Reader } from './read/reader.js'
 import type { Scope } from './tiers/generation.js'
 import type { Generations } from './tiers/generations.js'
 import type { MemoryEntry } from './tiers/memory-entry.js'
 import type { MemoryShelf, MemoryView } from './tiers/memory-shelf.js'
 import type { Lookup, ReadRequest, Source } from './tiers/request.js'
-import type { Change, Changed, NewRow, Writer } from './write/writer.js'
+import { GONE, rowsOf } from './write/new-rows.js'
+import { checkedPair, putEach } from './write/put-each.js'
+import type { Change, Changed, Writer } from './write/writer.js'
 
 export interface CollectionContext {
   readonly reader: Reader
@@ -217,26 +217,11 @@ export class CollectionView<Id extends CacheId, Value>
 
   async putMany(entries: Iterable<readonly [Id, Value]>): Promise<Map<Id, Written<Value>>> {
     checkIterable(entries, 'entries', 'pairs of an id and a value, such as a Map')
-    const all = Array.from(entries, checkedPair)
-    const limit = new ConcurrencyLimit(WRITES_AT_ONCE, Number.POSITIVE_INFINITY)
-    // Of several for one entry the last is to be the one that stays, so they go one after the other.
-    const lastOf = new Map<string, Promise<unknown>>()
-    const put = async ([id, value]: readonly [Id, Value]): Promise<Written<Value>> => {
-      const key = this.#keyOf(id)
-      const putting = Promise.resolve(lastOf.get(key)).then(() => this.put(id, value))
-      lastOf.set(key, putting.catch(reported))
-      return putting
-    }
-    const results = await Promise.allSettled(all.map((pair) => limit.run(() => put(pair))))
-    const written = new Map<Id, Written<Value>>()
-    const failures = new Map<unknown, unknown>()
-    for (const [index, result] of results.entries()) {
-      const [id] = all[index]!
-      if (result.status === 'fulfilled') written.set(id, result.value)
-      else failures.set(id, result.reason)
-    }
-    if (failures.size > 0) throw new WritesFailedError(failures, all.length)
-    return written
+    return putEach(
+      Array.from(entries, checkedPair),
+      (id) => this.#keyOf(id),
+      (id, value) => this.put(id, value)
+    )
   }
 
   async delete(id: Id): Promise<Written<undefined>> {
@@ -326,74 +311,7 @@ export class CollectionView<Id extends CacheId, Value>
   }
 }
 
-function checkedPair<Id, Value>(pair: readonly [Id, Value]): readonly [Id, Value] {
-  if (Array.isArray(pair) && pair.length === 2) return pair
-  throw new InvalidOptionError('entries', pair, 'pairs of an id and a value, such as a Map')
-}
-
 function idsOf<Id>(ids: Iterable<Id>): Id[] {
   checkIterable(ids, 'ids', 'an array, a set or another iterable of ids')
   return [...ids]
-}
-
-/** Of one `putMany`: about as many as a database pool has connections. */
-const WRITES_AT_ONCE = 20
-
-/** It is among the results. */
-function reported(): void {}
-
-const GONE: NewRow = { value: undefined, version: undefined }
-
-/** What to publish of a saved row. A writer that returns nothing leaves it to the next reader to load. */
-export function rowsOf(request: ReadRequest, saved: unknown): ReadonlyMap<string, NewRow> {
-  if (saved === undefined) return new Map()
-  // As drivers give it, such as a bigint as text. The row is committed: what is no number counts as no version.
-  const version = Number(request.source.version?.(saved) ?? Number.NaN)
-  return new Map([[request.key, { value: saved, version: Number.isFinite(version) ? version : undefined }]])
-}
-
-/** The user's `loadMany`, with its answer checked and put in the order of the ids. */
-export function orderedLoadMany<Id extends CacheId, Value>(
-  name: string,
-  { loadMany }: Pick<CollectionOptions<Id, Value>, 'loadMany'>
-): Source['loadMany'] {
-  if (loadMany === undefined) return undefined
-  return async (ids: readonly CacheId[], context: LoadContext) => {
-    // A copy: one that it sorts, or empties part by part, must not decide which value is whose.
-    const result: unknown = await loadMany((ids as readonly Id[]).slice(), context)
-    if (result instanceof Map && isAbout(result, ids)) return ids.map((id) => result.get(id))
-    if (Array.isArray(result) && result.length === ids.length) return result as unknown[]
-    throw new InvalidLoaderResultError(name, result, ids.length)
-  }
-}
-
-/**
- * Whether every key of the map was asked for. Ids of another type, such as text for numbers, would otherwise read as
- * "there is no such thing", and be remembered.
- */
-function isAbout(result: Map<unknown, unknown>, ids: readonly CacheId[]): result is Map<unknown, unknown> {
-  const asked = new Set<unknown>(ids)
-  for (const id of result.keys()) if (!asked.has(id)) return false
-  return true
-}
-
-/** Throws its reason when it has fired. */
-export function signalOf(options: ReadOptions | undefined): AbortSignal | undefined {
-  const signal = options?.signal
-  if (signal === undefined) return undefined
-  // By its shape: it may be of another realm, or a polyfill.
-  if (typeof signal?.throwIfAborted !== 'function')
-    throw new InvalidOptionError('signal', signal, 'an AbortSignal')
-  signal.throwIfAborted()
-  return signal
-}
-
-/** `work`, unless the caller's signal fires first. */
-export function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return work
-  return new Promise((resolve, reject) => {
-    const giveUp = (): void => reject(signal.reason as Error)
-    signal.addEventListener('abort', giveUp, { once: true })
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', giveUp))
-  })
 }

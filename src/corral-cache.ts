@@ -1,22 +1,23 @@
-import { AdHocView, TagRef, type AdHocReads, type GetOrLoadOptions, type TaggedOptions } from './ad-hoc.js'
+import {
+  AdHocView,
+  type AdHocReads,
+  type GetOrLoadOptions,
+  type TaggedOptions,
+  type TagRef
+} from './ad-hoc.js'
 import { AmbientTenant } from './ambient-tenant.js'
-import { CollectionView, orderedLoadMany, rowsOf } from './collection-view.js'
-import { EntryRef, type Collection, type InvalidateOptions, type Written } from './collection.js'
-import type {
-  CacheControl,
-  Ingest,
-  IngestAppends,
-  TenantCache,
-  WriteOptions,
-  WriteTransaction
-} from './cache.js'
+import { collectionSource } from './collection-source.js'
+import { CollectionView } from './collection-view.js'
+import type { Collection, EntryRef, InvalidateOptions, Written } from './collection.js'
+import type { CacheControl, Ingest, TenantCache, WriteOptions, WriteTransaction } from './cache.js'
 import { toMilliseconds, type Duration } from './durations.js'
-import { InvalidKeyError, InvalidOptionError, TenantlessError, TenantRequiredError } from './errors.js'
+import { InvalidKeyError, InvalidOptionError, TenantlessError } from './errors.js'
 import type { Clock } from './clock.js'
 import { checkEventName, type EventName, type Events, type Listener } from './events.js'
 import type { CacheHealth } from './health.js'
 import type { Cleaning } from './invalidation/cleaning.js'
 import type { Clearing, ClearOptions } from './invalidation/clearing.js'
+import { ingestInto } from './ingest.js'
 import { AD_HOC } from './keys/key-schema.js'
 import type { CollectionOptions, Tenancy } from './options.js'
 import {
@@ -25,12 +26,9 @@ import {
   checkIterable,
   checkName,
   checkWriteOptions,
-  resolveEntryPolicy,
-  resolveLoadLimit,
   resolveTenancy,
   resolveWritePolicy,
-  writeBehindOf,
-  writeFunctionOf
+  writeBehindOf
 } from './resolve-options.js'
 import type { DeadLetters } from './behind/dead-letters.js'
 import type { BehindWrites } from './behind/write-behind.js'
@@ -38,14 +36,15 @@ import type { Worker, WorkerOptions } from './behind/worker.js'
 import type { BehindEntries } from './behind/entries.js'
 import { resolveBehind, type BehindOptions, type BehindPolicy } from './behind-options.js'
 import type { Awaitable, CacheId, LoadContext, TenantId } from './ports.js'
-import { ConcurrencyLimit, type QueueBound } from './policy/concurrency-limit.js'
+import type { QueueBound } from './policy/concurrency-limit.js'
 import type { Reader } from './read/reader.js'
 import type { Usage } from './tenants/usage.js'
 import type { Generations } from './tiers/generations.js'
 import type { MemoryShelf } from './tiers/memory-shelf.js'
 import type { ReadRequest, Source } from './tiers/request.js'
-import type { TagTarget } from './write/guards.js'
-import type { Committed, NewRow, Writer } from './write/writer.js'
+import { rowsOf } from './write/new-rows.js'
+import type { Writer } from './write/writer.js'
+import { targetsOf, withPublish } from './write-transaction.js'
 import { newCollectionStats, sumOf, type CacheStats, type CollectionStats } from './stats.js'
 
 export interface CacheParts {
@@ -97,35 +96,13 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     checkCollectionOptions(name, options)
     if (this.#stats.has(name) || this.#isQueue(name))
       throw new InvalidOptionError('collection name', name, 'a name that is not in use')
-    const write = writeFunctionOf(options.write)
-    const loadMany = orderedLoadMany(name, options)
-    const ambient = this.#ambient
-    const most = resolveLoadLimit(options.maxConcurrentLoads)
-    const source: Source = {
-      name,
-      policy: resolveEntryPolicy(options),
-      stats: this.#statsOf(name),
-      loadLimit: most === undefined ? undefined : new ConcurrencyLimit(most, this.#parts.loadQueue),
-      schema: options.schema,
-      writing: resolveWritePolicy(options),
-      write:
-        write &&
-        ((id, value, context) =>
-          ambient.runFor(context.tenant, () => write(id as Id, value as Value, context))),
-      remove:
-        options.remove &&
-        ((id, context) => ambient.runFor(context.tenant, () => options.remove!(id as Id, context))),
-      version: options.version && ((row) => options.version!(row as Value)),
-      tags: options.tags && ((value, id) => options.tags!(value as Value, id as Id)),
-      load: (id, context) => ambient.runFor(context.tenant, () => options.load(id as Id, context)),
-      loadMany: loadMany && ((ids, context) => ambient.runFor(context.tenant, () => loadMany(ids, context)))
-    }
+    const source = collectionSource(name, options, this.#statsOf(name), this.#parts.loadQueue, this.#ambient)
     const tenancy = resolveTenancy(options.tenancy, this.#parts.tenancy)
     const memory = this.#parts.shelfFor(name, source.stats, options.memory)
     const behind = writeBehindOf(options.write)
     const entries =
       behind && this.#openEntries(source, resolveBehind(behind.options, source.writing.writeTimeoutMs))
-    const context = { ...this.#parts, source, tenancy, ambient, memory, entries }
+    const context = { ...this.#parts, source, tenancy, ambient: this.#ambient, memory, entries }
     return new CollectionView<Id, Value>(context) as unknown as Collection<Id, Value, C>
   }
 
@@ -146,43 +123,15 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     if (typeof change !== 'function')
       throw new InvalidOptionError('change', change, 'a function (transaction) => result')
     checkWriteOptions(options)
-    const byKey = new Map<string, ReadRequest>()
-    const tags: TagTarget[] = []
-    for (const ref of refs) {
-      if (ref instanceof TagRef) tags.push(TagRef.targetOf(ref))
-      else byKey.set(checkedRef(ref).key, this.#writable(EntryRef.requestOf(ref)))
-    }
-    const requests = [...byKey.values()]
+    const { entries, tags } = targetsOf(refs, (request) => this.#assertWritable(request))
     const { writeTimeoutMs, whenRedisAway } = resolveWritePolicy({
       ...options,
       writeTimeout: options.timeout
     })
-    const work = async (signal: AbortSignal): Promise<Committed<Result>> => {
-      const rows = new Map<string, NewRow>()
-      let isOver = false
-      const publish = <Value>(ref: EntryRef<Value>, row: Value | undefined): void => {
-        if (isOver)
-          throw new InvalidOptionError(
-            'ref',
-            checkedRef(ref).key,
-            'to be published before the change is over'
-          )
-        if (!byKey.has(checkedRef(ref).key))
-          throw new InvalidOptionError('ref', ref.key, 'an entry that was given to cache.write')
-        // Of several rows the last counts, also when that is none.
-        rows.delete(ref.key)
-        for (const [key, newRow] of rowsOf(EntryRef.requestOf(ref), row)) rows.set(key, newRow)
-      }
-      try {
-        return { result: await change({ signal, publish }), rows: new Map(rows) }
-      } finally {
-        isOver = true
-      }
-    }
     const changed = await this.#parts.writer.change({
-      requests,
+      requests: [...entries.values()],
       tags,
-      work,
+      work: withPublish(entries, change),
       timeoutMs: writeTimeoutMs,
       whenRedisAway
     })
@@ -254,23 +203,7 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     if (!policy.sink.kinds.includes('append'))
       throw new InvalidOptionError('sink', policy.sink, 'one that appends; a postgresSink without `key` does')
     const queue = this.#behind('ingest').open(name, policy, 0)
-    const { tenancy } = this.#parts
-    const of = (tenant: TenantId | undefined): IngestAppends<Value> => ({
-      name,
-      append: async (event) => {
-        const whose = tenant ?? this.#ambient.current
-        if (whose === undefined && tenancy === 'required') throw new TenantRequiredError(`"${name}"`)
-        await queue.append(event, whose)
-      }
-    })
-    return {
-      ...of(undefined),
-      tenant: (tenant: TenantId) => {
-        if (tenant === undefined)
-          throw new InvalidKeyError('The tenant', tenant, 'a string, a number or a bigint')
-        return of(tenant)
-      }
-    }
+    return ingestInto<Value>(queue, this.#parts.tenancy, this.#ambient)
   }
 
   worker(options: WorkerOptions = {}): Worker {
@@ -305,12 +238,12 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
   }
 
   /** A change around the queue of an entry that is written behind would be overwritten by what waits in it. */
-  #writable(request: ReadRequest): ReadRequest {
+  #assertWritable(request: ReadRequest): void {
     // Of another cache it would be guarded here, and read there.
     if (!request.key.startsWith(`${this.#parts.namespace}:`))
       throw new InvalidOptionError('refs', request.key, 'entries of this cache')
-    if (!this.#isQueue(request.source.name)) return request
-    throw new InvalidOptionError('refs', request.key, 'entries of collections without writeBehind')
+    if (this.#isQueue(request.source.name))
+      throw new InvalidOptionError('refs', request.key, 'entries of collections without writeBehind')
   }
 
   /** What is written behind waits in Redis; a process alone has nothing that would outlive it. */
@@ -374,9 +307,4 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     this.#stats.set(name, stats)
     return stats
   }
-}
-
-function checkedRef<Value>(ref: EntryRef<Value>): EntryRef<Value> {
-  if (ref instanceof EntryRef) return ref
-  throw new InvalidOptionError('ref', ref, 'what key() of a collection gives, or tag()')
 }
