@@ -51,7 +51,7 @@ export const BEHIND_MUTATIONS: readonly Mutation[] = [
         'index <= mark.index'
       )
     ],
-    tests: ['src/behind/marks.test.ts']
+    tests: [BEHIND]
   },
   {
     invariant: 'B1',
