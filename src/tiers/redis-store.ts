@@ -91,6 +91,7 @@ export class RedisStore implements EntryStore {
     this.#changes = new RedisChanges({ link, memory, coherence: this.#coherence, confirmed })
     const common = {
       clock,
+      nowMs: () => this.nowMs(),
       generations: this.generations,
       recent: new RecentValues(maxRecentBytes),
       entries: new WholeEntries(link)
