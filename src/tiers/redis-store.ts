@@ -282,7 +282,7 @@ export class RedisStore implements EntryStore {
   }
 
   async whenNewsAreDecided(): Promise<void> {
-    await this.#coherence.decided
+    await this.#coherence.whenDecided()
     // Answers at once, since none is waited for: it shows whether this user may.
     if (this.#waitsForReplicas)
       await this.#link.call('wait for replicas', (client) => client.call('WAIT', 0, 1))
