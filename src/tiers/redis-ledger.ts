@@ -60,7 +60,13 @@ export class RedisLedger implements UsageLedger {
     const key = this.#turnKey
     const take = (client: RedisClient): Promise<unknown> =>
       client.call('SET', key, '1', 'PX', Math.ceil(everyMs), 'NX')
-    return (await this.#link.callFor(key, 'take a turn at counting', take)) !== null
+    const leftMs = (client: RedisClient): Promise<unknown> => client.call('PTTL', key)
+    if ((await this.#link.callFor(key, 'take a turn at counting', take)) !== null) return true
+    // Nobody takes one for so long: the clock of Redis was set back since, and nobody would count until then.
+    const isLeftBehind =
+      Number(await this.#link.callFor(key, 'take a turn at counting', leftMs)) > 2 * everyMs
+    if (isLeftBehind) await this.keepTurn(everyMs)
+    return isLeftBehind
   }
 
   async keepTurn(everyMs: number): Promise<void> {
