@@ -60,15 +60,22 @@ export interface AdHocReads {
 export class TagRef {
   readonly tag: string
   readonly #target: TagTarget
+  readonly #home: object
 
-  constructor(tag: string, target: TagTarget) {
+  /** @param home stands for the cache that it is of */
+  constructor(tag: string, target: TagTarget, home: object) {
     this.tag = tag
     this.#target = target
+    this.#home = home
   }
 
   /** What the engine moves it by. */
   static targetOf(ref: TagRef): TagTarget {
     return ref.#target
+  }
+
+  static isOf(home: object, ref: TagRef): boolean {
+    return ref.#home === home
   }
 }
 
@@ -142,8 +149,9 @@ export class AdHocView implements AdHocReads {
   }
 
   tag(tag: string): TagRef {
-    const prefix = tagPrefix(this.#context.namespace, this.#here().#tenant)
-    return new TagRef(tag, { prefix, part: tagPart(tag) })
+    const { namespace, generations } = this.#context
+    const prefix = tagPrefix(namespace, this.#here().#tenant)
+    return new TagRef(tag, { prefix, part: tagPart(tag) }, generations)
   }
 
   #request(id: CacheId, load: Source['load'], policy: EntryPolicy, tags?: readonly string[]): ReadRequest {

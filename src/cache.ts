@@ -86,8 +86,8 @@ export interface CacheControl<T extends Tenancy> {
   /** How it is now: what works, what does not, and what to do about it. Asks nothing of Redis, so it is never slow. */
   health(): CacheHealth
   /**
-   * Resolves once Redis can be used and it is known how changes are heard of; at once without Redis. Nothing needs to wait for it: calls made before work as they
-   * do when Redis is away. Rejects with `RedisUnavailableError` after `timeout` (default: never), or as soon as Redis says that it may
+   * Resolves once Redis can be used and it is known how changes are heard of, which takes five seconds at most; at once without Redis. Nothing needs to wait for
+   * it: calls made before work as they do when Redis is away. Rejects with `RedisUnavailableError` after `timeout` (default: never), or as soon as Redis says that it may
    * not be used: its `cause` names the right to grant. With `ClosedError` when the cache is closed first.
    */
   ready(options?: { readonly timeout?: Duration }): Promise<void>

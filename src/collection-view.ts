@@ -197,7 +197,7 @@ export class CollectionView<Id extends CacheId, Value>
   }
 
   key(id: Id): EntryRef<Value> {
-    return new EntryRef<Value>(this.#request(id))
+    return new EntryRef<Value>(this.#request(id), this.#context.generations)
   }
 
   async put(id: Id, value: Value): Promise<Written<Value>> {

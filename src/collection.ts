@@ -123,15 +123,22 @@ export class EntryRef<Value> {
   /** Keeps the type apart; it is never there. */
   declare readonly value: Value
   readonly #request: ReadRequest
+  readonly #home: object
 
-  constructor(request: ReadRequest) {
+  /** @param home stands for the cache that it is of */
+  constructor(request: ReadRequest, home: object) {
     this.key = request.key
     this.#request = request
+    this.#home = home
   }
 
   /** What the engine reads and writes it by. */
   static requestOf(ref: EntryRef<unknown>): ReadRequest {
     return ref.#request
+  }
+
+  static isOf(home: object, ref: EntryRef<unknown>): boolean {
+    return ref.#home === home
   }
 }
 

@@ -123,7 +123,9 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     if (typeof change !== 'function')
       throw new InvalidOptionError('change', change, 'a function (transaction) => result')
     checkWriteOptions(options)
-    const { entries, tags } = targetsOf(refs, (request) => this.#assertWritable(request))
+    const { entries, tags } = targetsOf(refs, this.#parts.generations, (request) =>
+      this.#assertWritable(request)
+    )
     const { writeTimeoutMs, whenRedisAway } = resolveWritePolicy({
       ...options,
       writeTimeout: options.timeout
@@ -239,9 +241,6 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
 
   /** A change around the queue of an entry that is written behind would be overwritten by what waits in it. */
   #assertWritable(request: ReadRequest): void {
-    // Of another cache it would be guarded here, and read there.
-    if (!request.key.startsWith(`${this.#parts.namespace}:`))
-      throw new InvalidOptionError('refs', request.key, 'entries of this cache')
     if (this.#isQueue(request.source.name))
       throw new InvalidOptionError('refs', request.key, 'entries of collections without writeBehind')
   }

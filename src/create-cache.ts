@@ -93,7 +93,8 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
     link && new BehindWrites({ link, store, namespace: policy.namespace, codec, events, clock, forget })
 
   const forgetAll = (isIn: (key: string) => boolean): void => reader.forgetAll(isIn)
-  const clearing = new Clearing({ store, events, clock, forgetAll })
+  const dropKept = (isIn: (key: string) => boolean): void => opened.memory?.dropWhere(isIn)
+  const clearing = new Clearing({ store, events, clock, forgetAll, dropKept })
 
   const cache = new CorralCache({
     namespace,

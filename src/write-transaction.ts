@@ -9,19 +9,27 @@ import type { Change, NewRow } from './write/writer.js'
 
 type EntriesByKey = ReadonlyMap<string, ReadRequest>
 
-/** What a `cache.write` makes wrong: entries, each once, and tags. */
+/**
+ * What a `cache.write` makes wrong: entries, each once, and tags. Those of another cache would be guarded here and read there,
+ * in another Redis perhaps.
+ *
+ * @param home stands for this cache
+ */
 export function targetsOf(
   refs: Iterable<EntryRef<unknown> | TagRef>,
+  home: object,
   assertWritable: (request: ReadRequest) => void
 ): { readonly entries: EntriesByKey; readonly tags: readonly TagTarget[] } {
   const entries = new Map<string, ReadRequest>()
   const tags: TagTarget[] = []
   for (const ref of refs) {
     if (ref instanceof TagRef) {
+      if (!TagRef.isOf(home, ref)) throw new InvalidOptionError('refs', ref.tag, 'tags of this cache')
       tags.push(TagRef.targetOf(ref))
       continue
     }
     const { key } = checkedRef(ref)
+    if (!EntryRef.isOf(home, ref)) throw new InvalidOptionError('refs', key, 'entries of this cache')
     const request = EntryRef.requestOf(ref)
     assertWritable(request)
     entries.set(key, request)

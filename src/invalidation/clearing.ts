@@ -30,6 +30,8 @@ export interface ClearingParts {
   readonly clock: Clock
   /** Readers of this process that come from now on do not join what is under way for these keys. */
   readonly forgetAll: (isIn: (key: string) => boolean) => void
+  /** What this process keeps in memory under these keys is gone. */
+  readonly dropKept: (isIn: (key: string) => boolean) => void
 }
 
 const SCAN_PAGE = 500
@@ -115,6 +117,8 @@ export class Clearing {
   /**
    * The entries of one collection whose id the predicate picks, found page by page. An id that is too long to stand in
    * its key cannot be judged, and is picked. Answers how many were dropped.
+   *
+   * What the store has evicted is not found there, and may be in memory all the same where nobody tells of evictions.
    */
   invalidateWhere(area: Area, predicate: (id: CacheId) => boolean, soft: boolean): Promise<number> {
     return this.#untilDone(this.#invalidateWhere(area, predicate, soft))
@@ -122,7 +126,7 @@ export class Clearing {
 
   async #invalidateWhere(area: Area, predicate: (id: CacheId) => boolean, soft: boolean): Promise<number> {
     this.#assertOpen()
-    const { store, events, forgetAll } = this.#parts
+    const { store, events, forgetAll, dropKept } = this.#parts
     const { isIn } = entriesOf(area)
     const patterns = [patternOf(area)]
     const isPicked = (key: string): boolean => isIn(key) && isOfArea(key, area) && picks(predicate, key)
@@ -138,6 +142,7 @@ export class Clearing {
       }
     } finally {
       forgetAll(isPicked)
+      dropKept(isPicked)
     }
     return dropped
   }

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../clock.js'
 import type { MemoryHealth, WakeUpHealth } from '../health.js'
 import { ChangeChannel, type Announcement, type ChannelNames } from './change-channel.js'
@@ -35,6 +36,8 @@ export interface CoherenceReporter {
 /** Who begins to listen believes what it hears only after longer than this. */
 const LISTENERS_KNOWN_MS = 1.5 * HEARTBEAT_MS
 
+const DECIDED_MOST_MS = 5 * HEARTBEAT_MS
+
 /** What is kept is true as of the last proof; two heartbeats later it counts as unknown. */
 const TRUST_MS = 2 * HEARTBEAT_MS
 
@@ -57,8 +60,7 @@ export class Coherence {
   readonly #channel: ChangeChannel
   readonly #listenersKey: string
   readonly #asking: NodeJS.Timeout
-  /** Resolves when it is known whether tracking is to be had. */
-  readonly decided: Promise<void>
+  readonly #decided: Promise<void>
   #decide!: () => void
   #mode: CoherenceMode = 'paused'
   #reason: string | undefined = 'it is not connected yet'
@@ -74,7 +76,7 @@ export class Coherence {
     this.#kept = kept
     this.#reporter = reporter
     this.#listenersKey = names.listenersKey
-    this.decided = new Promise((resolve) => {
+    this.#decided = new Promise((resolve) => {
       this.#decide = resolve
     })
     const onFailure = (error: unknown): void => reporter.failed(error)
@@ -86,6 +88,14 @@ export class Coherence {
 
   get mode(): CoherenceMode {
     return this.#mode
+  }
+
+  /**
+   * Resolves when it is known whether tracking is to be had, and after some heartbeats at the latest: a server that takes no
+   * more connections, or addresses that lead to several, refuse nothing, and may stay so.
+   */
+  async whenDecided(): Promise<void> {
+    await Promise.race([this.#decided, sleep(DECIDED_MOST_MS, undefined, { ref: false })])
   }
 
   /** The connection to ask over, when asking there makes the server tell us of changes. */

@@ -53,6 +53,24 @@ const SAID: readonly (readonly [string, RedisErrorClass, code: string, isTotal: 
     'ERR',
     false
   ],
+  [
+    "ERR ACL failure in script: User app has no permissions to run the 'time' command script: 1f…",
+    'misconfigured',
+    'ERR',
+    false
+  ],
+  [
+    "ERR The user executing the script can't publish to the channel mentioned in the command script: 1f…",
+    'misconfigured',
+    'ERR',
+    false
+  ],
+  [
+    'ERR ACL failure in script: No permissions to access a channel script: 1f…',
+    'misconfigured',
+    'ERR',
+    false
+  ],
   ["ERR unknown command 'EVALSHA', with args beginning with: ", 'misconfigured', 'ERR', false],
   ['ERR DB index is out of range', 'misconfigured', 'ERR', true],
   ['WRONGTYPE Operation against a key holding the wrong kind of value', 'refused', 'WRONGTYPE', false],
@@ -96,6 +114,9 @@ describe('an error of Redis', () => {
       advice("NOPERM this user has no permissions to run the 'client|tracking' command or its subcommand")
     ).toContain('+client|tracking')
     expect(advice('NOPERM this user has no permissions to access one of the keys')).toContain('namespace')
+    expect(
+      advice("ERR ACL failure in script: User app has no permissions to run the 'time' command")
+    ).toContain('+time')
   })
 
   it('that somebody has to mend says what to do', () => {

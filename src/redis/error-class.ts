@@ -59,10 +59,10 @@ const ERR_REPLIES: readonly (readonly [RegExp, RedisErrorClass, total: boolean, 
   [/max number of clients reached/i, 'down', true, 'raise "maxclients", or open fewer connections'],
   [/unknown command|unknown subcommand/i, 'misconfigured', false, 'this server lacks a command Corral uses'],
   [
-    /user executing the script can't run this command/i,
+    /ACL failure in script|user executing the script can't/i,
     'misconfigured',
     false,
-    'let this user run what the scripts run: corral doctor prints its rights at "least-privilege"'
+    'let this user do what the scripts do: corral doctor prints its rights at "least-privilege"'
   ],
   [/client sent AUTH|without any password/i, 'misconfigured', false, 'this Redis has no password to check'],
   [/string exceeds maximum allowed size/i, 'refused', false],
@@ -95,14 +95,15 @@ export function troubleOf(error: unknown): RedisTrouble {
   }
   if (LOST_CONNECTION.test(message)) return trouble('down', 'DISCONNECTED', message, false)
   for (const [pattern, errorClass, isTotal, advice] of ERR_REPLIES) {
-    if (pattern.test(message)) return trouble(errorClass, word ?? 'ERR', message, isTotal, advice)
+    if (pattern.test(message))
+      return trouble(errorClass, word ?? 'ERR', message, isTotal, grantFor(message) ?? advice)
   }
   return trouble('refused', word ?? 'UNKNOWN', message, false)
 }
 
-/** Of "NOPERM … has no permissions to run the 'time' command": the line that mends it. */
+/** Of "… has no permissions to run the 'time' command", in a script or not: the line that mends it. */
 function grantFor(message: string): string | undefined {
-  const command = /^-?NOPERM .*'([\w|-]+)' command/.exec(message)?.[1]
+  const command = /has no permissions to run the '([\w|-]+)' command/.exec(message)?.[1]
   return command && `let this user run it: ACL SETUSER <user> +${command}`
 }
 

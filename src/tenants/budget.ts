@@ -11,6 +11,8 @@ import { bytesOf, measureTenants } from './usage.js'
 
 /** How often processes tell each other what they have stored. */
 const SHARE_EVERY_MS = 1_000
+/** While a turn lasts. */
+const TURN_KEPT_TIMES = 3
 
 export interface BudgetParts {
   readonly store: EntryStore
@@ -35,7 +37,9 @@ export class TenantBudget implements FillGate {
   readonly #timer: NodeJS.Timeout
   #countedAt = ''
   #sharing: Promise<void> | undefined
+  /** A count may take minutes: what others store is learnt meanwhile as ever. */
   #isCounting = false
+  #turnKeptAtMs = 0
   #closed = false
 
   constructor(policy: BudgetPolicy, parts: BudgetParts) {
@@ -70,8 +74,8 @@ export class TenantBudget implements FillGate {
   async close(): Promise<void> {
     this.#closed = true
     clearInterval(this.#timer)
-    // A count may take minutes; it ends at its next page.
-    if (!this.#isCounting) await this.#sharing
+    // Not for a count, which ends at its next page.
+    await this.#sharing
   }
 
   #accountOf(tenant: TenantId): Account {
@@ -102,36 +106,33 @@ export class TenantBudget implements FillGate {
     await Promise.resolve()
     const { ledger } = this.#parts
     if (this.#accounts.size === 0) return
-    const changes = new Map([...this.#accounts].map(([part, account]) => [part, this.#takeChange(account)]))
-    try {
-      const { bytes, countedAt } = await ledger.update(changes)
-      for (const [part, account] of this.#accounts) account.knownBytes = bytes.get(part) ?? account.knownBytes
-      if (countedAt !== this.#countedAt) this.#forgetBefore(countedAt)
-    } catch (error) {
-      for (const [part, change] of changes) {
-        const account = this.#accounts.get(part)
-        if (account !== undefined) account.unsharedBytes += change
-      }
-      throw error
+    const changes = new Map([...this.#accounts].map(([part, account]) => [part, this.#changeOf(account)]))
+    // It counts here until the ledger has it, or a tenant would have all of its room again for the way there.
+    const { bytes, countedAt } = await ledger.update(changes)
+    for (const [part, account] of this.#accounts) {
+      account.unsharedBytes -= changes.get(part) ?? 0
+      account.knownBytes = bytes.get(part) ?? account.knownBytes
     }
-    if (this.#closed || !(await ledger.isMyTurn(this.#policy.recountEveryMs))) return
+    if (countedAt !== this.#countedAt) this.#forgetBefore(countedAt)
+    if (this.#closed || this.#isCounting || !(await ledger.isMyTurn(this.#policy.recountEveryMs))) return
     this.#isCounting = true
-    await this.#recount().finally(() => {
-      this.#isCounting = false
-    })
+    this.#turnKeptAtMs = this.#parts.clock.now()
+    void this.#recount()
+      .catch(unshared)
+      .finally(() => {
+        this.#isCounting = false
+      })
   }
 
   /** What has to be told, with what has expired taken off. */
-  #takeChange(account: Account): number {
+  #changeOf(account: Account): number {
     const now = this.#parts.clock.now() / SHARE_EVERY_MS
     for (const [endsAt, bytes] of account.ending) {
       if (endsAt > now) continue
       account.unsharedBytes -= bytes
       account.ending.delete(endsAt)
     }
-    const change = account.unsharedBytes
-    account.unsharedBytes = 0
-    return change
+    return account.unsharedBytes
   }
 
   /** A count has taken everything in: what was stored before it must not be taken off any more. */
@@ -149,14 +150,25 @@ export class TenantBudget implements FillGate {
     const { store, namespace, ledger, clock } = this.#parts
     if (this.#closed) return
     // What is told while it counts is added to the outcome: the estimate stays one from above.
-    const before = await ledger.all()
-    const usages = await measureTenants(store, namespace, () => this.#closed)
+    const { bytes: before, countedAt: since } = await ledger.all()
+    const usages = await measureTenants(store, namespace, () => this.#goesOn())
     if (usages === undefined) return
     const corrections = new Map<string, number>()
     for (const part of new Set([...before.keys(), ...usages.keys()])) {
       corrections.set(part, (usages.get(part)?.bytes ?? 0) - (before.get(part) ?? 0))
     }
-    await ledger.correct(corrections, `${store.nowMs()}-${clock.random()}`)
+    await ledger.correct(corrections, { since, countedAt: `${store.nowMs()}-${clock.random()}` })
+  }
+
+  /** Of many millions of keys it takes longer than a turn lasts, and it would be several processes that count. */
+  async #goesOn(): Promise<boolean> {
+    const { ledger, clock } = this.#parts
+    const { recountEveryMs } = this.#policy
+    if (this.#closed) return false
+    if (clock.now() - this.#turnKeptAtMs < recountEveryMs / TURN_KEPT_TIMES) return true
+    this.#turnKeptAtMs = clock.now()
+    await ledger.keepTurn(recountEveryMs)
+    return !this.#closed
   }
 }
 

@@ -15,41 +15,47 @@ const BESIDE_AN_ENTRY_BYTES = 64
 /** Counts the entries of an area page by page: exact for what stands still, approximate for the rest. */
 export async function measure(store: EntryStore, area: Area): Promise<Usage> {
   let [entries, bytes] = [0, 0]
-  for await (const [, usage] of pagesOf(store, area)) {
-    entries += usage.entries
-    bytes += usage.bytes
+  for await (const page of pagesOf(store, area)) {
+    entries += page.length
+    for (const one of page) bytes += one.bytes
   }
   return { entries, bytes }
 }
 
-/** The same for every tenant of a namespace, by the tenant's part of its keys; undefined when it was ended before it was done. */
+/**
+ * The same for every tenant of a namespace, by the tenant's part of its keys.
+ *
+ * @param goesOn asked at every page; when it answers false the count ends there, and comes to nothing
+ */
 export async function measureTenants(
   store: EntryStore,
   namespace: string,
-  isEnded: () => boolean
+  goesOn: () => Promise<boolean>
 ): Promise<Map<string, Usage> | undefined> {
   const usages = new Map<string, Usage>()
-  for await (const [tenant, usage] of pagesOf(store, { namespace })) {
-    if (isEnded()) return undefined
-    if (tenant === undefined) continue
-    const { entries, bytes } = usages.get(tenant) ?? { entries: 0, bytes: 0 }
-    usages.set(tenant, { entries: entries + usage.entries, bytes: bytes + usage.bytes })
+  for await (const page of pagesOf(store, { namespace })) {
+    if (!(await goesOn())) return undefined
+    for (const one of page) {
+      if (one.tenant === undefined) continue
+      const { entries, bytes } = usages.get(one.tenant) ?? { entries: 0, bytes: 0 }
+      usages.set(one.tenant, { entries: entries + 1, bytes: bytes + one.bytes })
+    }
   }
   return usages
 }
 
-async function* pagesOf(
-  store: EntryStore,
-  area: Area
-): AsyncGenerator<[tenant: string | undefined, usage: Usage]> {
+interface Measured {
+  readonly tenant: string | undefined
+  readonly bytes: number
+}
+
+async function* pagesOf(store: EntryStore, area: Area): AsyncGenerator<readonly Measured[]> {
   const { patterns, isIn } = entriesOf(area)
   for await (const page of store.scan(patterns, PAGE)) {
     const keys = page.filter(isIn)
     const sizes = await store.sizes(keys)
-    for (const [index, key] of keys.entries()) {
-      if (sizes[index] === 0) continue
-      yield [partsOf(key)?.tenant, { entries: 1, bytes: bytesOf(key, sizes[index]!) }]
-    }
+    const measured = keys.map((key, index) => ({ key, size: sizes[index]! })).filter(({ size }) => size > 0)
+    yield measured.map(({ key, size }) => ({ tenant: partsOf(key)?.tenant, bytes: bytesOf(key, size) }))
   }
 }
 

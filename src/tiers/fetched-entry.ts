@@ -28,12 +28,18 @@ export class FetchedEntry {
     return this.#entry
   }
 
-  /** This entry as the counters of now have it. */
-  standing(standing: Standing): FetchedEntry {
+  /**
+   * This entry as the counters of now have it. A counter that stands in the future tells of a clock that was set back: what it
+   * makes stale is stale by now all the same.
+   *
+   * @param nowMs on the store's clock
+   */
+  standing(standing: Standing, nowMs: number): FetchedEntry {
     const { entry } = this
     if (entry.state !== 'value' || standing.is === 'current') return this
     const judged = new FetchedEntry(this.key, this.#bytes)
-    judged.#entry = standing.is === 'outdated' ? outdated(entry) : freshUntil(entry, standing.sinceMs)
+    judged.#entry =
+      standing.is === 'outdated' ? outdated(entry) : freshUntil(entry, Math.min(standing.sinceMs, nowMs))
     return judged
   }
 

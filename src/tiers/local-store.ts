@@ -85,7 +85,7 @@ export class LocalStore implements EntryStore {
   async again(fetched: FetchedEntry, scope: Scope): Promise<FetchedEntry> {
     const { key, entry } = fetched
     if (entry.state !== 'value') return fetched
-    return fetched.standing(await this.generations.standingNow(entry, key, scope))
+    return fetched.standing(await this.generations.standingNow(entry, key, scope), this.nowMs())
   }
 
   async takeLease(request: LeaseRequest): Promise<LeaseAnswer> {

@@ -8,6 +8,8 @@ export interface Lru<T> {
   /** Notes a use. */
   get(key: string): T | undefined
   has(key: string): boolean
+  /** Of this moment: what is found in them may be deleted. */
+  keys(): readonly string[]
   /** What is larger than the whole map is not kept. */
   set(key: string, value: T, bytes: number): void
   delete(key: string): boolean
@@ -37,6 +39,7 @@ export function boundedLru<T extends object>({ maxBytes, maxEntries, onGone }: L
     maxBytes,
     get: (key) => cache.get(key),
     has: (key) => cache.has(key),
+    keys: () => [...cache.keys()],
     set: (key, value, bytes) => void cache.set(key, value, { size: bytes }),
     delete: (key) => cache.delete(key),
     clear: () => cache.clear()

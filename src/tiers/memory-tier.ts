@@ -87,6 +87,13 @@ export class MemoryTier implements KeptEntries {
     for (const room of this.#others) if (room.delete(key)) return
   }
 
+  /** The same for every key that `isWrong` picks, also where the store has nothing under it any more. */
+  dropWhere(isWrong: (key: string) => boolean): void {
+    // Of what is under way it is not known which keys it is about.
+    this.#drops.noteAll()
+    for (const room of this.#all) for (const key of room.keys()) if (isWrong(key)) room.delete(key)
+  }
+
   dropAll(): void {
     this.#drops.noteAll()
     for (const room of this.#all) room.clear()

@@ -20,6 +20,7 @@ type ScriptArguments = (string | number | Buffer)[]
  * silence, and take the whole link with them. Reads are not among them, and do not stand behind them in the connection.
  */
 const MOST_AT_ONCE = 500
+const ANNOUNCE = 'announce changes'
 /** Under one deadline. */
 const KEYS_PER_DROP = 5_000
 
@@ -117,7 +118,7 @@ export class RedisChanges {
     const told = async (keys: readonly string[], change: Promise<unknown>): Promise<void> => {
       await change.then(settled, settled)
       const news = coherence.announcementOf(keys)
-      if (news !== undefined) await runner.run('announce-changes', news.key, news.args)
+      if (news !== undefined) this.#noteRefusal(await runner.run('announce-changes', news.key, news.args))
       await change
     }
     const dropAll = async (keys: readonly string[]): Promise<Untold> => {
@@ -205,13 +206,19 @@ export class RedisChanges {
 
   /** Whatever it fails with says nothing of the change, which was made by then: "not sent" would read as "not done". */
   async #announce({ key, args }: Announcement): Promise<void> {
-    const action = 'announce changes'
     try {
-      await this.run(action, 'announce-changes', key, args)
+      this.#noteRefusal(await this.run(ANNOUNCE, 'announce-changes', key, args))
     } catch (error) {
       const cause = new Error('a change that may have been made could not be announced', { cause: error })
-      throw new RedisUnavailableError(action, { cause })
+      throw new RedisUnavailableError(ANNOUNCE, { cause })
     }
+  }
+
+  /** Of a user without the channel: those who listen notice by the number alone, and somebody has to grant it. */
+  #noteRefusal(reply: unknown): void {
+    if (!Array.isArray(reply)) return
+    const [, refusal] = reply as [number: Buffer, refusal: Buffer]
+    this.#parts.link.report(ANNOUNCE, new Error(String(refusal)))
   }
 }
 

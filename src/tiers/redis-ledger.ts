@@ -21,13 +21,12 @@ export class RedisLedger implements UsageLedger {
 
   async update(changes: ReadonlyMap<string, number>): Promise<LedgerState> {
     const bytes = await this.#add(changes)
-    const countedAt = await this.#link.callFor(this.#key, 'read what tenants take', (client) =>
-      client.call('HGET', this.#key, COUNTED_AT)
-    )
-    return { bytes, countedAt: typeof countedAt === 'string' ? countedAt : '' }
+    return { bytes, countedAt: await this.#countedAt() }
   }
 
-  async all(): Promise<ReadonlyMap<string, number>> {
+  async all(): Promise<LedgerState> {
+    // First: what another count corrects from here on is then known to be so.
+    const countedAt = await this.#countedAt()
     const bytes = new Map<string, number>()
     let cursor = '0'
     do {
@@ -40,10 +39,14 @@ export class RedisLedger implements UsageLedger {
       }
       cursor = next
     } while (cursor !== '0')
-    return bytes
+    return { bytes, countedAt }
   }
 
-  async correct(corrections: ReadonlyMap<string, number>, countedAt: string): Promise<void> {
+  async correct(
+    corrections: ReadonlyMap<string, number>,
+    { since, countedAt }: { readonly since: string; readonly countedAt: string }
+  ): Promise<void> {
+    if ((await this.#countedAt()) !== since) return
     const totals = await this.#add(corrections)
     const gone = [...totals].filter(([, bytes]) => bytes === 0).map(([tenant]) => tenant)
     await this.#link.callFor(this.#key, 'end a count of what tenants take', async (client) => {
@@ -54,23 +57,53 @@ export class RedisLedger implements UsageLedger {
   }
 
   async isMyTurn(everyMs: number): Promise<boolean> {
-    const key = `${this.#key}:turn`
+    const key = this.#turnKey
     const take = (client: RedisClient): Promise<unknown> =>
       client.call('SET', key, '1', 'PX', Math.ceil(everyMs), 'NX')
-    return (await this.#link.callFor(key, 'take a turn at counting', take)) !== null
+    const leftMs = (client: RedisClient): Promise<unknown> => client.call('PTTL', key)
+    if ((await this.#link.callFor(key, 'take a turn at counting', take)) !== null) return true
+    // Nobody takes one for so long: the clock of Redis was set back since, and nobody would count until then.
+    const isLeftBehind =
+      Number(await this.#link.callFor(key, 'take a turn at counting', leftMs)) > 2 * everyMs
+    if (isLeftBehind) await this.keepTurn(everyMs)
+    return isLeftBehind
   }
 
+  async keepTurn(everyMs: number): Promise<void> {
+    const key = this.#turnKey
+    const keep = (client: RedisClient): Promise<unknown> =>
+      client.call('SET', key, '1', 'PX', Math.ceil(everyMs))
+    await this.#link.callFor(key, 'take a turn at counting', keep)
+  }
+
+  get #turnKey(): string {
+    return `${this.#key}:turn`
+  }
+
+  /** Of the last count; empty before there was one, and when the ledger was lost. */
+  async #countedAt(): Promise<string> {
+    const text = await this.#link.callFor(this.#key, 'read what tenants take', (client) =>
+      client.call('HGET', this.#key, COUNTED_AT)
+    )
+    return typeof text === 'string' ? text : ''
+  }
+
+  /** Answers the new totals. Most have not changed, of thousands of tenants and every second: those cost no command each. */
   async #add(changes: ReadonlyMap<string, number>): Promise<Map<string, number>> {
     const totals = new Map<string, number>()
     const all = [...changes]
     for (let at = 0; at < all.length; at += TENANTS_AT_ONCE) {
-      await this.#link.callFor(this.#key, 'note what tenants take', (client) =>
-        Promise.all(
-          all.slice(at, at + TENANTS_AT_ONCE).map(async ([tenant, change]) => {
-            totals.set(tenant, Number(await client.call('HINCRBY', this.#key, tenant, change)))
-          })
-        )
-      )
+      const page = all.slice(at, at + TENANTS_AT_ONCE)
+      const changed = page.filter(([, change]) => change !== 0)
+      const others = page.filter(([, change]) => change === 0).map(([tenant]) => tenant)
+      await this.#link.callFor(this.#key, 'note what tenants take', async (client) => {
+        const reading = others.length === 0 ? [] : client.call('HMGET', this.#key, ...others)
+        const adding = changed.map(([tenant, change]) => client.call('HINCRBY', this.#key, tenant, change))
+        const [read, added] = await Promise.all([reading, Promise.all(adding)])
+        for (const [index, total] of (read as (string | null)[]).entries())
+          totals.set(others[index]!, Number(total))
+        for (const [index, total] of added.entries()) totals.set(changed[index]![0], Number(total))
+      })
     }
     return totals
   }

@@ -15,6 +15,8 @@ const STANDING_TRIES = 3
 
 export interface ReadParts {
   readonly clock: Clock
+  /** On the store's clock. */
+  readonly nowMs: () => number
   readonly generations: Generations
   readonly recent: RecentValues
   readonly entries: WholeEntries
@@ -185,14 +187,15 @@ export class RedisReads {
     // What the source does not have yet is nothing that a clear could mean.
     if (entry.state !== 'value' || entry.unflushed) return fetched
     const { key, scope } = question
-    const standing = this.#parts.generations.standing(entry, key, scope, askedAtMs)
+    const { generations, nowMs } = this.#parts
+    const standing = generations.standing(entry, key, scope, askedAtMs)
     if (standing === undefined) return this.#readAgain(question, entry)
-    return fetched.standing(standing)
+    return standing.is === 'current' ? fetched : fetched.standing(standing, nowMs())
   }
 
   /** Entry and all of its counters in one moment: what it comes to is certain, unless its tags have changed as well. */
   async #readAgain({ key, scope }: Question, seen: ValueEntry): Promise<FetchedEntry> {
-    const { generations, clock } = this.#parts
+    const { generations, clock, nowMs } = this.#parts
     let last: ValueEntry = seen
     let fetched: FetchedEntry | undefined
     for (let tries = 0; tries < STANDING_TRIES; tries++) {
@@ -207,11 +210,11 @@ export class RedisReads {
       const { entry } = fetched
       if (entry.state !== 'value' || entry.unflushed) return fetched
       const standing = generations.standing(entry, key, scope, askedAtMs)
-      if (standing !== undefined) return fetched.standing(standing)
+      if (standing !== undefined) return fetched.standing(standing, nowMs())
       last = entry
     }
     // Its tags change faster than it can be read: what is not known to be current counts as outdated.
-    return (fetched ?? new FetchedEntry(key, null)).standing(OUTDATED)
+    return (fetched ?? new FetchedEntry(key, null)).standing(OUTDATED, nowMs())
   }
 
   /** What stands under a key whose value was read whole before, by its first bytes. */

@@ -91,6 +91,7 @@ export class RedisStore implements EntryStore {
     this.#changes = new RedisChanges({ link, memory, coherence: this.#coherence, confirmed })
     const common = {
       clock,
+      nowMs: () => this.nowMs(),
       generations: this.generations,
       recent: new RecentValues(maxRecentBytes),
       entries: new WholeEntries(link)
@@ -281,7 +282,7 @@ export class RedisStore implements EntryStore {
   }
 
   async whenNewsAreDecided(): Promise<void> {
-    await this.#coherence.decided
+    await this.#coherence.whenDecided()
     // Answers at once, since none is waited for: it shows whether this user may.
     if (this.#waitsForReplicas)
       await this.#link.call('wait for replicas', (client) => client.call('WAIT', 0, 1))

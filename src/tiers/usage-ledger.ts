@@ -3,11 +3,19 @@ export interface UsageLedger {
   /** Adds to what is noted, and answers with what is noted now, and when it was last counted. */
   update(changes: ReadonlyMap<string, number>): Promise<LedgerState>
   /** What is noted of every tenant. */
-  all(): Promise<ReadonlyMap<string, number>>
-  /** Adds what a count has found to be missing, or too much. */
-  correct(corrections: ReadonlyMap<string, number>, countedAt: string): Promise<void>
+  all(): Promise<LedgerState>
+  /**
+   * Adds what a count has found to be missing, or too much, in the ledger as it stood `since` then. Nothing when another count
+   * has ended meanwhile, which has added that already, or when the ledger was lost.
+   */
+  correct(
+    corrections: ReadonlyMap<string, number>,
+    { since, countedAt }: { readonly since: string; readonly countedAt: string }
+  ): Promise<void>
   /** Whether this process should count now: one in the fleet at a time, and not again for `everyMs`. */
   isMyTurn(everyMs: number): Promise<boolean>
+  /** A count goes on: nobody else is to begin one for `everyMs` more. */
+  keepTurn(everyMs: number): Promise<void>
 }
 
 export interface LedgerState {
@@ -33,11 +41,15 @@ export class LocalLedger implements UsageLedger {
     return { bytes: this.#bytes, countedAt: this.#countedAt }
   }
 
-  async all(): Promise<ReadonlyMap<string, number>> {
-    return new Map(this.#bytes)
+  async all(): Promise<LedgerState> {
+    return { bytes: new Map(this.#bytes), countedAt: this.#countedAt }
   }
 
-  async correct(corrections: ReadonlyMap<string, number>, countedAt: string): Promise<void> {
+  async correct(
+    corrections: ReadonlyMap<string, number>,
+    { since, countedAt }: { readonly since: string; readonly countedAt: string }
+  ): Promise<void> {
+    if (this.#countedAt !== since) return
     for (const [tenant, correction] of corrections) {
       const bytes = (this.#bytes.get(tenant) ?? 0) + correction
       if (bytes === 0) this.#bytes.delete(tenant)
@@ -48,7 +60,11 @@ export class LocalLedger implements UsageLedger {
 
   async isMyTurn(everyMs: number): Promise<boolean> {
     if (this.#nowMs() < this.#nextTurnMs) return false
-    this.#nextTurnMs = this.#nowMs() + everyMs
+    await this.keepTurn(everyMs)
     return true
+  }
+
+  async keepTurn(everyMs: number): Promise<void> {
+    this.#nextTurnMs = this.#nowMs() + everyMs
   }
 }

@@ -79,6 +79,14 @@ describe('workers', () => {
     expect(await count()).toBe(100)
   })
 
+  it('wait for nobody who died before the clock of Redis was set back', async () => {
+    await world.redis.set('shop:#behind:{events.0}:owner', 'dead', 'PX', 3_600_000)
+    const cache = world.open()
+    ingest(cache)
+    const worker = cache.worker({ lease: '600ms' })
+    await until('it has all', () => worker.shards.length === 6)
+  })
+
   it('that are slow lose nothing to one that takes over in the middle of a transaction (#67, #75)', async () => {
     const cache = world.open()
     const events = ingest(cache, { shards: 1 })

@@ -118,7 +118,8 @@ export class FleetProcess extends Process {
     this.#writerOf = (onGuard) =>
       new Writer({ ...shared, store: noting(redisStore, () => undefined, onGuard) })
     const forgetAll = (isIn: (key: string) => boolean): void => this.#reader.forgetAll(isIn)
-    this.#clearing = new Clearing({ store, events, clock, forgetAll })
+    const dropKept = (isIn: (key: string) => boolean): void => tier?.dropWhere(isIn)
+    this.#clearing = new Clearing({ store, events, clock, forgetAll, dropKept })
     // In the same turn as the loader's own run, and before it.
     const reasons = new Map<string, LoadReason>()
     events.on('load', ({ key, reason }) => void reasons.set(rowOf(key), reason))

@@ -298,10 +298,19 @@ describe('the server', () => {
 })
 
 describe('clients', () => {
-  it('tracking: refused', async () => {
+  it('tracking: refused, and the line given mends it, and takes no channel away', async () => {
     const server = await start()
-    await connect(server).acl('SETUSER', 'default', '-client|tracking')
-    expect(await severity(server, 'tracking')).toBe('warn')
+    const redis = connect(server)
+    await redis.acl('SETUSER', 'default', '-client|tracking')
+    const found = finding(await examined(server.url), 'tracking')
+    expect(found.severity).toBe('warn')
+    const fix = found.fix.map(({ line, ...place }) => ({
+      ...place,
+      line: line.replace('<user>', 'default').replace('<namespace>', 'shop')
+    }))
+    await mend(redis, { ...found, fix })
+    expect(await severity(server, 'tracking')).toBe('pass')
+    expect(await redis.call('ACL', 'DRYRUN', 'default', 'PUBLISH', 'shop:#changes', '1')).toBe('OK')
   })
 
   it('push-buffers: too small, and without an end', async () => {

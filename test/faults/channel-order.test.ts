@@ -24,6 +24,9 @@ import { until } from '../support/until.js'
 /** Long enough for a message that is under way; on a slow machine a test that lost it would pass, and none would fail. */
 const MESSAGE_MS = 50
 
+/** For what takes some heartbeats; far below what memory serves without news. */
+const PATIENCE_MS = 30_000
+
 let server: RedisServer
 let proxy: Proxy
 let admin: Redis
@@ -186,6 +189,53 @@ describe('the message of a change comes behind it', () => {
       following.disconnect()
       await demoted.stop()
     }
+  })
+})
+
+describe('what Redis has lost without telling anybody', () => {
+  it('goes from the memory of who invalidates it by a rule, which finds it nowhere else', async () => {
+    await inMemory(rows, [1])
+    values[1]!++
+    // As an eviction does.
+    await admin.del('shop:rows:1')
+    expect(await rows.invalidateWhere((id) => id === 1)).toBe(0)
+    expect(await rows.get(1)).toBe(values[1])
+  })
+})
+
+describe('who may publish nothing', () => {
+  /** As users are, unless channels are granted to them. */
+  const withoutChannels = async (): Promise<RedisOptions> => {
+    const rights = ['on', '>pw', 'resetchannels', '~shop:*', '+@all']
+    await admin.call('ACL', 'SETUSER', 'mute', ...rights)
+    return { host: '127.0.0.1', port: proxy.port, username: 'mute', password: 'pw' }
+  }
+
+  it('changes things all the same, and who keeps them misses the message', async () => {
+    const elsewhere = rowsOf(openWriter({ redis: await withoutChannels() }))
+    await inMemory(rows, [1])
+    values[1]!++
+    expect(await elsewhere.invalidate(1)).toBe('confirmed')
+    await until('the old value is gone', async () => (await rows.get(1)) === values[1], PATIENCE_MS)
+    await listens(listener)
+  })
+
+  it('delivers what was remembered, and is named', async () => {
+    const writer = openWriter({ redis: await withoutChannels(), commandTimeout: '1s' })
+    const load = async (id: number): Promise<number> => values[id]!
+    const elsewhere = writer.collection('rows', { ttl: '1h', whenRedisAway: 'remember', load })
+    await elsewhere.get(1)
+    await inMemory(rows, [1])
+    proxy.swallowNew(true)
+    proxy.reset()
+    await until('Redis is away', () => writer.health().redis.state === 'away')
+    values[1]!++
+    expect(await elsewhere.invalidate(1)).toBe('pending')
+    proxy.swallowNew(false)
+    proxy.reset()
+    await until('Redis is told', () => writer.health().pendingInvalidations === 0, PATIENCE_MS)
+    expect(writer.health().problems.join()).toMatch(/publish|channel/)
+    await until('the old value is gone', async () => (await rows.get(1)) === values[1], PATIENCE_MS)
   })
 })
 

@@ -207,6 +207,22 @@ describe('ready', () => {
     }
   })
 
+  it('resolves when Redis can be used, also when nothing can be heard of it', async () => {
+    const [proxy, other] = [await startProxy(server.port), await startRedisServer()]
+    const driver = new Redis(proxy.port)
+    try {
+      await driver.ping()
+      // Those that would hear lead to another one.
+      proxy.leadTo(other.port)
+      open({ redis: driver })
+      await cache.ready()
+      expect(cache.stats().redis).toMatchObject({ state: 'ready', pushes: false })
+    } finally {
+      driver.disconnect()
+      await Promise.all([proxy.stop(), other.stop()])
+    }
+  })
+
   it('rejects when the cache is closed first, and resolves at once without Redis', async () => {
     const alone = createCache({ namespace: 'alone' })
     await alone.ready()

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { Cache, Collection } from '../../src/index.js'
 import { usePrivateRedis } from '../support/private-redis.js'
@@ -7,6 +8,13 @@ const HOUR_MS = 3_600_000
 
 const redis = usePrivateRedis()
 afterEach(() => void vi.useRealTimers())
+
+/** As Redis writes it in an entry. */
+const inAnHour = (): Buffer => {
+  const bytes = Buffer.alloc(6)
+  bytes.writeUIntBE(Date.now() + HOUR_MS, 0, 6)
+  return bytes
+}
 
 let version = 1
 const open = (): { cache: Cache; rows: Collection<number, number, 'optional'> } => {
@@ -57,15 +65,57 @@ describe('a wrong clock', () => {
     await rows.get(1)
     version++
     // When it was stored, and a lease on it: as Redis itself wrote them before its clock was set back.
-    const inAnHour = Buffer.alloc(6)
-    inAnHour.writeUIntBE(Date.now() + HOUR_MS, 0, 6)
-    await redis.admin.setrange('shop:rows:1', 12, inAnHour)
+    await redis.admin.setrange('shop:rows:1', 12, inAnHour())
     expect(await rows.get(1)).toBe(version - 1)
     await until('it is loaded again', async () => (await rows.get(1)) === version)
 
     version++
-    await redis.admin.setrange('shop:rows:1', 12, inAnHour)
-    await redis.admin.setrange('shop:rows:1', 18, Buffer.concat([Buffer.alloc(8, 7), inAnHour]))
+    await redis.admin.setrange('shop:rows:1', 12, inAnHour())
+    await redis.admin.setrange('shop:rows:1', 18, Buffer.concat([Buffer.alloc(8, 7), inAnHour()]))
     await until('the lease is nobody’s', async () => (await rows.get(1)) === version)
+  })
+
+  it('of Redis, set back by an hour: what is softly cleared is stale at once, though the counters are ahead', async () => {
+    const { cache, rows } = open()
+    const clears = [
+      () => rows.clear({ soft: true }),
+      () => cache.clear({ soft: true }),
+      () => cache.invalidateTags(['all'], { soft: true })
+    ]
+    const inAnHourUs = (Date.now() + HOUR_MS) * 1_000
+    await rows.get(1)
+    for (const counter of ['gen', 'gen:rows', 'tag', 'tag:~:all'])
+      await redis.admin.set(`shop:#${counter}`, `${inAnHourUs}:${inAnHourUs}`)
+    for (const clear of clears) {
+      await until('it is cached', async () => (await rows.lookup(1)).source === 'redis')
+      version++
+      await clear()
+      await until('it is loaded again', async () => (await rows.get(1)) === version)
+    }
+  })
+
+  it('of Redis, set back by an hour: a writer that died before holds up nothing that carries its tag', async () => {
+    const { rows } = open()
+    await rows.get(1)
+    const [hard] = String(await redis.admin.get('shop:#tag:~:all')).split(':')
+    await redis.admin.set('shop:#tag:~:all', `${hard}:${hard}:0123456789abcdef@${Date.now() + HOUR_MS}`)
+    // Longer than a copy from before is believed.
+    await sleep(5)
+    await until('it is cached', async () => (await rows.lookup(1)).source === 'redis')
+  })
+
+  it('of Redis, set back by an hour: a loader or a writer that died before holds up nobody', async () => {
+    const { rows } = open()
+    const ends = [
+      // A lease.
+      Buffer.concat([Buffer.from([192, 1, 1, 1]), Buffer.alloc(8, 7)]),
+      // The guard of one writer.
+      Buffer.concat([Buffer.from([192, 1, 1, 2]), Buffer.alloc(9), Buffer.alloc(8, 7), inAnHour()])
+    ]
+    for (const left of ends) {
+      await redis.admin.set('shop:rows:1', left, 'PX', HOUR_MS)
+      await until('it is cached', async () => (await rows.lookup(1)).source === 'redis')
+      version++
+    }
   })
 })

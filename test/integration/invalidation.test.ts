@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { beforeEach, describe, expect, it } from 'vitest'
@@ -603,6 +604,18 @@ describe('in Redis', () => {
     expect((await films.get(1))?.version).toBe(2)
     expect(await redis.admin.get('app1:shop:films:1')).toBe('x')
     driver.disconnect()
+  })
+
+  it('a script without Redis may wait for what was cleared to be removed', () => {
+    const script = `
+      import { createCache } from ${JSON.stringify(new URL('../../src/index.js', import.meta.url).href)}
+      const cache = createCache({ namespace: 'script' })
+      const rows = cache.collection('rows', { ttl: '1h', load: async (id) => id })
+      await rows.getMany(Array.from({ length: 600 }, (_, id) => id))
+      const { finished } = await rows.clear()
+      console.log((await finished).removed)`
+    const args = ['--import', 'tsx', '--input-type=module', '-e', script]
+    expect(execFileSync(process.execPath, args, { encoding: 'utf8' })).toBe('600\n')
   })
 
   it('refuses to clear what Redis cannot be told of', async () => {

@@ -296,6 +296,31 @@ describe('what changes', () => {
 })
 
 describe('without Redis', () => {
+  it('what was pushed out of the cache, and is kept decoded, goes with what invalidateWhere picks', async () => {
+    const cache = createCache({ namespace, memory: { maxBytes: 1_000_000 }, maxLocalBytes: 20_000 })
+    caches.push(cache)
+    let version = 1
+    const rows = cache.collection('rows', {
+      ttl: '1h',
+      earlyRefresh: 0,
+      load: async (_id: number) => version
+    })
+    const fillers = cache.collection('fillers', {
+      ttl: '1h',
+      memory: false,
+      load: async () => 'x'.repeat(1_000)
+    })
+    await until('both are kept', async () => {
+      await rows.getMany([1, 2])
+      return rows.peekMemory(1) === 1 && rows.peekMemory(2) === 1
+    })
+    await fillers.getMany(Array.from({ length: 50 }, (_, id) => id))
+    expect([rows.peekMemory(1), rows.peekMemory(2)]).toEqual([1, 1])
+    version = 2
+    expect(await rows.invalidateWhere((id) => id === 1)).toBe(0)
+    expect([await rows.get(1), await rows.get(2)]).toEqual([2, 1])
+  })
+
   it('decoded values are kept as well, and changes of every kind are seen at once', async () => {
     const cache = createCache({ namespace, memory: { maxBytes: 1_000_000 } })
     caches.push(cache)

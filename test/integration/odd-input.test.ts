@@ -119,7 +119,11 @@ it('says what is wrong with what a call was given, and changes nothing for it', 
     load: async (id: number) => `row ${id}`,
     write: async (_id, row) => row
   })
-  const other = open({ namespace: 'other' }).collection('rows', { ttl: '1h', load: () => 'other' })
+  const otherCache = open({ namespace: 'other' })
+  const other = otherCache.collection('rows', { ttl: '1h', load: () => 'other' })
+  // Of the same names, and in another place.
+  const twinCache = open()
+  const twin = twinCache.collection('rows', { ttl: '1h', load: () => 'twin' })
   await rows.get(1)
   const change = async (): Promise<void> => {}
   const wrong = (value: unknown): never => value as never
@@ -134,6 +138,9 @@ it('says what is wrong with what a call was given, and changes nothing for it', 
     ['ref', () => cache.write([wrong('shop:rows:1')], change)],
     ['ref', () => cache.write([rows.key(1)], async ({ publish }) => publish(wrong({}), 'row'))],
     ['refs', () => cache.write([other.key(1)], change)],
+    ['refs', () => cache.write([twin.key(1)], change)],
+    ['refs', () => cache.write([otherCache.tag('tag')], change)],
+    ['refs', () => cache.write([twinCache.tag('tag')], change)],
     ['change', () => cache.write([rows.key(1)], wrong(undefined))],
     ['timeOut', () => cache.write([rows.key(1)], change, wrong({ timeOut: '1s' }))],
     ['tenant', () => rows.clear(wrong({ tenant: 'acme' }))],

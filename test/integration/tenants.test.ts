@@ -1,10 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { createCache, InvalidOptionError, type Cache } from '../../src/index.js'
+import { systemClock } from '../../src/clock.js'
+import { openClient } from '../../src/redis/client.js'
+import { RedisLink } from '../../src/redis/link.js'
+import { RedisLedger } from '../../src/tiers/redis-ledger.js'
 import { usePrivateRedis } from '../support/private-redis.js'
+import { until } from '../support/until.js'
 
 const redis = usePrivateRedis()
 const { open } = redis
+
+const nothing = (): void => {}
 
 const PAGE = 'x'.repeat(1_000)
 
@@ -132,6 +139,41 @@ it('shares what a tenant takes among processes', async () => {
   await sleep(50)
   const stored = await store(two!, 100)
   expect(stored.filter(Boolean).length).toBeLessThanOrEqual(5)
+})
+
+it('has a ledger in Redis that takes the first of two counts that overlap, and a turn that can be kept', async () => {
+  const reporter = { stateChanged: nothing, breakerChanged: nothing, connectionFailed: nothing }
+  const link = new RedisLink(
+    openClient(redis.server.url, systemClock),
+    { timeoutMs: 10_000, probeKey: 'shop:#probe', clock: systemClock },
+    { ...reporter, misconfigured: nothing, callFailed: nothing }
+  )
+  const ledger = new RedisLedger(link, 'shop:#usage')
+  await ledger.update(new Map([['acme', 100]]))
+  const { countedAt: since } = await ledger.all()
+  const found = new Map([['acme', -50]])
+  for (const countedAt of ['first', 'second']) await ledger.correct(found, { since, countedAt })
+  expect(await ledger.all()).toEqual({ bytes: new Map([['acme', 50]]), countedAt: 'first' })
+  expect([await ledger.isMyTurn(60_000), await ledger.isMyTurn(60_000)]).toEqual([true, false])
+  await ledger.keepTurn(600_000)
+  expect(await redis.admin.pttl('shop:#usage:turn')).toBeGreaterThan(60_000)
+  // As if it had been taken, and the clock of Redis set back.
+  expect([await ledger.isMyTurn(60_000), await ledger.isMyTurn(60_000)]).toEqual([true, false])
+  await link.close()
+})
+
+it('asks for what tenants take at once, and not for each of those of which nothing was stored', async () => {
+  const cache = open({ redis: redis.server.url, tenantBudget: { maxBytes: 20_000, recountEvery: '1h' } })
+  for (const tenant of ['a', 'b', 'c'])
+    expect(await cache.tenant(tenant).set('x', PAGE, { ttl: '1h' })).toBe(true)
+  await until('they are counted and told', async () => {
+    const noted = await redis.admin.hgetall('shop:#usage')
+    return ['', 'a', 'b', 'c'].every((field) => noted[field] !== undefined && noted[field] !== '0')
+  })
+  await redis.admin.config('RESETSTAT')
+  const commands = (): Promise<string> => redis.admin.info('commandstats')
+  await until('it asks', async () => (await commands()).includes('cmdstat_hmget'))
+  expect(await commands()).not.toContain('cmdstat_hincrby')
 })
 
 it.each([

@@ -136,9 +136,7 @@ const ENTRY_MUTATIONS: readonly Mutation[] = [
   {
     invariant: 'I4',
     without: 'the script grants a lease to whoever asks',
-    edits: [
-      edit('src/redis/lua/take-lease.lua', "return { 2, redis.call('PTTL', key), 0 }", 'return hold()')
-    ],
+    edits: [edit('src/redis/lua/take-lease.lua', 'return { 2, life_ms, 0 }', 'return hold()')],
     tests: [SCRIPTS]
   },
   {
@@ -404,7 +402,7 @@ const ENTRY_MUTATIONS: readonly Mutation[] = [
     edits: [
       edit(
         'src/redis/lua/take-lease.lua',
-        "if is_guarded(header) then return { 5, redis.call('PTTL', key), 0 } end",
+        'if is_guarded(header) and not is_left_behind then return { 5, life_ms, 0 } end',
         ''
       )
     ],

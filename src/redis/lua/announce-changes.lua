@@ -3,12 +3,13 @@
 -- Guarantee: each message has the number after that of the one before, and a number is never used again, so that who
 -- has heard of n messages and finds the counter at n has missed nothing. When the counter was lost it begins at this
 -- server's time, which reads as a gap to everybody; when the server is full and cannot count, the number is 0.
+-- What was counted and may not be published is such a gap as well: whoever listens drops everything within two heartbeats.
 --
 -- KEYS[1]  the counter
 -- ARGV[1]  the channel
 -- ARGV[2]  the keys that changed, one a line; may be ''
 --
--- Returns the number of the message
+-- Returns the number of the message; {the number, the refusal} when this user may not publish it
 
 local key, channel, changed = KEYS[1], ARGV[1], ARGV[2]
 local sequence = redis.pcall('INCR', key)
@@ -20,5 +21,9 @@ if sequence == 1 then
 elseif type(sequence) ~= 'number' then
   sequence = 0
 end
-redis.call('PUBLISH', channel, string.format('%.0f', sequence) .. '\n' .. changed)
-return string.format('%.0f', sequence)
+local number = string.format('%.0f', sequence)
+local told = redis.pcall('PUBLISH', channel, number .. '\n' .. changed)
+if type(told) ~= 'table' or not told.err then return number end
+-- Neither told nor counted: nobody would ever notice.
+if sequence == 0 then return told end
+return { number, told.err }

@@ -34,14 +34,19 @@ if header == nil then
 end
 if is_foreign(header) then return { 4 } end
 
+local life_ms = redis.call('PTTL', key)
+-- Twice as long as any lease or guard: the clock was set back since, and whoever is gone would be waited for as long. A writer
+-- that lives after all finds its guard gone, and leaves nothing.
+local is_left_behind = life_ms > 2 * LEASE_MOST_MS
+
 if is_hold(header) then
   -- Asked again because the first answer was lost.
   if token_of(header) == token then return { 1, 0, 0 } end
-  if force then return hold() end
-  return { 2, redis.call('PTTL', key), 0 }
+  if force or is_left_behind then return hold() end
+  return { 2, life_ms, 0 }
 end
 
-if is_guarded(header) then return { 5, redis.call('PTTL', key), 0 } end
+if is_guarded(header) and not is_left_behind then return { 5, life_ms, 0 } end
 
 if is_failed(header) then
   if force or token_of(header) == seen then return hold() end

@@ -17,7 +17,9 @@ const tracking = check(
     return warn(
       `CLIENT TRACKING is refused: ${fact.because}`,
       'Waiters look again by timer instead of being told, which costs them tens of milliseconds. Tiers in memory hear by a channel of what Corral changes, and of nothing else, such as a DEL by hand.',
-      command('ACL SETUSER <user> +client|tracking +client|id +subscribe resetchannels &__redis__:invalidate')
+      command(
+        'ACL SETUSER <user> +client|tracking +client|id +subscribe resetchannels &<namespace>:* &__redis__:invalidate'
+      )
     )
   }
 )

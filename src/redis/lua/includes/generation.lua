@@ -1,5 +1,9 @@
 -- A generation counter, as tiers/generation.ts reads it: "<hard>:<soft>", both in µs of this server's clock when they were
 -- last moved, and ":<token>@<until ms>" for each writer that is at work under it.
+
+-- Twice as long as any guard: who is to be waited for longer died before the clock was set back, or will be heard of again.
+local WAIT_MOST_MS = 120000
+
 local function now_us()
   local time = redis.call('TIME')
   return time[1] * 1000000 + time[2]
@@ -44,7 +48,8 @@ local function drop_lost_writers(counter)
   local now = math.floor(now_us() / 1000)
   local left = {}
   for _, writer in ipairs(counter.writers) do
-    if writer.until_ms > now then table.insert(left, writer) end
+    local left_ms = writer.until_ms - now
+    if left_ms > 0 and left_ms <= WAIT_MOST_MS then table.insert(left, writer) end
   end
   local lost = #left < #counter.writers
   counter.writers = left
