@@ -34,6 +34,7 @@ export class Queue {
   readonly keepMs: number
   readonly #producers: readonly Producer[]
   readonly #parts: QueueParts
+  readonly #putting = new Map<string, Promise<Outcome>>()
   #closed = false
   #next = 0
 
@@ -89,7 +90,22 @@ export class Queue {
 
   submit(shard: number, operation: Outgoing): Promise<Outcome> {
     assertRecordable(operation)
-    return this.#producers[shard]!.submit(operation)
+    const producer = this.#producers[shard]!
+    const isVersioned = this.policy.sink.versioned === true && operation.kind === 'put'
+    if (!isVersioned) return producer.submit(operation)
+    return this.#afterPutsOf(operation.key, () => producer.submit(operation))
+  }
+
+  /** Puts of a key that come together go as one, which is the last; where versions count none may stand for the others. */
+  #afterPutsOf(key: string, submit: () => Promise<Outcome>): Promise<Outcome> {
+    const before = this.#putting.get(key)
+    const putting = before === undefined ? submit() : before.then(submit, submit)
+    const isOver = (): void => {
+      if (this.#putting.get(key) === putting) this.#putting.delete(key)
+    }
+    this.#putting.set(key, putting)
+    putting.then(isOver, isOver)
+    return putting
   }
 
   /** One more event; the shards take turns, so that each gets events in batches. */

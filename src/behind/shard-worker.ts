@@ -203,7 +203,7 @@ export class ShardWorker {
     const { queue } = this.#parts
     const { sink } = queue.policy
     try {
-      const operations = coalesce(await this.#decoded(taken))
+      const operations = coalesce(await this.#decoded(taken), sink.versioned)
       const outcome = await this.#commit(operations, taken)
       // Which of them is not told, and the others are only loaded once more.
       if (outcome === 'applied-in-part')

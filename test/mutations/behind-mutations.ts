@@ -89,8 +89,8 @@ export const BEHIND_MUTATIONS: readonly Mutation[] = [
     edits: [
       edit(
         'src/behind/coalesce.ts',
-        '    const merged = after(byKey.get(key), operation)',
-        '    const merged = byKey.get(key) ?? after(undefined, operation)'
+        '    const merged = after(before, operation)',
+        '    const merged = before ?? after(undefined, operation)'
       )
     ],
     tests: [BEHIND]
