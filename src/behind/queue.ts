@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.js'
 import type { PayloadCodec } from '../codec/codec.js'
-import { ClosedError, SinkRefusesError, WriteUnknownError } from '../errors.js'
+import { ClosedError, RedisUnavailableError, SinkRefusesError, WriteUnknownError } from '../errors.js'
 import type { Events } from '../events.js'
 import { queueKeys, shardKeys, type ShardKeys } from '../keys/key-schema.js'
 import type { TenantId } from '../ports.js'
@@ -128,6 +128,18 @@ export class Queue {
     } catch (cause) {
       if (sink.isPoison(cause)) throw cause
       throw new WriteUnknownError(this.name, { cause })
+    }
+  }
+
+  /**
+   * A worker with fewer shards would leave what lies in the others. While Redis is away nobody knows; the first write will
+   * tell.
+   */
+  async assertShards(): Promise<void> {
+    try {
+      await this.#parts.readiness.assertShards(this)
+    } catch (error) {
+      if (!(error instanceof RedisUnavailableError)) throw error
     }
   }
 

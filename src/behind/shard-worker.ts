@@ -1,7 +1,7 @@
 import type { PayloadCodec } from '../codec/codec.js'
 import { parseFrame } from '../codec/frame.js'
 import type { Clock } from '../clock.js'
-import { CorruptEntryError, RedisUnavailableError } from '../errors.js'
+import { CorruptEntryError, RedisUnavailableError, textOf } from '../errors.js'
 import type { Events } from '../events.js'
 import type { Held, ShardStreams, StreamEntry } from '../redis/shard-stream.js'
 import type { Claim, Mark } from '../sink.js'
@@ -10,7 +10,7 @@ import { coalesce, type Decoded } from './coalesce.js'
 import { encodeLetter, nameOfLetter, reasonOf } from './letter.js'
 import { advanced, isCovered } from './marks.js'
 import type { Queue } from './queue.js'
-import { decodeRecords, type Recorded } from './record.js'
+import { decodeRecords, OfLaterVersionError, type Recorded } from './record.js'
 
 const READ_MOST_BYTES = 4 * 1024 * 1024
 const KEYS_PER_SETTLE = 500
@@ -18,6 +18,8 @@ const RETRY_LEAST_MS = 50
 const RETRY_MOST_MS = 5_000
 const REDIS_RETRY_MOST_MS = 400
 const NOTE_INTERVAL_MS = 10
+/** A lock or a lost connection is over at the next attempt, mostly. */
+const TROUBLE_AFTER = 3
 
 export interface ShardWorkerParts {
   readonly queue: Queue
@@ -62,6 +64,7 @@ export class ShardWorker {
   /** Since when something has been waiting, as far as this worker saw it, on its own clock. */
   #waitingSinceMs: number | undefined
   #failures = 0
+  #trouble: string | undefined
   readonly done: Promise<Leaving>
 
   constructor(parts: ShardWorkerParts) {
@@ -78,6 +81,11 @@ export class ShardWorker {
   /** Flush at once what waits. */
   nudge(): void {
     this.#wake?.()
+  }
+
+  /** Why what waits here is not brought to the sink, once that was tried a few times. */
+  get trouble(): string | undefined {
+    return this.#failures < TROUBLE_AFTER ? undefined : this.#trouble
   }
 
   async #run(): Promise<Leaving> {
@@ -114,10 +122,10 @@ export class ShardWorker {
       const claim: Claim = await queue.policy.sink.take(keys.name)
       const letters = new Set(await streams.letterNames(keys))
       this.#claim = { epoch: claim.epoch, marks: new Map(claim.marks), letters }
-      this.#failures = 0
       events.emit('shardTaken', { queue: queue.name, shard, epoch: claim.epoch })
       return 'go-on'
     }
+    if (held.operations === 0) this.#recovered()
     if (!this.#isDue(held)) {
       await this.#pause(this.#tickMs(held))
       return 'go-on'
@@ -184,7 +192,7 @@ export class ShardWorker {
     }
     const durationMs = clock.now() - startedAt
     await this.#settle(entries.at(-1)!, fates)
-    this.#failures = 0
+    this.#recovered()
     if (taken.length === 0) return read
     const { stats } = queue
     stats.flushed += taken.length
@@ -274,6 +282,7 @@ export class ShardWorker {
     const { codec } = this.#parts
     if (kind === 'append') return codec.decode(rest[0]!, rest, false, 1)
     const entry = parseFrame(key, rest)
+    if (entry.state === 'unreadable' && entry.foreign) throw new OfLaterVersionError(entry.reason)
     if (entry.state !== 'value') throw new CorruptEntryError('an operation holds no value')
     return codec.decode(entry.flags, entry.payload)
   }
@@ -321,6 +330,7 @@ export class ShardWorker {
 
   async #failed(error: unknown): Promise<void> {
     this.#failures++
+    this.#trouble = error instanceof RedisUnavailableError ? undefined : textOf(error)
     // What Redis did not answer was reported by the link.
     if (!(error instanceof RedisUnavailableError)) this.#reportFailure(error)
     const { clock } = this.#parts
@@ -329,6 +339,11 @@ export class ShardWorker {
     const pauseMs = Math.min(mostMs, RETRY_LEAST_MS * 2 ** Math.min(10, this.#failures - 1))
     if (this.#stopping === 'no') await this.#pause(pauseMs * (0.5 + clock.random() / 2))
     else await this.#pause(RETRY_LEAST_MS)
+  }
+
+  #recovered(): void {
+    this.#failures = 0
+    this.#trouble = undefined
   }
 
   #reportFailure(error: unknown): void {

@@ -9,6 +9,7 @@ import {
   type Collection,
   type PostgresSink
 } from '../../src/index.js'
+import { until } from '../support/until.js'
 import { startWorld, type World } from './support.js'
 
 /*
@@ -186,6 +187,49 @@ describe('a table that would refuse the row as it is to be inserted', () => {
       { name: 'newer', version: 2 },
       { name: 'new', version: 2 }
     ])
+  })
+})
+
+describe('an operation of a later version of this library', () => {
+  /** The stream's only record, changed. */
+  async function changed(change: (record: Buffer) => void): Promise<void> {
+    const stream = 'shop:#behind:{things.0}:stream'
+    const [[id, fields]] = (await world.redis.xrangeBuffer(stream, '-', '+')) as [[Buffer, Buffer[]]]
+    change(fields[fields.findIndex((field) => field.toString() === 'o') + 1]!)
+    await world.redis
+      .multi()
+      .del(stream)
+      .xadd(stream, id, ...fields)
+      .exec()
+  }
+
+  const places: [what: string, at: (record: Buffer) => number][] = [
+    ['kind', () => 6],
+    ['entry', (record) => record.indexOf(Buffer.from([0xc0, 1])) + 1]
+  ]
+  it.each(places)('with a %s of its own waits for a worker that knows it', async (_, at) => {
+    const { cache, things } = open(await sinkOf('bigint'))
+    const failures: unknown[] = []
+    cache.on('flushFailed', ({ error }) => failures.push(error))
+    await things.put('a', 5)
+    let [place, known] = [0, 0]
+    await changed((record) => {
+      place = at(record)
+      known = record[place]!
+      record[place] = 2
+    })
+    cache.worker()
+    const problems = (): string => cache.health().problems.join()
+    await until('it is a problem', () => problems().includes('later version of Corral'))
+    expect(problems()).toContain('What waits in shard 0 of "things" is not brought to postgres:things')
+    expect(String(failures[0])).toContain('waits for a worker of that version')
+    expect(await cache.deadLetters.list()).toEqual([])
+    await changed((record) => {
+      record[place] = known
+    })
+    await cache.flush()
+    expect(await table()).toEqual([{ id: 'a', n: '5' }])
+    await until('it is none any more', () => problems() === '')
   })
 })
 
