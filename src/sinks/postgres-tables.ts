@@ -96,7 +96,9 @@ async function readColumnTypes(
   const { rows } = await client.query({
     text: `SELECT a.attname::text AS column, format_type(a.atttypid, -1) AS type, t.typcategory = 'A' AS is_array,
              t.typcategory = 'N' AND coalesce(nullif(t.typbasetype, 0), t.oid) <> 'money'::regtype AS is_number,
-             coalesce(nullif(e.typbasetype, 0), e.oid) IN ('date'::regtype, 'timestamp'::regtype) AS is_zoneless,
+             CASE WHEN coalesce(nullif(e.typbasetype, 0), e.oid) IN ('json'::regtype, 'jsonb'::regtype) THEN 'json'
+               WHEN coalesce(nullif(e.typbasetype, 0), e.oid) IN ('date'::regtype, 'timestamp'::regtype) THEN 'zoneless'
+               ELSE 'other' END AS form,
              a.attgenerated <> '' AS is_computed, a.attidentity = 'a' AS is_given
            FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
            JOIN pg_type e ON e.oid = CASE WHEN t.typcategory = 'A' AND t.typelem <> 0 THEN t.typelem ELSE t.oid END
@@ -124,7 +126,7 @@ function typeIn(row: Row): ColumnType {
     type: row['type'] as string,
     isArray: row['is_array'] === true,
     isNumber: row['is_number'] === true,
-    isZoneless: row['is_zoneless'] === true
+    form: row['form'] as ColumnType['form']
   }
 }
 

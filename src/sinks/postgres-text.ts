@@ -7,8 +7,8 @@ export interface ColumnType {
   readonly isArray: boolean
   /** Whether a number can be added to it. */
   readonly isNumber: boolean
-  /** A date or a time without a zone, or an array of such. */
-  readonly isZoneless: boolean
+  /** What its values are, or the elements of its arrays, under whatever name: JSON; a date or a time without a zone. */
+  readonly form: 'json' | 'zoneless' | 'other'
 }
 
 /**
@@ -16,10 +16,10 @@ export interface ColumnType {
  * prepared statement serves any number of rows and any type that has a text form.
  */
 export function toText(value: unknown, of: ColumnType): string | null {
-  const { column, type, isArray } = of
+  const { column, type, isArray, form } = of
   if (value === undefined || value === null) return null
-  if (type === 'json' || type === 'jsonb') return jsonText(value, column, type)
   if (isArray && Array.isArray(value)) return arrayText(value, of)
+  if (form === 'json' && !isArray) return jsonText(value, column, type)
   switch (typeof value) {
     case 'string':
       return value
@@ -36,9 +36,9 @@ export function toText(value: unknown, of: ColumnType): string | null {
   throw new UnwritableValueError(column, value, type)
 }
 
-function dateText(value: Date, { column, type, isZoneless }: ColumnType): string {
+function dateText(value: Date, { column, type, form }: ColumnType): string {
   if (Number.isNaN(value.getTime())) throw new UnwritableValueError(column, value, type)
-  return isZoneless ? localText(value) : value.toISOString()
+  return form === 'zoneless' ? localText(value) : value.toISOString()
 }
 
 /** As `pg` reads such a column and writes it: in UTC a day that was read east of Greenwich would be the day before. */
@@ -66,7 +66,7 @@ function jsonText(value: unknown, column: string, type: string): string {
 }
 
 function arrayText(values: readonly unknown[], of: ColumnType): string {
-  const element = { ...of, type: of.type.replace(/\[\]$/, '') }
+  const element = { ...of, isArray: false }
   const parts = values.map((value) => {
     if (Array.isArray(value)) return arrayText(value, of)
     const text = toText(value, element)

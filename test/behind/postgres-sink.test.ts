@@ -88,6 +88,17 @@ describe('a value', () => {
     }
   })
 
+  it('is JSON also in a domain and in an array of such', async () => {
+    await tables(`DROP DOMAIN IF EXISTS document; CREATE DOMAIN document AS jsonb;
+      CREATE TABLE things (id int PRIMARY KEY, one document, many document[], plain jsonb[])`)
+    const sink = postgresSink(world.pool, { table: 'things', key: 'id', columns: ['one', 'many', 'plain'] })
+    const value = { one: { a: [1, 'x'] }, many: [{ b: '"' }, 'y', 2], plain: [{ c: null }] }
+    await applied(sink, put(1, value))
+    expect(await rowsOf('SELECT one, to_jsonb(many) AS many, to_jsonb(plain) AS plain FROM things')).toEqual([
+      value
+    ])
+  })
+
   it('goes to a column whose name has dots and quotes', async () => {
     await tables('CREATE TABLE things ("the ""Id""" int PRIMARY KEY, "a.b" text)')
     const sink = postgresSink(world.pool, { table: 'things', key: 'the "Id"', value: 'a.b' })
