@@ -96,10 +96,13 @@ export class Queue {
     return this.#afterPutsOf(operation.key, () => producer.submit(operation))
   }
 
-  /** Puts of a key that come together go as one, which is the last; where versions count none may stand for the others. */
+  /**
+   * Puts of a key that come together go as one, which is the last; where versions count none may stand for the others. One that
+   * fails takes those behind it along: what it met they would meet too, each after a timeout of its own.
+   */
   #afterPutsOf(key: string, submit: () => Promise<Outcome>): Promise<Outcome> {
     const before = this.#putting.get(key)
-    const putting = before === undefined ? submit() : before.then(submit, submit)
+    const putting = before === undefined ? submit() : before.then(submit)
     const isOver = (): void => {
       if (this.#putting.get(key) === putting) this.#putting.delete(key)
     }
