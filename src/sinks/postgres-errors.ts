@@ -22,10 +22,12 @@ export class TwoOfOneRowError extends Error {
  */
 export function liesInRow(error: unknown): boolean {
   if (error instanceof UnwritableValueError || error instanceof TwoOfOneRowError) return true
-  const { code, routine } = (error ?? {}) as { code?: unknown; routine?: unknown }
+  const { code, routine, position } = (error ?? {}) as Readonly<Record<string, unknown>>
   if (typeof code !== 'string') return false
   if (/^(21|22|23|38|44|P0)...$|^54000$/.test(code)) return true
   if (code === MISSING_RIGHT && routine === CHECKED) return true
+  // That of a statement has a place in it. Else it is the syntax of a value, of a text search or a path of labels.
+  if (code === SYNTAX && position === undefined) return true
   // A trigger may also ask for another attempt, by the code of a lock or of what is away.
   return routine === RAISED && !/^(08|40|53|55|57|58)...$/.test(code)
 }
@@ -36,6 +38,8 @@ export function isMissingRight(error: unknown): boolean {
 
 /** Of a policy that refuses a row, and of a right that the table itself asks for. */
 const MISSING_RIGHT = '42501'
+
+const SYNTAX = '42601'
 
 /** Where PostgreSQL says that an error comes from: looking at one row, for a policy or the condition of a view. */
 const CHECKED = 'ExecWithCheckOptions'

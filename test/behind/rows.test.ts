@@ -115,6 +115,17 @@ describe('what a trigger refuses', () => {
   })
 })
 
+describe('a text that its column cannot parse', () => {
+  it('is put aside alone', async () => {
+    const { cache, things } = open(await sinkOf('tsquery'))
+    await Promise.all([things.put('a', 'cat &' as never), things.put('b', 'cat & dog' as never)])
+    cache.worker()
+    await cache.flush()
+    expect(await table()).toEqual([{ id: 'b', n: "'cat' & 'dog'" }])
+    expect(await cache.deadLetters.list()).toMatchObject([{ id: 'a', code: '42601' }])
+  })
+})
+
 describe('what a policy refuses', () => {
   it('is put aside alone', async () => {
     const policy = `
