@@ -113,7 +113,7 @@ export function createCache<const T extends Tenancy = 'optional'>(options: Cache
       pendingInvalidations: pending.size,
       behind: behind?.stats() ?? {}
     }),
-    health: () => healthOf(opened, { loads, pending }),
+    health: () => healthOf(opened, { loads, pending, behind }),
     ready: (timeoutMs) => readyWithin(opened, timeoutMs),
     loadQueue: limit.bound,
     shelfFor: (name, stats, given) => {

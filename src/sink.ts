@@ -11,7 +11,7 @@ import type { CacheId, TenantId } from './ports.js'
  * never heard so, or Redis gave it the same operation again.
  */
 
-/** One change of one thing, or one event. Of a key there is at most one in a batch. */
+/** One change of one thing, or one event. Of a key there is at most one in a batch, but for the puts of a sink with `versioned`. */
 export type SinkOperation<Id extends CacheId = CacheId, Value = unknown> =
   /** The row is this now. `replaces`: it was deleted before, so nothing of an older row may remain. */
   | {
@@ -69,6 +69,11 @@ export interface Sink<Id extends CacheId = CacheId, Value = unknown> {
   readonly name: string
   /** False: operations that carry a tenant are refused when they are made. Default true. */
   readonly tenants?: boolean
+  /**
+   * True: of several puts of a row the one with the highest version counts, whichever was accepted last. So `apply` gets all of
+   * them, in their order. Default false.
+   */
+  readonly versioned?: boolean
   /** Kinds it can apply; an operation of another kind is refused when it is made. */
   readonly kinds: readonly SinkOperation['kind'][]
   /** Whether everything is there that it needs. Rejects with what is missing and how to make it. */

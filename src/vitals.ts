@@ -1,3 +1,4 @@
+import type { BehindWrites } from './behind/write-behind.js'
 import { RedisUnavailableError } from './errors.js'
 import type { CacheHealth, RedisHealth, WakeUpHealth } from './health.js'
 import type { LoadRunner } from './read/load-runner.js'
@@ -24,7 +25,15 @@ const NO_REDIS: RedisHealth = {
 /** What the parts say of themselves, in one picture. */
 export function healthOf(
   { store, link }: Organs,
-  { loads, pending }: { readonly loads: LoadRunner; readonly pending: PendingInvalidations }
+  {
+    loads,
+    pending,
+    behind
+  }: {
+    readonly loads: LoadRunner
+    readonly pending: PendingInvalidations
+    readonly behind: BehindWrites | undefined
+  }
 ): CacheHealth {
   const redis = link?.health() ?? NO_REDIS
   const wakeUps: WakeUpHealth = store.wakeUpHealth()
@@ -35,7 +44,8 @@ export function healthOf(
     ...(memory.mode === 'paused'
       ? [`Nothing is served from memory: ${memory.reason ?? 'it is starting'}`]
       : []),
-    ...(pending.size > 0 ? [`${pending.size} invalidations wait for Redis`] : [])
+    ...(pending.size > 0 ? [`${pending.size} invalidations wait for Redis`] : []),
+    ...(behind?.problems() ?? [])
   ]
   return {
     status: statusOf(redis, problems),

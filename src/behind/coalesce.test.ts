@@ -46,10 +46,10 @@ function applied(table: ReadonlyMap<number, Row>, all: readonly SinkOperation[])
 describe('coalescing', () => {
   it('leaves every table as the operations one after the other would (#64)', () => {
     fc.assert(
-      fc.property(tables, operations, (before, all) => {
+      fc.property(tables, operations, fc.boolean(), (before, all, everyPut) => {
         const table = new Map(Object.entries(before).map(([id, n]) => [Number(id), { n, extra: true }]))
         const one = all.map((each) => ({ replaces: false, ...each, tenant: undefined }) as SinkOperation)
-        const together = coalesce(all.map(decoded))
+        const together = coalesce(all.map(decoded), everyPut)
         expect(applied(table, together)).toEqual(applied(table, one))
       }),
       { numRuns: 2_000 }
@@ -63,6 +63,18 @@ describe('coalescing', () => {
         expect(new Set(ids).size).toBe(ids.length)
       })
     )
+  })
+
+  it('keeps all puts of a key that follow one another, when it is told to', () => {
+    const put = (value: number): Decoded => ({ kind: 'put', key: 'a', id: 'a', tenant: undefined, value })
+    const gone: Decoded = { kind: 'delete', key: 'a', id: 'a', tenant: undefined }
+    const values = coalesce([put(1), put(2), gone, put(4), put(3)], true).map(
+      (operation) => operation.kind === 'put' && [operation.value, operation.replaces]
+    )
+    expect(values).toEqual([
+      [4, true],
+      [3, true]
+    ])
   })
 
   it('keeps every event, in order', () => {

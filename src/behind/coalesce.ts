@@ -29,9 +29,11 @@ export type Decoded =
 /**
  * The same effect with at most one operation of a key: one ordered map, in which a deletion is an operation like any
  * other, so that "put, delete" leaves no row and "delete, put" leaves one. Events all stay.
+ *
+ * @param everyPut of a key all puts stay that follow one another: which of the rows is the latest is the sink's to say
  */
-export function coalesce(operations: Iterable<Decoded>): SinkOperation[] {
-  const byKey = new Map<string, SinkOperation>()
+export function coalesce(operations: Iterable<Decoded>, everyPut = false): SinkOperation[] {
+  const byKey = new Map<string, SinkOperation[]>()
   const events: SinkOperation[] = []
   for (const operation of operations) {
     if (operation.kind === 'append') {
@@ -39,11 +41,14 @@ export function coalesce(operations: Iterable<Decoded>): SinkOperation[] {
       continue
     }
     const { key } = operation
-    const merged = after(byKey.get(key), operation)
+    const known = byKey.get(key) ?? []
+    const before = known.at(-1)
+    const merged = after(before, operation)
+    if (everyPut && operation.kind === 'put' && before?.kind === 'put') known.push(merged)
     // What was not there comes in the order of first mention; the order between keys means nothing.
-    byKey.set(key, merged)
+    else byKey.set(key, [merged])
   }
-  return events.length === 0 ? [...byKey.values()] : [...byKey.values(), ...events]
+  return [...[...byKey.values()].flat(), ...events]
 }
 
 function after(before: SinkOperation | undefined, next: Exclude<Decoded, { kind: 'append' }>): SinkOperation {

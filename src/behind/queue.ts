@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.js'
 import type { PayloadCodec } from '../codec/codec.js'
-import { ClosedError, SinkRefusesError, WriteUnknownError } from '../errors.js'
+import { ClosedError, RedisUnavailableError, SinkRefusesError, WriteUnknownError } from '../errors.js'
 import type { Events } from '../events.js'
 import { queueKeys, shardKeys, type ShardKeys } from '../keys/key-schema.js'
 import type { TenantId } from '../ports.js'
@@ -34,6 +34,7 @@ export class Queue {
   readonly keepMs: number
   readonly #producers: readonly Producer[]
   readonly #parts: QueueParts
+  readonly #putting = new Map<string, Promise<Outcome>>()
   #closed = false
   #next = 0
 
@@ -89,7 +90,25 @@ export class Queue {
 
   submit(shard: number, operation: Outgoing): Promise<Outcome> {
     assertRecordable(operation)
-    return this.#producers[shard]!.submit(operation)
+    const producer = this.#producers[shard]!
+    const isVersioned = this.policy.sink.versioned === true && operation.kind === 'put'
+    if (!isVersioned) return producer.submit(operation)
+    return this.#afterPutsOf(operation.key, () => producer.submit(operation))
+  }
+
+  /**
+   * Puts of a key that come together go as one, which is the last; where versions count none may stand for the others. One that
+   * fails takes those behind it along: what it met they would meet too, each after a timeout of its own.
+   */
+  #afterPutsOf(key: string, submit: () => Promise<Outcome>): Promise<Outcome> {
+    const before = this.#putting.get(key)
+    const putting = before === undefined ? submit() : before.then(submit)
+    const isOver = (): void => {
+      if (this.#putting.get(key) === putting) this.#putting.delete(key)
+    }
+    this.#putting.set(key, putting)
+    putting.then(isOver, isOver)
+    return putting
   }
 
   /** One more event; the shards take turns, so that each gets events in batches. */
@@ -112,6 +131,18 @@ export class Queue {
     } catch (cause) {
       if (sink.isPoison(cause)) throw cause
       throw new WriteUnknownError(this.name, { cause })
+    }
+  }
+
+  /**
+   * A worker with fewer shards would leave what lies in the others. While Redis is away nobody knows; the first write will
+   * tell.
+   */
+  async assertShards(): Promise<void> {
+    try {
+      await this.#parts.readiness.assertShards(this)
+    } catch (error) {
+      if (!(error instanceof RedisUnavailableError)) throw error
     }
   }
 

@@ -55,9 +55,14 @@ export class Readiness {
     this.#judged.set(queue, ofQueue)
     const [send] = await Promise.all([
       remembered(ofQueue, node, () => this.#judge(queue, node, stream)),
-      remembered(this.#agreed, queue, () => this.#agree(queue))
+      this.assertShards(queue)
     ])
     return send
+  }
+
+  /** Rejects while the queue is in use with another number of shards. */
+  assertShards(queue: Queue): Promise<void> {
+    return remembered(this.#agreed, queue, () => this.#agree(queue))
   }
 
   /** @param key one that the node has */

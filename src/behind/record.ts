@@ -1,5 +1,5 @@
 import type { Stamp } from '../entry.js'
-import { CorruptEntryError, InvalidKeyError } from '../errors.js'
+import { InvalidKeyError } from '../errors.js'
 import type { CacheId, TenantId } from '../ports.js'
 
 /*
@@ -139,6 +139,16 @@ function writeCounter(writer: Writer, { by, checksum, freshMs, stamp, base }: Ou
   writer.u8(base.isNew ? 1 : 0)
 }
 
+/** During a deployment in parts: nothing is wrong with the operation, and it must not be put aside. */
+export class OfLaterVersionError extends Error {
+  constructor(how: string) {
+    super(
+      `an operation was accepted by a later version of Corral (${how}), and waits for a worker of that version`
+    )
+    this.name = 'OfLaterVersionError'
+  }
+}
+
 /** A record as a worker reads it. */
 export interface Recorded {
   readonly index: number
@@ -169,7 +179,7 @@ export function decodeRecords(joined: Buffer): Recorded[] {
 
 export function decodeRecord(bytes: Buffer): Recorded {
   const kind = KIND.get(bytes[2]! & ~REPLAYED)
-  if (kind === undefined) throw new CorruptEntryError(`it is an operation of the unknown kind ${bytes[2]}`)
+  if (kind === undefined) throw new OfLaterVersionError(`its kind is ${bytes[2]}`)
   let at = 3
   const text = (): string => {
     const from = at + 2

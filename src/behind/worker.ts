@@ -29,8 +29,9 @@ export interface Worker {
   /** The shards that it has now, as `queue/shard`. */
   readonly shards: readonly string[]
   /**
-   * Resolves when every sink has what it needs; rejects with `SinkNotReadyError` otherwise. The worker goes on trying all the
-   * same, so awaiting it is a matter of taste: at the start of a process it turns a forgotten migration into an exit code.
+   * Resolves when every sink has what it needs; rejects with `SinkNotReadyError` otherwise, and with `ShardsDifferError` when
+   * a queue is in use with another number of shards. The worker goes on trying all the same, so awaiting it is a matter
+   * of taste: at the start of a process it turns a forgotten migration into an exit code.
    */
   ready(): Promise<void>
   /**
@@ -76,8 +77,25 @@ export class BehindWorker implements Worker {
     return [...this.#running.keys()].sort()
   }
 
+  /** Shards whose operations do not get to their sinks, and why not; those of a queue with one reason together. */
+  get troubles(): string[] {
+    const shards = new Map<string, number[]>()
+    for (const { queue, shard, worker } of this.#running.values()) {
+      if (worker.trouble === undefined) continue
+      const trouble = `of "${queue.name}" is not brought to ${queue.policy.sink.name}: ${worker.trouble}`
+      shards.set(trouble, [...(shards.get(trouble) ?? []), shard])
+    }
+    const inOrder = (of: readonly number[]): string => of.toSorted((one, other) => one - other).join(', ')
+    return [...shards].map(([trouble, of]) => `What waits in shard ${inOrder(of)} ${trouble}`)
+  }
+
   async ready(): Promise<void> {
-    await Promise.all(this.#parts.queues().map(({ policy }) => policy.sink.check()))
+    await Promise.all(
+      this.#parts.queues().map(async (queue) => {
+        await queue.policy.sink.check()
+        await queue.assertShards()
+      })
+    )
   }
 
   stop(options?: { readonly drain?: Duration }): Promise<void> {

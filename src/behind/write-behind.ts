@@ -121,6 +121,11 @@ export class BehindWrites {
     )
   }
 
+  /** Why what waits is not brought to its sinks, as far as workers of this process have it. */
+  problems(): string[] {
+    return [...this.#workers].flatMap((worker) => worker.troubles)
+  }
+
   /** Refuses new operations. */
   close(): void {
     for (const queue of this.queues) queue.close()

@@ -63,6 +63,11 @@ export function resolveSinkOptions(options: PostgresSinkOptions): {
   if (columns.length === 0) {
     throw new InvalidOptionError('value', value, 'the column of a plain value, or `columns` for an object')
   }
+  const names = [...(tenant === undefined ? [] : [tenant]), ...key, ...columns.map(({ column }) => column)]
+  const twice = names.find((name, index) => names.indexOf(name) !== index)
+  if (twice !== undefined) {
+    throw new InvalidOptionError('columns', twice, 'each column once; `key` and `tenant` are written anyway')
+  }
   if (version !== undefined && !columns.some(({ column }) => column === version)) {
     throw new InvalidOptionError('version', version, 'one of `columns`')
   }

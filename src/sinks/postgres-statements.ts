@@ -1,8 +1,10 @@
-import { createHash } from 'node:crypto'
 import type { CacheId, TenantId } from '../ports.js'
 import type { SinkOperation } from '../sink.js'
-import { quoted, type PgQuery } from './postgres-tables.js'
-import { toText, UnwritableValueError, type ColumnType } from './postgres-text.js'
+import { named } from './postgres-books.js'
+import { TwoOfOneRowError, UnwritableValueError } from './postgres-errors.js'
+import { deletion, insertion, lookup, update, upsert, type Target } from './postgres-sql.js'
+import type { PgClient, PgQuery, TableFacts } from './postgres-tables.js'
+import { toText, type ColumnType } from './postgres-text.js'
 
 /** How operations become rows. */
 export interface RowShape {
@@ -24,91 +26,126 @@ type Kind = 'delete' | 'put' | 'increment' | 'append'
 /** In this order a deleted row makes room for the one that replaces it. */
 const ORDER: readonly Kind[] = ['delete', 'put', 'increment', 'append']
 
-export interface Statement {
-  readonly query: PgQuery
-  /** So many rows it writes, if none of them stays as it was. */
-  readonly least: number
-}
+/** A row's columns as texts, those of the key first. */
+type Texts = readonly (string | null)[]
 
-/** The statements of one batch: at most one of each kind, with the rows in the order of their keys. */
+/** One kind of change of a batch's rows. Answers whether all of them are written; what is deleted may be gone already. */
+export type Step = (client: PgClient) => Promise<boolean>
+
+/** What changes a table: at most one step of each kind for a batch, with the rows in the order of their keys. */
 export class Statements {
-  /** Differs when the types of the columns do. */
+  /** Differs when the table does, as far as statements depend on it. */
   readonly signature: string
   readonly #shape: RowShape
-  readonly #types: ReadonlyMap<string, ColumnType>
-  readonly #texts = new Map<Kind, { text: string; columns: readonly ColumnType[] }>()
+  readonly #types: TableFacts['types']
+  readonly #isChoosy: boolean
+  readonly #target: Target
+  readonly #texts = new Map<string, string>()
 
-  constructor(shape: RowShape, types: ReadonlyMap<string, ColumnType>) {
+  constructor(shape: RowShape, { types, isChoosy }: TableFacts) {
+    const typesOf = (names: readonly string[]): ColumnType[] => names.map((name) => types.get(name)!)
     this.#shape = shape
     this.#types = types
-    this.signature = JSON.stringify([...types])
+    this.#isChoosy = isChoosy
+    this.#target = {
+      table: shape.table,
+      key: typesOf(keyColumnsOf(shape)),
+      values: typesOf(shape.columns.map(({ column }) => column)),
+      version: shape.version
+    }
+    this.signature = JSON.stringify([...types, isChoosy])
   }
 
-  for(operations: readonly SinkOperation[]): Statement[] {
+  for(operations: readonly SinkOperation[]): Step[] {
     const rows: Record<Kind, unknown[][]> = { delete: [], put: [], increment: [], append: [] }
     for (const operation of operations) {
       if (operation.kind === 'put' && operation.replaces) rows.delete.push(this.#keyOf(operation))
       rows[operation.kind].push(this.#rowOf(operation))
     }
-    return ORDER.filter((kind) => rows[kind].length > 0).map((kind) => this.#statement(kind, rows[kind]))
+    return ORDER.filter((kind) => rows[kind].length > 0).map((kind) => this.#step(kind, rows[kind]))
   }
 
-  #statement(kind: Kind, rows: readonly unknown[][]): Statement {
-    let known = this.#texts.get(kind)
-    if (known === undefined) {
-      const columns = this.#columnsOf(kind).map((column) => this.#types.get(column)!)
-      known = { text: this.#textOf(kind, columns), columns }
-      this.#texts.set(kind, known)
-    }
-    const { text, columns } = known
+  /** What such a change would be without any row, to see whether it is allowed. */
+  sample(kind: Kind): PgQuery {
+    return kind === 'put' || kind === 'increment'
+      ? this.#query(`upsert ${kind}`, () => upsert(this.#target, kind), [])
+      : this.#query(kind, () => (kind === 'delete' ? deletion : insertion)(this.#target), [])
+  }
+
+  #step(kind: Kind, rows: readonly unknown[][]): Step {
+    const { key, values } = this.#target
+    const columns = kind === 'delete' ? key : [...key, ...values]
     const texts = rows.map((row) => row.map((value, index) => toText(value, columns[index]!)))
     // Two transactions over the same rows take them in the same order, and do not wait for each other in a circle.
-    if (kind !== 'append') texts.sort(byKey(this.#keyColumns.length))
-    const query = named(
-      text,
-      columns.map((_, index) => texts.map((row) => row[index]))
-    )
-    // What is deleted may be gone already.
-    return { query, least: kind === 'delete' ? 0 : rows.length }
-  }
-
-  get #keyColumns(): readonly string[] {
-    const { key, tenant } = this.#shape
-    return tenant === undefined ? key : [tenant, ...key]
-  }
-
-  #columnsOf(kind: Kind): readonly string[] {
-    if (kind === 'delete') return this.#keyColumns
-    return [...this.#keyColumns, ...this.#shape.columns.map(({ column }) => column)]
-  }
-
-  #textOf(kind: Kind, columns: readonly ColumnType[]): string {
-    const table = quoted(this.#shape.table)
-    const names = columns.map(({ column }) => quoted(column))
-    const parameters = columns.map((_, index) => `$${index + 1}::text[]`).join(', ')
-    const aliases = columns.map((_, index) => `c${index}`)
-    const casts = columns.map(({ type }, index) => `c${index}::${type}`)
-    const rows = `SELECT ${casts.join(', ')} FROM unnest(${parameters}) AS r(${aliases.join(', ')})`
-    if (kind === 'delete') {
-      return `DELETE FROM ${table} AS t WHERE (${names.map((name) => `t.${name}`).join(', ')}) IN (${rows})`
+    if (kind !== 'append') texts.sort(byKey(key.length))
+    switch (kind) {
+      case 'delete':
+        return async (client) => {
+          await client.query(this.#query(kind, () => deletion(this.#target), texts))
+          return true
+        }
+      case 'append':
+        return (client) =>
+          this.#sent(
+            client,
+            this.#query(kind, () => insertion(this.#target), texts),
+            texts
+          )
+      default:
+        return (client) =>
+          this.#isChoosy ? this.#changedOrAdded(client, kind, texts) : this.#added(client, kind, texts)
     }
-    const insert = `INSERT INTO ${table} AS t (${names.join(', ')}) ${rows}`
-    if (kind === 'append') return insert
-    const key = this.#keyColumns.map(quoted).join(', ')
-    const values = this.#shape.columns.map(({ column }) => quoted(column))
-    const sets = values.map((name) =>
-      kind === 'put' ? `${name} = excluded.${name}` : `${name} = coalesce(t.${name}, 0) + excluded.${name}`
+  }
+
+  /** What is there is updated as it is, and not by way of a row to be inserted, which the table may refuse. */
+  async #changedOrAdded(
+    client: PgClient,
+    kind: 'put' | 'increment',
+    rows: readonly Texts[]
+  ): Promise<boolean> {
+    const keys = rows.map((row) => row.slice(0, this.#target.key.length))
+    const found = await client.query(this.#query('lookup', () => lookup(this.#target), keys))
+    const places = new Set(found.rows.map(({ place }) => place))
+    const mayRepeat = kind === 'put' && this.#shape.version !== undefined
+    if (!mayRepeat && places.size < found.rows.length) throw new TwoOfOneRowError(this.#shape.table)
+    const there = new Set(found.rows.map(({ number }) => Number(number) - 1))
+    const old = rows.filter((_, index) => there.has(index))
+    const added = rows.filter((_, index) => !there.has(index))
+    const change = this.#query(`update ${kind}`, () => update(this.#target, kind), old)
+    const isChanged = old.length === 0 || (await this.#sent(client, change, old))
+    const isAdded = added.length === 0 || (await this.#added(client, kind, added))
+    return isChanged && isAdded
+  }
+
+  #added(client: PgClient, kind: 'put' | 'increment', rows: readonly Texts[]): Promise<boolean> {
+    return this.#sent(
+      client,
+      this.#query(`upsert ${kind}`, () => upsert(this.#target, kind), rows),
+      rows
     )
-    const { version } = this.#shape
-    const guard =
-      version === undefined || kind !== 'put'
-        ? ''
-        : ` WHERE t.${quoted(version)} IS NULL OR t.${quoted(version)} < excluded.${quoted(version)}`
-    return `${insert} ON CONFLICT (${key}) DO UPDATE SET ${sets.join(', ')}${guard}`
+  }
+
+  /** A row that is newer by its version stays as it is, and so does one that a trigger lets nobody write. */
+  async #sent(client: PgClient, query: PgQuery, { length }: readonly Texts[]): Promise<boolean> {
+    const { rowCount } = await client.query(query)
+    return (rowCount ?? length) >= length
+  }
+
+  #query(name: string, textOf: () => string, rows: readonly Texts[]): PgQuery {
+    let text = this.#texts.get(name)
+    if (text === undefined) {
+      text = textOf()
+      this.#texts.set(name, text)
+    }
+    const { key, values } = this.#target
+    const columns = name === 'delete' || name === 'lookup' ? key : [...key, ...values]
+    return named(
+      text,
+      columns.map((_, index) => rows.map((row) => row[index]))
+    )
   }
 
   #rowOf(operation: SinkOperation): unknown[] {
-    const { tenant } = this.#shape
     switch (operation.kind) {
       case 'delete':
         return this.#keyOf(operation)
@@ -119,7 +156,7 @@ export class Statements {
       }
       case 'append': {
         const values = this.#valuesOf(operation.value, undefined)
-        return tenant === undefined ? values : [tenantOf(operation.tenant), ...values]
+        return this.#shape.tenant === undefined ? values : [tenantOf(operation.tenant), ...values]
       }
     }
   }
@@ -147,21 +184,16 @@ export class Statements {
   #keyOf(operation: { readonly id: CacheId; readonly tenant: TenantId | undefined }): unknown[] {
     const { key, tenant } = this.#shape
     const parts = keyParts(operation.id, key)
+    // As with the tenant: a second row would come of it.
+    if (parts.includes(null)) throw new UnwritableValueError(key.join(', '), null, 'the key')
     return tenant === undefined ? parts : [tenantOf(operation.tenant), ...parts]
   }
 }
 
-/** A prepared statement. The same text has the same name on every connection, and no other text has it. */
-export function named(text: string, values: unknown[]): PgQuery {
-  let name = NAMES.get(text)
-  if (name === undefined) {
-    name = `corral_${createHash('sha1').update(text).digest('hex').slice(0, 20)}`
-    NAMES.set(text, name)
-  }
-  return { name, text, values }
+/** Of a table that is only appended to the tenant alone. */
+export function keyColumnsOf({ key, tenant }: RowShape): readonly string[] {
+  return tenant === undefined ? key : [tenant, ...key]
 }
-
-const NAMES = new Map<string, string>()
 
 /** Rows of no tenant have an empty one: NULL is never equal to itself, and a second row would come of it. */
 function tenantOf(tenant: TenantId | undefined): TenantId {
@@ -179,7 +211,7 @@ function keyParts(id: CacheId, key: readonly string[]): unknown[] {
   throw new UnwritableValueError(key.join(', '), id, 'the key')
 }
 
-function byKey(columns: number): (a: readonly (string | null)[], b: readonly (string | null)[]) => number {
+function byKey(columns: number): (a: Texts, b: Texts) => number {
   return (a, b) => {
     for (let index = 0; index < columns; index++) {
       const [left, right] = [a[index] ?? '', b[index] ?? '']

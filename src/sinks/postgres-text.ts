@@ -1,10 +1,4 @@
-/** A value that no column of the type can hold. It lies in the operation, so it would fail for ever. */
-export class UnwritableValueError extends Error {
-  constructor(column: string, value: unknown, type: string, options?: ErrorOptions, cannot = 'hold') {
-    super(`Column "${column}" of type ${type} cannot ${cannot} ${describe(value)}`, options)
-    this.name = 'UnwritableValueError'
-  }
-}
+import { UnwritableValueError } from './postgres-errors.js'
 
 export interface ColumnType {
   readonly column: string
@@ -13,16 +7,19 @@ export interface ColumnType {
   readonly isArray: boolean
   /** Whether a number can be added to it. */
   readonly isNumber: boolean
+  /** What its values are, or the elements of its arrays, under whatever name: JSON; a date or a time without a zone. */
+  readonly form: 'json' | 'zoneless' | 'other'
 }
 
 /**
  * A value as the text that PostgreSQL reads it from. Every column travels as `text[]` and is cast there, so that one
  * prepared statement serves any number of rows and any type that has a text form.
  */
-export function toText(value: unknown, { column, type, isArray }: ColumnType): string | null {
+export function toText(value: unknown, of: ColumnType): string | null {
+  const { column, type, isArray, form } = of
   if (value === undefined || value === null) return null
-  if (type === 'json' || type === 'jsonb') return jsonText(value, column, type)
-  if (isArray && Array.isArray(value)) return arrayText(value, column, type)
+  if (isArray && Array.isArray(value)) return arrayText(value, of)
+  if (form === 'json' && !isArray) return jsonText(value, column, type)
   switch (typeof value) {
     case 'string':
       return value
@@ -31,7 +28,7 @@ export function toText(value: unknown, { column, type, isArray }: ColumnType): s
     case 'boolean':
       return String(value)
     case 'object':
-      if (value instanceof Date) return dateText(value, column, type)
+      if (value instanceof Date) return dateText(value, of)
       if (ArrayBuffer.isView(value)) {
         return `\\x${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('hex')}`
       }
@@ -39,9 +36,22 @@ export function toText(value: unknown, { column, type, isArray }: ColumnType): s
   throw new UnwritableValueError(column, value, type)
 }
 
-function dateText(value: Date, column: string, type: string): string {
+function dateText(value: Date, { column, type, form }: ColumnType): string {
   if (Number.isNaN(value.getTime())) throw new UnwritableValueError(column, value, type)
-  return value.toISOString()
+  return form === 'zoneless' ? localText(value) : value.toISOString()
+}
+
+/** As `pg` reads such a column and writes it: in UTC a day that was read east of Greenwich would be the day before. */
+function localText(value: Date): string {
+  const year = value.getFullYear()
+  const day = [year > 0 ? year : 1 - year, value.getMonth() + 1, value.getDate()]
+  const time = [value.getHours(), value.getMinutes(), value.getSeconds()]
+  const [date, clock] = [day.map(twoDigits).join('-'), time.map(twoDigits).join(':')]
+  return `${date.padStart(10, '0')} ${clock}.${String(value.getMilliseconds()).padStart(3, '0')}${year > 0 ? '' : ' BC'}`
+}
+
+function twoDigits(number: number): string {
+  return String(number).padStart(2, '0')
 }
 
 function jsonText(value: unknown, column: string, type: string): string {
@@ -55,17 +65,12 @@ function jsonText(value: unknown, column: string, type: string): string {
   return text
 }
 
-function arrayText(values: readonly unknown[], column: string, type: string): string {
-  const element = { column, type: type.replace(/\[\]$/, ''), isArray: true, isNumber: false }
+function arrayText(values: readonly unknown[], of: ColumnType): string {
+  const element = { ...of, isArray: false }
   const parts = values.map((value) => {
-    if (Array.isArray(value)) return arrayText(value, column, type)
+    if (Array.isArray(value)) return arrayText(value, of)
     const text = toText(value, element)
     return text === null ? 'NULL' : `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`
   })
   return `{${parts.join(',')}}`
-}
-
-function describe(value: unknown): string {
-  if (typeof value === 'object') return `an object of type ${value?.constructor?.name ?? 'Object'}`
-  return `a ${typeof value}`
 }

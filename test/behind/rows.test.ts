@@ -1,3 +1,4 @@
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
   postgresSink,
@@ -8,6 +9,7 @@ import {
   type Collection,
   type PostgresSink
 } from '../../src/index.js'
+import { until } from '../support/until.js'
 import { startWorld, type World } from './support.js'
 
 /*
@@ -110,6 +112,135 @@ describe('what a trigger refuses', () => {
     await cache.flush()
     expect(await table()).toEqual([{ id: 'a', n: '1' }])
     expect(await cache.deadLetters.list()).toEqual([])
+  })
+})
+
+describe('a text that its column cannot parse', () => {
+  it('is put aside alone', async () => {
+    const { cache, things } = open(await sinkOf('tsquery'))
+    await Promise.all([things.put('a', 'cat &' as never), things.put('b', 'cat & dog' as never)])
+    cache.worker()
+    await cache.flush()
+    expect(await table()).toEqual([{ id: 'b', n: "'cat' & 'dog'" }])
+    expect(await cache.deadLetters.list()).toMatchObject([{ id: 'a', code: '42601' }])
+  })
+})
+
+describe('what a policy refuses', () => {
+  it('is put aside alone', async () => {
+    const policy = `
+      CREATE POLICY not_thirteen ON things USING (true) WITH CHECK (n <> 13);
+      ALTER TABLE things ENABLE ROW LEVEL SECURITY; CREATE ROLE clerk`
+    await sinkOf('bigint', policy)
+    await world.pool.query('GRANT ALL ON things, corral_shards, corral_marks TO clerk')
+    const pool = new pg.Pool({ connectionString: world.postgresServer.url, options: '-c role=clerk' })
+    const { cache, things } = open(postgresSink(pool, { table: 'things', key: 'id', value: 'n' }))
+    await Promise.all([things.put('a', 13), things.put('b', 14)])
+    cache.worker()
+    await cache.flush()
+    expect(await table()).toEqual([{ id: 'b', n: '14' }])
+    expect(await cache.deadLetters.list()).toMatchObject([{ id: 'a', value: 13, code: '42501' }])
+    await cache.close()
+    await pool.end()
+  })
+})
+
+describe('a table that would refuse the row as it is to be inserted', () => {
+  const columns = 'int CHECK (n >= 0), name text NOT NULL'
+  const rows = "INSERT INTO things VALUES ('1', 10, 'lamp'), ('2', 20, 'chair')"
+
+  it('lets be added to, taken from and changed what is there', async () => {
+    const { cache, things } = open(await sinkOf(columns, rows))
+    await Promise.all([things.increment('1', -3), things.put('2', 5), things.increment('3')])
+    cache.worker()
+    await cache.flush()
+    expect(await table()).toEqual([
+      { id: '1', n: '7' },
+      { id: '2', n: '5' }
+    ])
+    expect(await cache.deadLetters.list()).toMatchObject([{ id: '3', code: '23502' }])
+    await things.increment('1', -8)
+    await cache.flush()
+    expect(await things.get('1')).toBe(7)
+    expect(await cache.deadLetters.list()).toMatchObject([{ id: '3' }, { id: '1', value: -8, code: '23514' }])
+  })
+
+  it('loses nothing of two ids that name one row', async () => {
+    const { cache, things } = open(await sinkOf(columns, rows))
+    await Promise.all([things.increment(1, -1), things.increment('1', -2), things.increment(2, -4)])
+    cache.worker()
+    await cache.flush()
+    expect(await table()).toEqual([
+      { id: '1', n: '7' },
+      { id: '2', n: '16' }
+    ])
+    expect(await cache.deadLetters.list()).toEqual([])
+  })
+
+  it('gets new rows, and keeps what is newer', async () => {
+    await world.reset(`DROP TABLE IF EXISTS numbered;
+      CREATE TABLE numbered (id int PRIMARY KEY, name text NOT NULL, version int CHECK (version > 0));
+      INSERT INTO numbered VALUES (1, 'one', 5)`)
+    const shape = { table: 'numbered', key: 'id', columns: ['name', 'version'], version: 'version' }
+    const sink = postgresSink<number, { name: string; version: number }>(world.pool, shape)
+    await sink.migrate()
+    const { epoch } = await sink.take('s')
+    const put = (id: number, name: string, version: number) =>
+      ({ kind: 'put', id, tenant: undefined, value: { name, version }, replaces: false }) as const
+    const apply = (...operations: ReturnType<typeof put>[]) =>
+      sink.apply({ shard: 's', epoch, operations, marks: new Map() })
+    expect(await apply(put(1, 'older', 4), put(2, 'two', 1))).toBe('applied-in-part')
+    expect(await apply(put(1, 'newer', 6), put(2, 'newer', 2))).toBe('applied')
+    await apply(put(1, 'newest', 9), put(1, 'late', 8), put(3, 'new', 2), put(3, 'late', 1))
+    const { rows: kept } = await world.pool.query('SELECT name, version FROM numbered ORDER BY id')
+    expect(kept).toEqual([
+      { name: 'newest', version: 9 },
+      { name: 'newer', version: 2 },
+      { name: 'new', version: 2 }
+    ])
+  })
+})
+
+describe('an operation of a later version of this library', () => {
+  /** The stream's only record, changed. */
+  async function changed(change: (record: Buffer) => void): Promise<void> {
+    const stream = 'shop:#behind:{things.0}:stream'
+    const [[id, fields]] = (await world.redis.xrangeBuffer(stream, '-', '+')) as [[Buffer, Buffer[]]]
+    change(fields[fields.findIndex((field) => field.toString() === 'o') + 1]!)
+    await world.redis
+      .multi()
+      .del(stream)
+      .xadd(stream, id, ...fields)
+      .exec()
+  }
+
+  const places: [what: string, at: (record: Buffer) => number][] = [
+    ['kind', () => 6],
+    ['entry', (record) => record.indexOf(Buffer.from([0xc0, 1])) + 1]
+  ]
+  it.each(places)('with a %s of its own waits for a worker that knows it', async (_, at) => {
+    const { cache, things } = open(await sinkOf('bigint'))
+    const failures: unknown[] = []
+    cache.on('flushFailed', ({ error }) => failures.push(error))
+    await things.put('a', 5)
+    let [place, known] = [0, 0]
+    await changed((record) => {
+      place = at(record)
+      known = record[place]!
+      record[place] = 2
+    })
+    cache.worker()
+    const problems = (): string => cache.health().problems.join()
+    await until('it is a problem', () => problems().includes('later version of Corral'))
+    expect(problems()).toContain('What waits in shard 0 of "things" is not brought to postgres:things')
+    expect(String(failures[0])).toContain('waits for a worker of that version')
+    expect(await cache.deadLetters.list()).toEqual([])
+    await changed((record) => {
+      record[place] = known
+    })
+    await cache.flush()
+    expect(await table()).toEqual([{ id: 'a', n: '5' }])
+    await until('it is none any more', () => problems() === '')
   })
 })
 
@@ -236,6 +367,21 @@ describe('a row that is newer by its version than what is put', () => {
     await cache.flush()
     expect(await rows.get(1)).toEqual({ name: 'by hand', version: 5 })
     expect(await rows.get(2)).toEqual({ name: 'new', version: 1 })
+  })
+
+  it('is what is read also when both waited together, or came together', async () => {
+    const { cache, rows } = await numbered({})
+    const [newer, older] = [
+      { name: 'newer', version: 7 },
+      { name: 'older', version: 6 }
+    ]
+    await rows.put(1, newer)
+    await rows.put(1, older)
+    await Promise.all([rows.put(2, newer), rows.put(2, older)])
+    cache.worker()
+    await cache.flush()
+    expect(await rows.get(1)).toEqual(newer)
+    expect(await rows.get(2)).toEqual(newer)
   })
 
   it('is what is read also when it was written through', async () => {

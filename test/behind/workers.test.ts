@@ -115,6 +115,15 @@ describe('workers', () => {
   })
 })
 
+describe('a worker with another number of shards', () => {
+  it('says so before it works, since it would leave some of them', async () => {
+    const [cache, other] = [world.open(), world.open()]
+    await ingest(cache, { shards: 6 }).append('e1')
+    ingest(other, { shards: 3 })
+    await expect(other.worker().ready()).rejects.toMatchObject({ code: 'SHARDS_DIFFER' })
+  })
+})
+
 describe('a clock of Redis that is set back', () => {
   it('keeps nothing from being flushed in its time', async () => {
     const cache = world.open()
@@ -222,10 +231,16 @@ describe('a sink that is away', () => {
     const events = ingest(cache, { sink: flaky, shards: 1 })
     cache.worker()
     await Promise.all(Array.from({ length: 30 }, (_, n) => events.append(`e${n}`)))
-    await until('it was tried', () => failures.length > 2)
+    // More and more rarely: each attempt is known by its number.
+    await until('it was tried', () => failures.some(({ attempt }) => attempt > 3))
+    expect(cache.health()).toMatchObject({
+      status: 'degraded',
+      problems: [expect.stringContaining('shard 0 of "events" is not brought to flaky: Error: deadlock')]
+    })
     isAway = false
     await cache.flush()
     expect(await count()).toBe(30)
     expect(await cache.deadLetters.list()).toEqual([])
+    await until('it is no problem any more', () => cache.health().status === 'ok')
   })
 })

@@ -34,7 +34,7 @@ export const BEHIND_MUTATIONS: readonly Mutation[] = [
     without: 'what the marks cover is applied again',
     edits: [
       edit(
-        'src/behind/shard-worker.ts',
+        'src/behind/claimed-shard.ts',
         'const mark = marks.get(entry.producer)',
         'const mark = marks.size < 0 ? marks.get(entry.producer) : undefined'
       )
@@ -59,7 +59,7 @@ export const BEHIND_MUTATIONS: readonly Mutation[] = [
     edits: [
       edit(
         'src/behind/shard-worker.ts',
-        '        this.#claim = undefined\n        if (error instanceof Fenced)',
+        '        this.#claimed = undefined\n        if (error instanceof Fenced)',
         '        if (error instanceof Fenced)'
       )
     ],
@@ -68,7 +68,7 @@ export const BEHIND_MUTATIONS: readonly Mutation[] = [
   {
     invariant: 'B1',
     without: 'a worker that was fenced settles what it did not apply',
-    edits: [edit('src/behind/shard-worker.ts', "if (outcome === 'fenced') throw new Fenced()\n", '')],
+    edits: [edit('src/behind/claimed-shard.ts', "if (outcome === 'fenced') throw new Fenced()\n", '')],
     tests: [BEHIND]
   },
   {
@@ -76,7 +76,7 @@ export const BEHIND_MUTATIONS: readonly Mutation[] = [
     without: 'the stream is trimmed before the sink has committed',
     edits: [
       edit(
-        'src/behind/shard-worker.ts',
+        'src/behind/claimed-shard.ts',
         '    const startedAt = clock.now()\n    let rows = 0',
         '    await this.#settle(entries.at(-1)!, fates)\n    const startedAt = clock.now()\n    let rows = 0'
       )
@@ -89,8 +89,8 @@ export const BEHIND_MUTATIONS: readonly Mutation[] = [
     edits: [
       edit(
         'src/behind/coalesce.ts',
-        '    const merged = after(byKey.get(key), operation)',
-        '    const merged = byKey.get(key) ?? after(undefined, operation)'
+        '    const merged = after(before, operation)',
+        '    const merged = before ?? after(undefined, operation)'
       )
     ],
     tests: [BEHIND]
@@ -148,7 +148,7 @@ export const BEHIND_MUTATIONS: readonly Mutation[] = [
     without: 'an entry that shows what was put aside is kept',
     edits: [
       edit(
-        'src/behind/shard-worker.ts',
+        'src/behind/claimed-shard.ts',
         "        if (poison.record.key !== '') fates.set(poison.record.key, '0')\n",
         ''
       )
@@ -160,7 +160,7 @@ export const BEHIND_MUTATIONS: readonly Mutation[] = [
     without: 'an entry that shows what the table had before is kept',
     edits: [
       edit(
-        'src/behind/shard-worker.ts',
+        'src/behind/claimed-shard.ts',
         "if (isApplied || record.isReplay) fates.set(record.key, '0')",
         "if (record.isReplay) fates.set(record.key, '0')"
       )
