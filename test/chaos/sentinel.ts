@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { readFile, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { freePort } from '../support/free-port.js'
 import { spawnGuarded, type GuardedProcess } from '../support/guarded-process.js'
 import { startRedisServer, type RedisServer } from '../support/redis-server.js'
+import { lastWords, sentinelLog } from '../support/sentinel-logs.js'
 import { createTemporaryFolder } from '../support/temporary-folder.js'
 import { until } from '../support/until.js'
 import type { ServerFault, RedisTopology } from './topology.js'
@@ -14,7 +15,6 @@ const SENTINELS = 3
 const REPLICAS = 2
 /** A choice that fails on a busy machine is made again only after twice the time that Sentinels give it. */
 const PATIENCE_MS = 120_000
-const SHOWN_OF_LOG = 3_000
 
 /** A master with two replicas, and three Sentinels that choose another master when it is gone. */
 export async function startSentinel(): Promise<RedisTopology> {
@@ -57,7 +57,7 @@ export async function startSentinel(): Promise<RedisTopology> {
     await strike(server)
     await until('another master is chosen', async () => (await masterPort()) !== port, PATIENCE_MS).catch(
       async (error: Error) => {
-        throw new Error(`${error.message}\n${await lastWords(folder.path)}`, { cause: error })
+        throw new Error(`${error.message}\n${await lastWords(folder.path, SENTINELS)}`, { cause: error })
       }
     )
     await mend(server)
@@ -148,7 +148,7 @@ async function startOne(
       `port ${port}`,
       'bind 127.0.0.1',
       `dir ${folder}`,
-      `logfile ${logOf(folder, number)}`,
+      `logfile ${sentinelLog(folder, number)}`,
       `sentinel monitor ${NAME} 127.0.0.1 ${masterPort} 2`,
       `sentinel down-after-milliseconds ${NAME} 1000`,
       `sentinel failover-timeout ${NAME} 3000`,
@@ -158,18 +158,6 @@ async function startOne(
   )
   const process = await spawnGuarded('redis-server', [file, '--sentinel'], { endSignal: 'KILL', cwd: folder })
   return { port, process }
-}
-
-function logOf(folder: string, number: number): string {
-  return join(folder, `sentinel-${number}.log`)
-}
-
-/** Of all Sentinels: why they did not do what they are there for. */
-async function lastWords(folder: string): Promise<string> {
-  const logs = await Promise.all(
-    Array.from({ length: SENTINELS }, (_, number) => readFile(logOf(folder, number), 'utf8'))
-  )
-  return logs.map((log, number) => `Sentinel ${number}:\n${log.slice(-SHOWN_OF_LOG)}`).join('\n')
 }
 
 async function askMaster<T>(port: number, ask: (client: Redis) => Promise<T>): Promise<T> {

@@ -5,6 +5,7 @@ import { freePort } from './free-port.js'
 import { spawnGuarded, type GuardedProcess } from './guarded-process.js'
 import { startRedisServer, type RedisServer } from './redis-server.js'
 import { replicationOf } from './cut-off.js'
+import { lastWords, sentinelLog } from './sentinel-logs.js'
 import { createTemporaryFolder } from './temporary-folder.js'
 import { until } from './until.js'
 
@@ -15,6 +16,8 @@ export interface SentinelTrio extends AsyncDisposable {
   readonly masterName: string
   /** The one that the first Sentinel calls the primary now. */
   primary(): Promise<RedisServer>
+  /** Until another one is; tells what the Sentinels said meanwhile when they choose none. */
+  replaced(old: RedisServer): Promise<void>
   /** Has the Sentinels fail over, with nobody dead. */
   failOver(): Promise<void>
   /**
@@ -36,6 +39,7 @@ export interface SentinelOptions {
 
 const SENTINELS = 3
 const MASTER = 'mymaster'
+/** A choice that fails on a busy machine is made again only after twice the time that Sentinels give it. */
 const SETTLED_WITHIN_MS = 100_000
 
 export async function startSentinelTrio(options: SentinelOptions = {}): Promise<SentinelTrio> {
@@ -53,7 +57,7 @@ export async function startSentinelTrio(options: SentinelOptions = {}): Promise<
   for (let index = 0; index < SENTINELS; index++) {
     const port = await freePort()
     const file = join(folder.path, `sentinel-${index}.conf`)
-    await writeFile(file, sentinelConf(port, folder.path, primary.port, downAfterMs))
+    await writeFile(file, sentinelConf(port, index, folder.path, primary.port, downAfterMs))
     const process = await spawnGuarded('redis-server', [file, '--sentinel'], {
       endSignal: 'KILL',
       cwd: folder.path
@@ -73,6 +77,15 @@ export async function startSentinelTrio(options: SentinelOptions = {}): Promise<
     primary: async () => {
       const [, port] = (await ask('get-master-addr-by-name', MASTER)) as [string, string]
       return servers.find((server) => server.port === Number(port))!
+    },
+    replaced: async (old) => {
+      await until(
+        'another is the primary',
+        async () => (await trio.primary()) !== old,
+        SETTLED_WITHIN_MS
+      ).catch(async (error: Error) => {
+        throw new Error(`${error.message}\n${await lastWords(folder.path, SENTINELS)}`, { cause: error })
+      })
     },
     failOver: async () => {
       await trio.settled()
@@ -134,11 +147,18 @@ export async function startSentinelTrio(options: SentinelOptions = {}): Promise<
   }
 }
 
-function sentinelConf(port: number, folder: string, primaryPort: number, downAfterMs: number): string {
+function sentinelConf(
+  port: number,
+  index: number,
+  folder: string,
+  primaryPort: number,
+  downAfterMs: number
+): string {
   return [
     `port ${port}`,
     'bind 127.0.0.1',
     `dir ${folder}`,
+    `logfile ${sentinelLog(folder, index)}`,
     `sentinel monitor ${MASTER} 127.0.0.1 ${primaryPort} 2`,
     `sentinel down-after-milliseconds ${MASTER} ${downAfterMs}`,
     `sentinel failover-timeout ${MASTER} 5000`,

@@ -53,10 +53,6 @@ async function replicas(): Promise<RedisServer[]> {
   return trio.servers.filter((server) => server !== primary)
 }
 
-async function untilReplaced(old: RedisServer): Promise<void> {
-  await until('another is the primary', async () => (await trio.primary()) !== old, PATIENCE_MS)
-}
-
 async function untilReadable({ cache, rows }: Opened): Promise<void> {
   await until(
     'Redis answers again',
@@ -119,7 +115,7 @@ describe('changes that wait for replicas', () => {
     )
     await dying
     expect(confirmed.size).toBeGreaterThanOrEqual(100)
-    await untilReplaced(old)
+    await trio.replaced(old)
     await untilReadable(opened)
     for (const id of confirmed) expect((await opened.rows.get(id))?.version).toBe(2)
     await opened.cache.close()
@@ -178,7 +174,7 @@ describe('changes that wait for replicas', () => {
     isNew = true
     expect(await opened.rows.invalidate(7)).toBe('confirmed')
     await old.kill()
-    await untilReplaced(old)
+    await trio.replaced(old)
     await untilReadable(opened)
     expect(await opened.rows.get(7)).toMatchObject({ version: 1 })
     await opened.cache.close()
