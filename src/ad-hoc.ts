@@ -3,13 +3,9 @@ import type { CollectionContext } from './collection-view.js'
 import type { InvalidateOptions, ReadOptions } from './collection.js'
 import { InvalidOptionError, TenantRequiredError } from './errors.js'
 import { AD_HOC, collectionPrefix, idPart, tagPart, tagPrefix } from './keys/key-schema.js'
+import { checkIterable } from './option-values.js'
 import type { EntryOptions, EntryPolicy } from './options.js'
-import {
-  checkEntryOptions,
-  checkIterable,
-  resolveEntryPolicy,
-  resolveWritePolicy
-} from './resolve-options.js'
+import { checkEntryOptions, resolveEntryPolicy, resolveWritePolicy } from './resolve-options.js'
 import { abortable, signalOf } from './policy/abort.js'
 import type { Awaitable, CacheId, LoadContext, TenantId } from './ports.js'
 import type { CollectionStats } from './stats.js'

@@ -19,12 +19,11 @@ import type { Cleaning } from './invalidation/cleaning.js'
 import type { Clearing, ClearOptions } from './invalidation/clearing.js'
 import { ingestInto } from './ingest.js'
 import { AD_HOC } from './keys/key-schema.js'
+import { checkIterable, checkName } from './option-values.js'
 import type { CollectionOptions, Tenancy } from './options.js'
 import {
   checkClearOptions,
   checkCollectionOptions,
-  checkIterable,
-  checkName,
   checkWriteOptions,
   resolveTenancy,
   resolveWritePolicy,

@@ -1,6 +1,7 @@
-import { InvalidOptionError, UnknownOptionError } from './errors.js'
+import { InvalidOptionError } from './errors.js'
 import type { WriteBehind } from './behind-options.js'
 import { toMilliseconds, type Duration } from './durations.js'
+import { assertKnown, atMostAMinute, checkName, durationOr, numberOr, wholeOr } from './option-values.js'
 import type { CacheId, StandardSchema } from './ports.js'
 import type {
   Tenancy,
@@ -8,15 +9,7 @@ import type {
   CollectionOptions,
   WriteFunction,
   WritePolicy,
-  EntryPolicy,
-  MemoryOptions,
-  MemoryPolicy,
-  CacheLimits,
-  WaitForReplicas,
-  TenantBudgetOptions,
-  CachePolicy,
-  ReplicaPolicy,
-  BudgetPolicy
+  EntryPolicy
 } from './options.js'
 
 const ENTRY_OPTION_NAMES: readonly string[] = [
@@ -46,36 +39,6 @@ const COLLECTION_OPTION_NAMES: readonly string[] = [
   'schema',
   'tenancy'
 ]
-const CACHE_OPTION_NAMES: readonly string[] = [
-  'redis',
-  'namespace',
-  'tenancy',
-  'memory',
-  'commandTimeout',
-  'lease',
-  'writeLease',
-  'maxPendingInvalidations',
-  'maxConcurrentLoads',
-  'maxQueuedLoads',
-  'maxValueBytes',
-  'compressAbove',
-  'maxRecentBytes',
-  'tenantBudget',
-  'maxLocalBytes',
-  'waitForReplicas'
-]
-
-const MEMORY_OPTION_NAMES: readonly string[] = ['maxBytes', 'maxEntries', 'ttl']
-const LEAST_MEMORY_BYTES = 64 * 1024
-/** The LRU map makes room for all of them at once. */
-const MOST_ENTRIES = 10_000_000
-const DEFAULT_MEMORY_TTL_MS = 60_000
-
-const NAME = /^[A-Za-z0-9_.-]{1,64}$/
-const NAME_FORM = "1 to 64 letters, digits, '_', '.' or '-'"
-/** Redis refuses strings above 512 MB; a cached value that large is a mistake long before. */
-const LARGEST_VALUE_BYTES = 64 * 1024 * 1024
-
 export function resolveEntryPolicy(
   options: EntryOptions & { readonly isolate?: 'clone' | undefined }
 ): EntryPolicy {
@@ -133,43 +96,6 @@ export function resolveLoadLimit(maxConcurrentLoads: unknown): number | undefine
     : wholeOr(maxConcurrentLoads, 'maxConcurrentLoads', 1, 1)
 }
 
-/** Undefined: nothing is kept in memory. */
-export function resolveMemory(memory: unknown): MemoryPolicy | undefined {
-  if (memory === undefined || memory === false) return undefined
-  if (typeof memory !== 'object' || memory === null)
-    throw new InvalidOptionError('memory', memory, 'false, or { maxBytes, maxEntries?, ttl? }')
-  assertKnown(memory, MEMORY_OPTION_NAMES, 'memory')
-  const { maxBytes, maxEntries, ttl } = memory as Partial<MemoryOptions>
-  if (maxBytes === undefined)
-    throw new InvalidOptionError('memory.maxBytes', maxBytes, 'a number of bytes, such as 64 * 1024 * 1024')
-  return {
-    maxBytes: wholeOr(maxBytes, 'memory.maxBytes', 0, LEAST_MEMORY_BYTES),
-    maxEntries:
-      maxEntries === undefined ? undefined : wholeOr(maxEntries, 'memory.maxEntries', 0, 1, MOST_ENTRIES),
-    ttlMs: durationOr(ttl, 'memory.ttl', DEFAULT_MEMORY_TTL_MS, 1)
-  }
-}
-
-/** What a collection has of its own beside the cache's; undefined: nothing of it is kept in memory. */
-export function resolveCollectionMemory(
-  memory: unknown,
-  cache: MemoryPolicy | undefined
-): { readonly ttlMs: number; readonly own: MemoryPolicy | undefined } | undefined {
-  if (memory === false || (memory === undefined && cache === undefined)) return undefined
-  if (memory === undefined) return { ttlMs: cache!.ttlMs, own: undefined }
-  if (cache === undefined)
-    throw new InvalidOptionError('memory', memory, "createCache to have the option 'memory' as well")
-  if (typeof memory !== 'object' || memory === null)
-    throw new InvalidOptionError('memory', memory, 'false, or { maxBytes?, maxEntries?, ttl? }')
-  const isOwn = 'maxBytes' in memory || 'maxEntries' in memory
-  const policy = resolveMemory({
-    ...memory,
-    maxBytes: (memory as Partial<MemoryOptions>).maxBytes ?? cache.maxBytes
-  })!
-  const ttlMs = 'ttl' in memory ? policy.ttlMs : cache.ttlMs
-  return { ttlMs, own: isOwn ? policy : undefined }
-}
-
 /** For `getOrLoad`, whose options hold no loader. */
 export function checkEntryOptions(options: unknown, more: readonly string[] = []): void {
   assertKnown(options, [...ENTRY_OPTION_NAMES, ...more], 'a call without a collection')
@@ -182,17 +108,6 @@ export function checkClearOptions(options: unknown): void {
 
 export function checkWriteOptions(options: unknown): void {
   assertKnown(options, ['timeout', 'whenRedisAway'], 'cache.write')
-}
-
-export function checkIterable(given: unknown, option: string, needed: string): void {
-  const isIterable = typeof (given as Partial<Iterable<unknown>> | null)?.[Symbol.iterator] === 'function'
-  if (typeof given === 'string' || !isIterable) throw new InvalidOptionError(option, given, needed)
-}
-
-export function checkName(name: unknown, what: string): asserts name is string {
-  if (typeof name === 'string' && NAME.test(name) && name !== 'tenant') return
-  // `tenant` marks the keys of tenants: a collection of that name would share their prefix.
-  throw new InvalidOptionError(what, name, `${NAME_FORM}, and not 'tenant'`)
 }
 
 export function checkCollectionOptions(name: unknown, options: unknown): void {
@@ -248,114 +163,8 @@ function checkWrite(
   }
 }
 
-export function resolveCachePolicy(options: unknown): CachePolicy {
-  assertKnown(options, CACHE_OPTION_NAMES, 'createCache')
-  const given = options as CacheLimits & { namespace?: unknown; tenancy?: unknown }
-  const { namespace } = given
-  if (typeof namespace !== 'string' || !NAME.test(namespace)) {
-    throw new InvalidOptionError('namespace', namespace, NAME_FORM)
-  }
-  const commandTimeoutMs = durationOr(given.commandTimeout, 'commandTimeout', 200, 1)
-  return {
-    namespace,
-    tenancy: resolveTenancy(given.tenancy, 'optional'),
-    memory: resolveMemory(given.memory),
-    commandTimeoutMs,
-    leaseMs: leaseOr(given.lease, 'lease', 2_000),
-    writeLeaseMs: leaseOr(given.writeLease, 'writeLease', 5_000),
-    maxPendingInvalidations: wholeOr(given.maxPendingInvalidations, 'maxPendingInvalidations', 10_000, 0),
-    maxConcurrentLoads: wholeOr(given.maxConcurrentLoads, 'maxConcurrentLoads', 100, 1),
-    maxQueuedLoads: wholeOr(given.maxQueuedLoads, 'maxQueuedLoads', 10_000, 0),
-    maxValueBytes: wholeOr(given.maxValueBytes, 'maxValueBytes', 4 * 1024 * 1024, 1, LARGEST_VALUE_BYTES),
-    compressAboveBytes: numberOr(
-      given.compressAbove,
-      'compressAbove',
-      64 * 1024,
-      0,
-      Number.POSITIVE_INFINITY
-    ),
-    maxRecentBytes: wholeOr(given.maxRecentBytes, 'maxRecentBytes', 32 * 1024 * 1024, 0),
-    maxLocalBytes: wholeOr(given.maxLocalBytes, 'maxLocalBytes', 64 * 1024 * 1024, 1024),
-    tenantBudget: resolveBudget(given.tenantBudget),
-    waitForReplicas: resolveReplicas(given.waitForReplicas, commandTimeoutMs)
-  }
-}
-
-function resolveReplicas(given: unknown, commandTimeoutMs: number): ReplicaPolicy | undefined {
-  if (given === undefined) return undefined
-  assertKnown(given, ['count', 'timeout'], 'waitForReplicas')
-  const { count, timeout } = given as Partial<WaitForReplicas>
-  if (!Number.isInteger(count) || count! < 1)
-    throw new InvalidOptionError('waitForReplicas.count', count, 'a number of replicas, at least 1')
-  const name = 'waitForReplicas.timeout'
-  return {
-    count: count!,
-    timeoutMs: atMostAMinute(durationOr(timeout, name, commandTimeoutMs, 1), timeout, name)
-  }
-}
-
-function resolveBudget(given: unknown): BudgetPolicy | undefined {
-  if (given === undefined) return undefined
-  assertKnown(given, ['maxBytes', 'recountEvery'], 'tenantBudget')
-  const { maxBytes, recountEvery } = given as TenantBudgetOptions
-  const isNumber = typeof maxBytes === 'number' && maxBytes >= 0
-  if (!isNumber && typeof maxBytes !== 'function') {
-    throw new InvalidOptionError(
-      'tenantBudget.maxBytes',
-      maxBytes,
-      'a number of bytes, or a function (tenant)'
-    )
-  }
-  return {
-    maxBytesOf: typeof maxBytes === 'function' ? maxBytes : () => maxBytes,
-    recountEveryMs: durationOr(recountEvery, 'tenantBudget.recountEvery', 60_000, 1_000)
-  }
-}
-
 export function resolveTenancy(tenancy: unknown, fallback: Tenancy): Tenancy {
   if (tenancy === undefined) return fallback
   if (tenancy === 'optional' || tenancy === 'required' || tenancy === 'none') return tenancy
   throw new InvalidOptionError('tenancy', tenancy, "'optional', 'required' or 'none'")
-}
-
-function assertKnown(options: unknown, names: readonly string[], of: string): void {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw new InvalidOptionError(`options of ${of}`, options, 'an object')
-  }
-  for (const name of Object.keys(options)) {
-    if (!names.includes(name)) throw new UnknownOptionError(name, names)
-  }
-}
-
-function durationOr(given: unknown, option: string, fallbackMs: number, leastMs = 0): number {
-  return given === undefined ? fallbackMs : toMilliseconds(given, option, leastMs)
-}
-
-function leaseOr(given: unknown, option: string, fallbackMs: number): number {
-  return atMostAMinute(durationOr(given, option, fallbackMs, 50), given, option)
-}
-
-/** A lease that is longer is taken for damage, by the scripts in Redis. */
-function atMostAMinute(ms: number, given: unknown, option: string): number {
-  if (ms <= 60_000) return ms
-  throw new InvalidOptionError(option, given, 'at most 60 s')
-}
-
-function numberOr(given: unknown, option: string, fallback: number, least: number, most: number): number {
-  if (given === undefined) return fallback
-  if (typeof given === 'number' && given >= least && given <= most) return given
-  throw new InvalidOptionError(option, given, `a number from ${least} to ${most}`)
-}
-
-function wholeOr(
-  given: unknown,
-  option: string,
-  fallback: number,
-  least: number,
-  most = Number.MAX_SAFE_INTEGER
-): number {
-  if (given === undefined) return fallback
-  if (Number.isInteger(given) && (given as number) >= least && (given as number) <= most)
-    return given as number
-  throw new InvalidOptionError(option, given, `a whole number from ${least} to ${most}`)
 }
