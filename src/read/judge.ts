@@ -92,20 +92,23 @@ export class Judge {
     return value instanceof Promise || value === UNUSABLE ? undefined : value
   }
 
-  /** An old value, for when the source has failed; undefined when it cannot be read after all. */
+  /** An old value, for when the source has failed; undefined when it may not be served any more, or cannot be read after all. */
   async serveStale(fetched: FetchedEntry, request: ReadRequest): Promise<Lookup | undefined> {
-    const entry = fetched.entry as ValueEntry
-    if (await this.#isOutdated(fetched, request)) return undefined
+    const { entry } = await this.#asOfNow(fetched, request)
+    // The load took its time, and it may have begun while the value was fresh.
+    const nowMs = this.#store.nowMs()
+    if (entry.state !== 'value' || !isWithinStale(entry, nowMs, request.source.policy.staleIfErrorMs))
+      return undefined
     const value = await this.#open(fetched, entry, request)
-    return value === UNUSABLE ? undefined : this.#lookup(entry, value, this.#store.nowMs())
+    return value === UNUSABLE ? undefined : this.#lookup(entry, value, nowMs)
   }
 
   /** Whether it was cleared since it was read, as far as can be told. */
-  async #isOutdated(fetched: FetchedEntry, { scope }: ReadRequest): Promise<boolean> {
+  async #asOfNow(fetched: FetchedEntry, { scope }: ReadRequest): Promise<FetchedEntry> {
     try {
-      return (await this.#store.again(fetched, scope)).entry.state === 'outdated'
+      return await this.#store.again(fetched, scope)
     } catch (error) {
-      if (error instanceof RedisUnavailableError) return false
+      if (error instanceof RedisUnavailableError) return fetched
       throw error
     }
   }

@@ -263,6 +263,34 @@ for (const kind of ['Redis', 'one process'] as const) {
         await sleep(150)
         await expect(products.get(1)).rejects.toThrow('the database is down')
       })
+
+      it('is not served beyond that either when it was fresh as the load began that failed', async () => {
+        const boom = new Error('the database is down')
+        let fail!: () => void
+        const failing = new Promise<void>((resolve) => (fail = resolve))
+        const loader = new CountingLoader(async (run) => {
+          if (run > 1) return failing.then(() => Promise.reject(boom))
+          await sleep(20)
+          return 'v1'
+        })
+        const products = open(where()).collection('products', {
+          ttl: 400,
+          jitter: 0,
+          earlyRefresh: 100,
+          load: loader.load
+        })
+        await products.get(1)
+        await until('a reader refreshes early', () => {
+          products.get(1).catch(() => undefined)
+          return loader.runs === 2
+        })
+        await sleep(450)
+        const late = products.get(1)
+        late.catch(() => undefined)
+        await sleep(50)
+        fail()
+        await expect(late).rejects.toBe(boom)
+      })
     })
 
     describe('a failing loader', () => {
