@@ -26,6 +26,11 @@ export class Silence extends Error {
   }
 }
 
+/** Or before that of the driver, whose `commandTimeout` may be the shorter one. */
+export function isSilence(error: unknown): boolean {
+  return error instanceof Silence || (error instanceof Error && error.message === 'Command timed out')
+}
+
 /** Replies by their first word: class, whether everything is hit, and what to do. */
 const REPLIES: Readonly<Record<string, readonly [RedisErrorClass, total: boolean, advice?: string]>> = {
   LOADING: ['down', true],
@@ -76,8 +81,8 @@ const LOST_CONNECTION =
 
 /** Pure: what kind of trouble `error` tells of. Whatever is not known counts as this call's own. */
 export function troubleOf(error: unknown): RedisTrouble {
-  if (error instanceof Silence) return trouble('down', 'TIMEOUT', error.message, false)
   if (!(error instanceof Error)) return trouble('refused', 'UNKNOWN', String(error), false)
+  if (isSilence(error)) return trouble('down', 'TIMEOUT', error.message, false)
   const { message } = error
   const systemCode = (error as { code?: unknown }).code
   if (typeof systemCode === 'string' && SYSTEM_ERRORS.test(systemCode)) {

@@ -5,7 +5,7 @@ import { Breaker } from '../policy/breaker.js'
 import { withDeadline } from '../policy/deadline.js'
 import type { OpenedClient, RedisClient } from './client.js'
 import { ClusterNodes } from './cluster-nodes.js'
-import { Silence, troubleOf, type RedisTrouble } from './error-class.js'
+import { isSilence, Silence, troubleOf, type RedisTrouble } from './error-class.js'
 import { watchHandshake } from './handshake.js'
 import type { LinkOptions, LinkReporter, LinkState } from './link-reporter.js'
 import { ServerClock } from './server-clock.js'
@@ -128,7 +128,7 @@ export class RedisLink {
       if (onSilence === undefined || this.nodes !== undefined) this.#breaker.answered()
       return answer
     } catch (error) {
-      const isOurs = !(error instanceof Silence) || onSilence === undefined || onSilence()
+      const isOurs = !isSilence(error) || onSilence === undefined || onSilence()
       if (isOurs) this.#failed(error)
       this.#reporter.callFailed(action, error)
       throw new RedisUnavailableError(action, { cause: error })
@@ -211,7 +211,7 @@ export class RedisLink {
     const trouble = this.#noted(error)
     const nowMs = this.#clock.now()
     const draw = this.#clock.random()
-    if (error instanceof Silence) {
+    if (isSilence(error)) {
       // A connection can die without a word, and then nothing but a new one helps.
       if (this.#breaker.silent(nowMs, draw)) this.#opensAway(trouble, true)
       return
