@@ -6,7 +6,7 @@ import type { Events } from '../events.js'
 import type { Awaitable } from '../ports.js'
 import type { EntryStore } from '../tiers/entry-store.js'
 import type { FetchedEntry } from '../tiers/fetched-entry.js'
-import { decide, isPlainlyFresh, isWithinStale } from './decide.js'
+import { decide, hasJustFailed, isPlainlyFresh, isWithinStale } from './decide.js'
 import type { Failures } from './failures.js'
 import type { Lookup, ReadRequest } from '../tiers/request.js'
 
@@ -129,7 +129,11 @@ export class Judge {
     refresh: Refresh['reason'] | 'none'
   ): Verdict {
     const entry = fetched.entry as ValueEntry
-    if (value === UNUSABLE) return { act: 'load', seen: entry.token, fallback: undefined }
+    if (value === UNUSABLE) {
+      if (hasJustFailed(entry, nowMs))
+        return { act: 'fail', error: this.#failures.errorFor(fetched.key, entry) }
+      return { act: 'load', seen: entry.token, fallback: undefined }
+    }
     // What is about to be refreshed is about to be dropped.
     if (refresh === 'none') request.memory?.keep(request, fetched, value, this.#store.nowMs())
     return {

@@ -190,7 +190,7 @@ export class RedisStore implements EntryStore {
   }
 
   async fail(key: string, token: Token, frame: Buffer, lifeMs: number): Promise<boolean> {
-    return (await this.#changes.run('note a failed load', 'fail-load', key, [token, frame, lifeMs])) === 1
+    return (await this.#changes.change('note a failed load', 'fail-load', key, [token, frame, lifeMs])) === 1
   }
 
   async release(key: string, token: Token): Promise<boolean> {

@@ -366,6 +366,28 @@ for (const kind of ['Redis', 'one process'] as const) {
       expect(cache.stats().collections['things']!.fills).toBe(0)
     })
 
+    it('keeps no older value in the place of one that is too large (#24)', async () => {
+      const grown = 'x'.repeat(2_000)
+      const loader = new CountingLoader(async (run) => {
+        await sleep(20)
+        return run === 1 ? 'small' : grown
+      })
+      const cache = open({ ...where(), maxValueBytes: 1_000 })
+      const things = cache.collection('things', { ttl: '1h', stale: '1h', load: loader.load })
+      await things.get(1)
+      expect(await things.refresh(1)).toBe(grown)
+      expect(await things.get(1)).toBe(grown)
+
+      const soft = cache.collection('soft', { ttl: '1h', stale: '1h', load: loader.load })
+      loader.runs = 0
+      await soft.get(1)
+      await soft.invalidate(1, { soft: true })
+      expect(await soft.get(1)).toBe('small')
+      await until('the refresh has found it', async () => (await soft.get(1)) === grown)
+      const { fills, rejectedFills } = cache.stats().collections['soft']!
+      expect([fills, rejectedFills]).toEqual([1, 1])
+    })
+
     it('compresses what is large, and gives it back', async () => {
       const cache = open({ ...where(), compressAbove: 1_000 })
       const rows = Array.from({ length: 500 }, (_, id) => ({ id, name: `product ${id}` }))
@@ -721,6 +743,29 @@ for (const kind of ['Redis', 'one process'] as const) {
       const loader = new CountingLoader((run) => run)
       const products = open(where()).collection('products', { ttl: '1h', schema, load: loader.load })
       expect([await products.get(1), await products.get(1)]).toEqual([1, 2])
+    })
+
+    it('does not ask again for a value that it cannot use while its load has just failed', async () => {
+      const boom = new Error('the database is down')
+      const loader = new CountingLoader((run) => {
+        if (run > 1) throw boom
+        return 'a'
+      })
+      const cache = open(where())
+      const unusable: string[] = []
+      cache.on('unreadable', ({ reason }) => void unusable.push(reason))
+      const things = cache.collection('things', {
+        ttl: '1h',
+        failedTtl: '1m',
+        schema: z.number(),
+        load: loader.load
+      })
+      await things.get(1)
+      for (let round = 0; round < 3; round++) await expect(things.get(1)).rejects.toBe(boom)
+      await expect(things.getMany([1])).rejects.toBe(boom)
+      expect(loader.runs).toBe(2)
+      // Each look at it, and not one in some milliseconds until the pause is over.
+      expect(unusable.length).toBeLessThanOrEqual(6)
     })
 
     it('survives a listener that is asynchronous and rejects', async () => {
