@@ -129,6 +129,17 @@ describe('when Redis', () => {
     await proxy.stop()
   })
 
+  it('is frozen while the cache is closed, nothing is loaded any more once that is over', async () => {
+    const { loader, products } = await warm()
+    server.pause()
+    const reads = Promise.allSettled([products.get(1), products.get(2), products.getMany([3, 4])])
+    await cache.close({ timeout: 1 })
+    const refused = { status: 'rejected', reason: { code: 'CLOSED' } }
+    expect(await reads).toMatchObject([refused, refused, refused])
+    expect(loader.runs).toBe(1)
+    server.resume()
+  })
+
   it('is away, an invalidation says that it was not confirmed', async () => {
     const { products } = await warm()
     await server.kill('SIGKILL')
