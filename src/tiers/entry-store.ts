@@ -18,6 +18,8 @@ export interface EntryStore {
   readonly source: 'redis' | 'memory'
   /** The store's own clock: entries' times are compared on it. */
   nowMs(): number
+  /** Whether it is known not to answer at present for what lies under `key`: nothing is sent to it. */
+  isAway(key: string): boolean
   /** Whether a wait made by `listen` and `takeLease` ends by a push; else only a timer ends it. */
   readonly pushes: boolean
 

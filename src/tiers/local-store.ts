@@ -75,6 +75,10 @@ export class LocalStore implements EntryStore {
     return BEGINNING_MS + this.#clock.now()
   }
 
+  isAway(): boolean {
+    return false
+  }
+
   async read({ key, scope }: Question): Promise<FetchedEntry> {
     return this.again(this.#look(key), scope)
   }

@@ -142,6 +142,11 @@ export class RedisStore implements EntryStore {
     return this.#link.serverClock.nowMs()
   }
 
+  isAway(key: string): boolean {
+    const { state, nodes } = this.#link
+    return state !== 'ready' || (nodes !== undefined && nodes.isAway(nodes.nodeOf(key)))
+  }
+
   get pushes(): boolean {
     return this.#coherence.trackedClient !== undefined
   }
