@@ -53,6 +53,12 @@ const REPLIES: Readonly<Record<string, readonly [RedisErrorClass, total: boolean
   OOM: ['misconfigured', false, 'raise "maxmemory", or let Redis evict: maxmemory-policy allkeys-lfu'],
   MISCONF: ['misconfigured', false, 'Redis cannot save to disk and refuses writes: look into its log'],
   NOREPLICAS: ['misconfigured', false, 'too few replicas are in sync for "min-replicas-to-write"'],
+  // Our own.
+  OTHERDB: [
+    'misconfigured',
+    true,
+    'select the database before createCache and no other after it, or give Corral a driver of its own'
+  ],
   CROSSSLOT: ['misconfigured', false, 'give the option "redis" a Cluster instance'],
   NOPROTO: ['misconfigured', true, 'this server speaks another protocol than RESP2'],
   WRONGTYPE: ['refused', false],
