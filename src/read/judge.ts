@@ -3,7 +3,7 @@ import { CorruptEntryError, RedisUnavailableError, textOf } from '../errors.js'
 import type { Clock } from '../clock.js'
 import { ageMs, freshForMs, type Token, type ValueEntry } from '../entry.js'
 import type { Events } from '../events.js'
-import type { Awaitable } from '../ports.js'
+import type { Awaitable, StandardResult } from '../ports.js'
 import type { EntryStore } from '../tiers/entry-store.js'
 import type { FetchedEntry } from '../tiers/fetched-entry.js'
 import { decide, hasJustFailed, isPlainlyFresh, isWithinStale } from './decide.js'
@@ -179,10 +179,10 @@ export class Judge {
   /** The value as it is, whatever the schema would make of it: a hit must equal the miss that stored it. */
   #checked(value: unknown, request: ReadRequest): unknown {
     const failed = (error: unknown): unknown => this.#matching([{ message: textOf(error) }], value, request)
+    const judged = ({ issues }: StandardResult<unknown>): unknown => this.#matching(issues, value, request)
     try {
       const result = request.source.schema!['~standard'].validate(value)
-      if (!(result instanceof Promise)) return this.#matching(result.issues, value, request)
-      return result.then((settled) => this.#matching(settled.issues, value, request), failed)
+      return isThenable(result) ? Promise.resolve(result).then(judged).catch(failed) : judged(result)
     } catch (error) {
       return failed(error)
     }
@@ -211,4 +211,9 @@ export class Judge {
     source.stats.unreadable++
     this.#events.emit('unreadable', { key, collection: source.name, reason })
   }
+}
+
+/** By its shape: a schema is the user's, and so is its promise. */
+function isThenable<T>(result: Awaitable<T>): result is Promise<T> {
+  return typeof (result as Partial<Promise<T>> | undefined)?.then === 'function'
 }

@@ -14,7 +14,8 @@ import {
   type Cache,
   type CacheEvents,
   type Collection,
-  type CacheOptions
+  type CacheOptions,
+  type StandardSchema
 } from '../../src/index.js'
 import { CountingLoader } from '../doubles/loaders.js'
 import { usePrivateRedis } from '../support/private-redis.js'
@@ -728,6 +729,25 @@ for (const kind of ['Redis', 'one process'] as const) {
       const products = open(where()).collection('products', { ttl: '1h', load: loader.load })
       await expect(products.get(1, { signal: AbortSignal.abort(new Error('gone')) })).rejects.toThrow('gone')
       expect(loader.runs).toBe(0)
+    })
+
+    it('takes a schema that gives no answer for one that does not match, and waits for any kind of promise', async () => {
+      const schemaOf = (validate: () => unknown): StandardSchema => ({
+        '~standard': { version: 1, vendor: 'test', validate: validate as () => never }
+      })
+      const answers = [
+        () => undefined,
+        async () => undefined,
+        // oxlint-disable-next-line unicorn/no-thenable -- a promise of a library's own
+        () => ({ then: (done: (result: unknown) => void) => done({ issues: [{ message: 'no' }] }) })
+      ]
+      const cache = open(where())
+      for (const [index, validate] of answers.entries()) {
+        const loader = new CountingLoader((run) => run)
+        const schema = schemaOf(validate)
+        const rows = cache.collection(`rows${index}`, { ttl: '1h', schema, load: loader.load })
+        expect([await rows.get(1), await rows.get(1)]).toEqual([1, 2])
+      }
     })
 
     it('takes a schema that throws for one that does not match', async () => {
