@@ -27,6 +27,10 @@ export function failedFrame(
   return frame
 }
 
+export function isUncacheable(frame: Buffer): boolean {
+  return frame[DETAIL_AT] === KIND_UNCACHEABLE
+}
+
 /** The entry; text that says what is wrong when it is damaged. */
 export function parseFailed(key: string, bytes: Buffer): FailedEntry | string {
   if (bytes.length < REPORT_AT) return 'it is cut short'
@@ -38,7 +42,7 @@ export function parseFailed(key: string, bytes: Buffer): FailedEntry | string {
   return {
     state: 'failed',
     token: tokenIn(bytes),
-    kind: bytes[DETAIL_AT] === KIND_UNCACHEABLE ? 'uncacheable' : 'load-failed',
+    kind: isUncacheable(bytes) ? 'uncacheable' : 'load-failed',
     report
   }
 }

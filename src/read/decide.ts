@@ -83,7 +83,7 @@ export function isWithinStale(entry: ValueEntry, nowMs: number, windowMs: number
 }
 
 /** The last load under a lease on an entry that cannot be used failed. A pause that is longer than any is damage. */
-function hasJustFailed(
+export function hasJustFailed(
   { backingOff, leaseUntilMs }: Pick<ValueEntry, 'backingOff' | 'leaseUntilMs'>,
   nowMs: number
 ): boolean {

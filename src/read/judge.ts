@@ -3,10 +3,10 @@ import { CorruptEntryError, RedisUnavailableError, textOf } from '../errors.js'
 import type { Clock } from '../clock.js'
 import { ageMs, freshForMs, type Token, type ValueEntry } from '../entry.js'
 import type { Events } from '../events.js'
-import type { Awaitable } from '../ports.js'
+import type { Awaitable, StandardResult } from '../ports.js'
 import type { EntryStore } from '../tiers/entry-store.js'
 import type { FetchedEntry } from '../tiers/fetched-entry.js'
-import { decide, isPlainlyFresh, isWithinStale } from './decide.js'
+import { decide, hasJustFailed, isPlainlyFresh, isWithinStale } from './decide.js'
 import type { Failures } from './failures.js'
 import type { Lookup, ReadRequest } from '../tiers/request.js'
 
@@ -92,20 +92,23 @@ export class Judge {
     return value instanceof Promise || value === UNUSABLE ? undefined : value
   }
 
-  /** An old value, for when the source has failed; undefined when it cannot be read after all. */
+  /** An old value, for when the source has failed; undefined when it may not be served any more, or cannot be read after all. */
   async serveStale(fetched: FetchedEntry, request: ReadRequest): Promise<Lookup | undefined> {
-    const entry = fetched.entry as ValueEntry
-    if (await this.#isOutdated(fetched, request)) return undefined
+    const { entry } = await this.#asOfNow(fetched, request)
+    // The load took its time, and it may have begun while the value was fresh.
+    const nowMs = this.#store.nowMs()
+    if (entry.state !== 'value' || !isWithinStale(entry, nowMs, request.source.policy.staleIfErrorMs))
+      return undefined
     const value = await this.#open(fetched, entry, request)
-    return value === UNUSABLE ? undefined : this.#lookup(entry, value, this.#store.nowMs())
+    return value === UNUSABLE ? undefined : this.#lookup(entry, value, nowMs)
   }
 
   /** Whether it was cleared since it was read, as far as can be told. */
-  async #isOutdated(fetched: FetchedEntry, { scope }: ReadRequest): Promise<boolean> {
+  async #asOfNow(fetched: FetchedEntry, { scope }: ReadRequest): Promise<FetchedEntry> {
     try {
-      return (await this.#store.again(fetched, scope)).entry.state === 'outdated'
+      return await this.#store.again(fetched, scope)
     } catch (error) {
-      if (error instanceof RedisUnavailableError) return false
+      if (error instanceof RedisUnavailableError) return fetched
       throw error
     }
   }
@@ -126,7 +129,11 @@ export class Judge {
     refresh: Refresh['reason'] | 'none'
   ): Verdict {
     const entry = fetched.entry as ValueEntry
-    if (value === UNUSABLE) return { act: 'load', seen: entry.token, fallback: undefined }
+    if (value === UNUSABLE) {
+      if (hasJustFailed(entry, nowMs))
+        return { act: 'fail', error: this.#failures.errorFor(fetched.key, entry) }
+      return { act: 'load', seen: entry.token, fallback: undefined }
+    }
     // What is about to be refreshed is about to be dropped.
     if (refresh === 'none') request.memory?.keep(request, fetched, value, this.#store.nowMs())
     return {
@@ -172,10 +179,10 @@ export class Judge {
   /** The value as it is, whatever the schema would make of it: a hit must equal the miss that stored it. */
   #checked(value: unknown, request: ReadRequest): unknown {
     const failed = (error: unknown): unknown => this.#matching([{ message: textOf(error) }], value, request)
+    const judged = ({ issues }: StandardResult<unknown>): unknown => this.#matching(issues, value, request)
     try {
       const result = request.source.schema!['~standard'].validate(value)
-      if (!(result instanceof Promise)) return this.#matching(result.issues, value, request)
-      return result.then((settled) => this.#matching(settled.issues, value, request), failed)
+      return isThenable(result) ? Promise.resolve(result).then(judged).catch(failed) : judged(result)
     } catch (error) {
       return failed(error)
     }
@@ -204,4 +211,9 @@ export class Judge {
     source.stats.unreadable++
     this.#events.emit('unreadable', { key, collection: source.name, reason })
   }
+}
+
+/** By its shape: a schema is the user's, and so is its promise. */
+function isThenable<T>(result: Awaitable<T>): result is Promise<T> {
+  return typeof (result as Partial<Promise<T>> | undefined)?.then === 'function'
 }

@@ -27,6 +27,7 @@ export class LoadRunner {
   readonly #clock: Clock
   readonly #nesting = new AsyncLocalStorage<Nesting>()
   readonly #running = new Set<AbortController>()
+  #isOver = false
 
   constructor(limit: ConcurrencyLimit, events: Events, clock: Clock) {
     this.#limit = limit
@@ -63,8 +64,9 @@ export class LoadRunner {
     return this.#run(requests, reason, (context) => loadMany!(requests.map(idOf), context))
   }
 
-  /** Every loader's signal fires, and its callers get a `ClosedError`. */
+  /** Every loader's signal fires, and its callers get a `ClosedError`; so does who comes by now to the load it waited for. */
   abortAll(): void {
+    this.#isOver = true
     for (const controller of this.#running) controller.abort(new ClosedError())
   }
 
@@ -73,6 +75,7 @@ export class LoadRunner {
     reason: LoadReason,
     work: (context: LoadContext) => Promise<readonly unknown[]>
   ): Promise<readonly Loaded[]> {
+    if (this.#isOver) throw new ClosedError()
     const { source, tenant, key } = requests[0]!
     const controller = new AbortController()
     const { signal } = controller

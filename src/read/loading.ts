@@ -255,7 +255,7 @@ export class Loading {
 
   /** One load for the callers of this process, with nothing stored. */
   async #loadAlone(flight: Flight, request: ReadRequest, plan: LoadPlan): Promise<Landing> {
-    const { failures, clock } = this.#parts
+    const { store, failures, clock } = this.#parts
     const { key, source } = request
     flight.mark()
     flight.loading = true
@@ -269,8 +269,10 @@ export class Loading {
       throw error
     }
     failures.forget(key)
-    // Without Redis nothing can tell when an invalidation elsewhere came, so sharing stays within this process's own knowledge.
-    const validBelow = plan.reason === 'redis-away' ? Number.POSITIVE_INFINITY : flight.marked
+    // Without Redis nothing can tell when an invalidation elsewhere came, so sharing stays within this process's own
+    // knowledge. One that gave no lease, or is back by now, may have taken an invalidation meanwhile: who came late asks it.
+    const isAway = plan.reason === 'redis-away' && store.isAway(key)
+    const validBelow = isAway ? Number.POSITIVE_INFINITY : flight.marked
     return await landingOf(packed, 0, validBelow)
   }
 

@@ -92,8 +92,6 @@ export class Settling {
       await this.#settleLease(key, token, 'uncacheable', reportOf(packed.tooLarge), UNCACHEABLE_LIFE_MS)
     } else if (packed.isOverBudget) {
       this.reportRejected(request, 'over-budget')
-      // A refresh that was asked for has found that there is something newer: what is cached must not go on being served.
-      if (flight.forced) await this.#parts.store.drop([key]).catch(unknown)
       await this.#settleLease(key, token, 'uncacheable', OVER_BUDGET, UNCACHEABLE_LIFE_MS)
     } else {
       if (packed.isSuperseded) this.reportRejected(request, 'superseded')

@@ -67,6 +67,8 @@ export interface OpenedClient {
   readonly client: RedisClient
   /** False for an instance that the user passed in: it is never closed and never reconfigured. */
   readonly owned: boolean
+  /** Which one the connection is in, of those that somebody else may change; undefined of others. */
+  database(): number | undefined
   /** Another connection of Corral's own to the same place, with the same credentials and topology. */
   duplicate(): RedisClient | undefined
   /** One to subscribe to a channel with; of a Cluster any node will do. */
@@ -107,6 +109,7 @@ export function openClient(input: RedisInput, clock: Clock): OpenedClient {
     return {
       client: asClient(input),
       owned: false,
+      database: () => (input.isCluster ? undefined : databaseOf(input as Redis)),
       duplicate: () => duplicateOf(input, defaults),
       duplicateForChannel: () => channelOf(input, defaults)
     }
@@ -118,6 +121,7 @@ export function openClient(input: RedisInput, clock: Clock): OpenedClient {
   return {
     client: asClient(redis),
     owned: true,
+    database: () => undefined,
     duplicate: () => duplicateOf(redis, {}),
     duplicateForChannel: () => channelOf(redis, {})
   }

@@ -3,7 +3,7 @@ import { Breaker } from '../policy/breaker.js'
 import { withDeadline } from '../policy/deadline.js'
 import type { RedisClient } from './client.js'
 import { addressOf, lookFor } from './cluster-connections.js'
-import { Silence, troubleOf } from './error-class.js'
+import { isSilence, Silence, troubleOf } from './error-class.js'
 import { keySlot } from './key-slot.js'
 
 /** Fewer than those after which all of Redis counts as away: one node must not take the others with it. */
@@ -124,6 +124,8 @@ export class ClusterNodes {
         this.#answered(node)
         return answer
       } catch (error) {
+        // Silence is noted by `onSilence`.
+        if (isSilence(error)) throw error
         if (troubleOf(error).errorClass === 'down') this.#silent(node, key)
         else this.#answered(node)
         throw error

@@ -107,6 +107,10 @@ describe('an error of Redis', () => {
     })
   })
 
+  it('that is a driver’s own deadline is a missing answer too', () => {
+    expect(troubleOf(new Error('Command timed out'))).toMatchObject({ errorClass: 'down', code: 'TIMEOUT' })
+  })
+
   it('that a right is missing names the line that grants it', () => {
     const advice = (message: string): string | undefined => troubleOf(new Error(message)).advice
     expect(advice("NOPERM this user has no permissions to run the 'time' command")).toContain('+time')

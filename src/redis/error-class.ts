@@ -26,6 +26,11 @@ export class Silence extends Error {
   }
 }
 
+/** Or before that of the driver, whose `commandTimeout` may be the shorter one. */
+export function isSilence(error: unknown): boolean {
+  return error instanceof Silence || (error instanceof Error && error.message === 'Command timed out')
+}
+
 /** Replies by their first word: class, whether everything is hit, and what to do. */
 const REPLIES: Readonly<Record<string, readonly [RedisErrorClass, total: boolean, advice?: string]>> = {
   LOADING: ['down', true],
@@ -48,6 +53,12 @@ const REPLIES: Readonly<Record<string, readonly [RedisErrorClass, total: boolean
   OOM: ['misconfigured', false, 'raise "maxmemory", or let Redis evict: maxmemory-policy allkeys-lfu'],
   MISCONF: ['misconfigured', false, 'Redis cannot save to disk and refuses writes: look into its log'],
   NOREPLICAS: ['misconfigured', false, 'too few replicas are in sync for "min-replicas-to-write"'],
+  // Our own.
+  OTHERDB: [
+    'misconfigured',
+    true,
+    'select the database before createCache and no other after it, or give Corral a driver of its own'
+  ],
   CROSSSLOT: ['misconfigured', false, 'give the option "redis" a Cluster instance'],
   NOPROTO: ['misconfigured', true, 'this server speaks another protocol than RESP2'],
   WRONGTYPE: ['refused', false],
@@ -76,8 +87,8 @@ const LOST_CONNECTION =
 
 /** Pure: what kind of trouble `error` tells of. Whatever is not known counts as this call's own. */
 export function troubleOf(error: unknown): RedisTrouble {
-  if (error instanceof Silence) return trouble('down', 'TIMEOUT', error.message, false)
   if (!(error instanceof Error)) return trouble('refused', 'UNKNOWN', String(error), false)
+  if (isSilence(error)) return trouble('down', 'TIMEOUT', error.message, false)
   const { message } = error
   const systemCode = (error as { code?: unknown }).code
   if (typeof systemCode === 'string' && SYSTEM_ERRORS.test(systemCode)) {

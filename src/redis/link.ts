@@ -5,7 +5,7 @@ import { Breaker } from '../policy/breaker.js'
 import { withDeadline } from '../policy/deadline.js'
 import type { OpenedClient, RedisClient } from './client.js'
 import { ClusterNodes } from './cluster-nodes.js'
-import { Silence, troubleOf, type RedisTrouble } from './error-class.js'
+import { isSilence, Silence, troubleOf, type RedisTrouble } from './error-class.js'
 import { watchHandshake } from './handshake.js'
 import type { LinkOptions, LinkReporter, LinkState } from './link-reporter.js'
 import { ServerClock } from './server-clock.js'
@@ -62,6 +62,8 @@ export class RedisLink {
   #reason: string | undefined
   /** It answers, and refuses what nothing works without: waiting does not mend that. */
   #refusal: unknown
+  /** The database that the entries are in, where the driver is one that somebody else may send elsewhere. */
+  #database: number | undefined
   /** Of the connection: a probe's answer counts for the one it was asked on. */
   #session = 0
 
@@ -79,6 +81,7 @@ export class RedisLink {
     this.client.on('ready', this.#onReady)
     this.client.on('close', this.#onClose)
     this.client.on('end', this.#onClose)
+    this.client.on('select', this.#onSelect)
     // A driver of the user's keeps its own error handling; ours would otherwise print to the console.
     if (opened.owned) this.client.on('error', this.#onError)
     this.#stopWatching = opened.owned ? watchHandshake(this.client, this.timeoutMs) : nothing
@@ -128,7 +131,7 @@ export class RedisLink {
       if (onSilence === undefined || this.nodes !== undefined) this.#breaker.answered()
       return answer
     } catch (error) {
-      const isOurs = !(error instanceof Silence) || onSilence === undefined || onSilence()
+      const isOurs = !isSilence(error) || onSilence === undefined || onSilence()
       if (isOurs) this.#failed(error)
       this.#reporter.callFailed(action, error)
       throw new RedisUnavailableError(action, { cause: error })
@@ -190,6 +193,7 @@ export class RedisLink {
     this.client.off('ready', this.#onReady)
     this.client.off('close', this.#onClose)
     this.client.off('end', this.#onClose)
+    this.client.off('select', this.#onSelect)
     if (!this.#opened.owned) return
     if (wasReady)
       await withDeadline(this.client.quit(), this.timeoutMs, () => new Silence(this.timeoutMs)).catch(
@@ -211,7 +215,7 @@ export class RedisLink {
     const trouble = this.#noted(error)
     const nowMs = this.#clock.now()
     const draw = this.#clock.random()
-    if (error instanceof Silence) {
+    if (isSilence(error)) {
       // A connection can die without a word, and then nothing but a new one helps.
       if (this.#breaker.silent(nowMs, draw)) this.#opensAway(trouble, true)
       return
@@ -249,6 +253,27 @@ export class RedisLink {
     if (wasReady) for (const listener of this.#lostListeners) listener()
   }
 
+  /** What was declared wrong in one database would be read from the other, by whoever comes when the driver is back in that. */
+  readonly #onSelect = (database: number): void => {
+    const isOther = this.#database !== undefined && database !== this.#database
+    if (!isOther || this.#state !== 'ready') return
+    this.#breaker.trip(this.#clock.now(), this.#clock.random())
+    this.#opensAway(this.#noted(this.#inDatabase(database)), false)
+  }
+
+  #inDatabase(database: number): Error {
+    return new Error(
+      `OTHERDB the driver is in database ${database}, and the entries are in ${this.#database}`
+    )
+  }
+
+  #assertDatabase(): void {
+    const database = this.#opened.database()
+    if (database === undefined) return
+    this.#database ??= database
+    if (database !== this.#database) throw this.#inDatabase(database)
+  }
+
   /** Asks what a server must do to be used: tell its time, take a write, hear what was undelivered. */
   async #probe(): Promise<void> {
     const session = this.#session
@@ -258,6 +283,7 @@ export class RedisLink {
     this.#breaker.probing()
     try {
       await withDeadline(this.serverClock.sync(this.client), this.timeoutMs, late)
+      this.#assertDatabase()
       if (this.nodes === undefined)
         await withDeadline(this.client.unlink(this.#probeKey), this.timeoutMs, late).catch(this.#unlessTotal)
       const telling = Promise.resolve(this.#beforeReady?.(this.client))

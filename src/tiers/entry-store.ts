@@ -18,6 +18,8 @@ export interface EntryStore {
   readonly source: 'redis' | 'memory'
   /** The store's own clock: entries' times are compared on it. */
   nowMs(): number
+  /** Whether it is known not to answer at present for what lies under `key`: nothing is sent to it. */
+  isAway(key: string): boolean
   /** Whether a wait made by `listen` and `takeLease` ends by a push; else only a timer ends it. */
   readonly pushes: boolean
 
@@ -32,6 +34,7 @@ export interface EntryStore {
   takeLease(request: LeaseRequest): Promise<LeaseAnswer>
   renewLease(key: string, token: Token, leaseMs: number): Promise<boolean>
   fill(key: string, token: Token, frame: Buffer, lifeMs: number): Promise<boolean>
+  /** A value that was being refreshed stays, and backs off; when what was loaded does not fit the cache, the frame takes its place. */
   fail(key: string, token: Token, frame: Buffer, lifeMs: number): Promise<boolean>
   release(key: string, token: Token): Promise<boolean>
   /** Announces a writer: whatever stood there is gone, and nothing is filled until it is done. `renewal`: only if it still stands. */

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.js'
+import { isUncacheable } from '../codec/failed-frame.js'
 import {
   holdFrame,
   NO_TOKEN,
@@ -74,6 +75,10 @@ export class LocalStore implements EntryStore {
     return BEGINNING_MS + this.#clock.now()
   }
 
+  isAway(): boolean {
+    return false
+  }
+
   async read({ key, scope }: Question): Promise<FetchedEntry> {
     return this.again(this.#look(key), scope)
   }
@@ -137,10 +142,10 @@ export class LocalStore implements EntryStore {
 
   async fail(key: string, token: Token, frame: Buffer, lifeMs: number): Promise<boolean> {
     const [bytes, holder] = this.#leaseOf(key, token)
-    if (holder === 'hold') this.#put(key, frame, lifeMs)
-    if (holder === 'value')
-      this.#put(key, withLease(bytes!, NO_TOKEN, this.nowMs() + lifeMs), this.#lifeOf(key))
-    return holder !== undefined
+    if (holder === undefined) return false
+    if (holder === 'hold' || isUncacheable(frame)) this.#put(key, frame, lifeMs)
+    else this.#put(key, withLease(bytes!, NO_TOKEN, this.nowMs() + lifeMs), this.#lifeOf(key))
+    return true
   }
 
   async release(key: string, token: Token): Promise<boolean> {

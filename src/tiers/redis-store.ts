@@ -142,6 +142,11 @@ export class RedisStore implements EntryStore {
     return this.#link.serverClock.nowMs()
   }
 
+  isAway(key: string): boolean {
+    const { state, nodes } = this.#link
+    return state !== 'ready' || (nodes !== undefined && nodes.isAway(nodes.nodeOf(key)))
+  }
+
   get pushes(): boolean {
     return this.#coherence.trackedClient !== undefined
   }
@@ -190,7 +195,7 @@ export class RedisStore implements EntryStore {
   }
 
   async fail(key: string, token: Token, frame: Buffer, lifeMs: number): Promise<boolean> {
-    return (await this.#changes.run('note a failed load', 'fail-load', key, [token, frame, lifeMs])) === 1
+    return (await this.#changes.change('note a failed load', 'fail-load', key, [token, frame, lifeMs])) === 1
   }
 
   async release(key: string, token: Token): Promise<boolean> {

@@ -32,6 +32,8 @@ const frame = (text: string, key = KEY): Buffer =>
   })
 const failed = (token: Token): Buffer =>
   failedFrame(KEY, token, 'load-failed', { name: 'Error', message: 'boom' })
+const uncacheable = (token: Token): Buffer =>
+  failedFrame(KEY, token, 'uncacheable', { name: 'Error', message: 'too large' })
 
 /** What every store must do, step by step: the guarantees that the engine builds on. */
 export function entryStoreContract(name: string, open: () => Promise<OpenedForTest>): void {
@@ -201,6 +203,16 @@ export function entryStoreContract(name: string, open: () => Promise<OpenedForTe
       expect(answer.kind === 'entry' && answer.fetched.entry).toMatchObject({ backingOff: true })
       await sleep(200)
       expect(await take(newToken(), { seen })).toMatchObject({ kind: 'granted' })
+    })
+
+    it('lets a value go when its refresh brought what does not fit the cache, and only for its holder (#24)', async () => {
+      const { token: seen } = await stored()
+      const refresher = newToken()
+      await take(refresher, { seen })
+      const other = newToken()
+      expect(await store.fail(KEY, other, uncacheable(other), 60_000)).toBe(false)
+      expect(await store.fail(KEY, refresher, uncacheable(refresher), 60_000)).toBe(true)
+      expect(await read()).toMatchObject({ state: 'failed', kind: 'uncacheable' })
     })
 
     it('gives back a lease, and only to its holder (#6)', async () => {

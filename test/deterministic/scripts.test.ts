@@ -184,7 +184,7 @@ async function take(
       return store.fail(
         key,
         token,
-        failedFrame(key, token, 'load-failed', { name: 'E', message: 'm' }),
+        failedFrame(key, token, row === 'none' ? 'uncacheable' : 'load-failed', { name: 'E', message: 'm' }),
         lifeMs
       )
     case 'release':

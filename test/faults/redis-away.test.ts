@@ -129,6 +129,17 @@ describe('when Redis', () => {
     await proxy.stop()
   })
 
+  it('is frozen while the cache is closed, nothing is loaded any more once that is over', async () => {
+    const { loader, products } = await warm()
+    server.pause()
+    const reads = Promise.allSettled([products.get(1), products.get(2), products.getMany([3, 4])])
+    await cache.close({ timeout: 1 })
+    const refused = { status: 'rejected', reason: { code: 'CLOSED' } }
+    expect(await reads).toMatchObject([refused, refused, refused])
+    expect(loader.runs).toBe(1)
+    server.resume()
+  })
+
   it('is away, an invalidation says that it was not confirmed', async () => {
     const { products } = await warm()
     await server.kill('SIGKILL')
@@ -208,6 +219,33 @@ describe('when Redis', () => {
     } finally {
       await admin.config('SET', 'maxmemory', '0')
       admin.disconnect()
+    }
+  })
+
+  it('is full, nobody who comes after an invalidation gets what was loaded before it (#3, #30)', async () => {
+    const loader = new CountingLoader((run) => `v${run}`)
+    const mine = open({ commandTimeout: '5s' })
+    const products = mine.collection('products', { ttl: '1h', load: loader.load })
+    await mine.ready()
+    const other = createCache({ redis: server.url, namespace: 'shop', commandTimeout: '5s' })
+    const admin = new Redis(server.url)
+    try {
+      const others = other.collection('products', { ttl: '1h', load: () => 'never asked' })
+      await admin.config('SET', 'maxmemory-policy', 'noeviction')
+      await admin.config('SET', 'maxmemory', '1')
+      loader.hold()
+      const early = products.get(2)
+      await until('a load runs, without a lease', () => loader.runs === 1)
+      await others.invalidate(2)
+      const late = products.get(2)
+      await until('it waits as well', () => mine.stats().total.misses === 2)
+      loader.letGo()
+      expect(await early).toBe('v1')
+      expect(await late).toBe('v2')
+    } finally {
+      await admin.config('SET', 'maxmemory', '0')
+      admin.disconnect()
+      await other.close()
     }
   })
 })

@@ -172,6 +172,25 @@ describe('a driver of the user’s', () => {
       await proxy.stop()
     }
   })
+
+  it('that gives up before Corral does counts as silent all the same', async () => {
+    const driver = new Redis(server.url, { protocol: 2, commandTimeout: 200 })
+    try {
+      open({ redis: driver as unknown as RedisInput, commandTimeout: '5s' })
+      const products = values()
+      await cache.ready()
+      await products.get(1)
+      server.pause()
+      await until('calls fail at once', async () => {
+        expect(await products.get(1)).toBe('v1')
+        return cache.health().redis.breaker !== 'closed'
+      })
+      server.resume()
+      await until('it is used again', async () => (await products.lookup(1)).source === 'redis')
+    } finally {
+      driver.disconnect()
+    }
+  })
 })
 
 describe('a connection', () => {

@@ -4,6 +4,7 @@ import {
   createCache,
   InvalidKeyError,
   InvalidOptionError,
+  RedisUnavailableError,
   type CacheOptions,
   type RedisInput
 } from '../../src/index.js'
@@ -107,6 +108,30 @@ it('works in the database that an instance has selected, with its own connection
     expect((await rows.lookup(1)).source).toBe('loader')
     expect((await rows.lookup(1)).source).not.toBe('loader')
     expect(await redis.admin.dbsize()).toBe(0)
+  } finally {
+    instance.disconnect()
+  }
+})
+
+it('does without Redis while an instance is in another database than it was when it was first used', async () => {
+  const instance = new Redis(redis.server.url)
+  try {
+    const cache = open({ redis: instance, memory: { maxBytes: 1_000_000 } })
+    await cache.ready()
+    let version = 1
+    const rows = cache.collection('rows', { ttl: '1h', load: async () => version })
+    await rows.get(1)
+    await until('it is kept', () => rows.get(1).then(() => rows.peekMemory(1) === 1))
+    await instance.select(3)
+    version = 2
+    expect(await rows.lookup(1)).toMatchObject({ value: 2, source: 'loader' })
+    await expect(rows.invalidate(1)).rejects.toThrow(RedisUnavailableError)
+    expect(cache.health().problems.join()).toContain('database 3')
+    expect(await redis.admin.info('keyspace')).not.toContain('db3')
+    await instance.select(0)
+    await until('it is used again', () => cache.health().redis.state === 'ready')
+    await rows.invalidate(1)
+    expect(await rows.get(1)).toBe(2)
   } finally {
     instance.disconnect()
   }

@@ -14,7 +14,8 @@ import {
   type Cache,
   type CacheEvents,
   type Collection,
-  type CacheOptions
+  type CacheOptions,
+  type StandardSchema
 } from '../../src/index.js'
 import { CountingLoader } from '../doubles/loaders.js'
 import { usePrivateRedis } from '../support/private-redis.js'
@@ -263,6 +264,34 @@ for (const kind of ['Redis', 'one process'] as const) {
         await sleep(150)
         await expect(products.get(1)).rejects.toThrow('the database is down')
       })
+
+      it('is not served beyond that either when it was fresh as the load began that failed', async () => {
+        const boom = new Error('the database is down')
+        let fail!: () => void
+        const failing = new Promise<void>((resolve) => (fail = resolve))
+        const loader = new CountingLoader(async (run) => {
+          if (run > 1) return failing.then(() => Promise.reject(boom))
+          await sleep(20)
+          return 'v1'
+        })
+        const products = open(where()).collection('products', {
+          ttl: 400,
+          jitter: 0,
+          earlyRefresh: 100,
+          load: loader.load
+        })
+        await products.get(1)
+        await until('a reader refreshes early', () => {
+          products.get(1).catch(() => undefined)
+          return loader.runs === 2
+        })
+        await sleep(450)
+        const late = products.get(1)
+        late.catch(() => undefined)
+        await sleep(50)
+        fail()
+        await expect(late).rejects.toBe(boom)
+      })
     })
 
     describe('a failing loader', () => {
@@ -336,6 +365,27 @@ for (const kind of ['Redis', 'one process'] as const) {
       expect(loader.runs).toBeLessThanOrEqual(2)
       expect((await things.get(1))?.length).toBe(10_000_000)
       expect(cache.stats().collections['things']!.fills).toBe(0)
+    })
+
+    it('keeps no older value in the place of one that is too large (#24)', async () => {
+      const grown = 'x'.repeat(2_000)
+      const loader = new CountingLoader(async (run) => {
+        await sleep(20)
+        return run === 1 ? 'small' : grown
+      })
+      const cache = open({ ...where(), maxValueBytes: 1_000 })
+      const things = cache.collection('things', { ttl: '1h', stale: '1h', load: loader.load })
+      await things.get(1)
+      expect(await things.refresh(1)).toBe(grown)
+      expect(await things.get(1)).toBe(grown)
+
+      const soft = cache.collection('soft', { ttl: '1h', stale: '1h', load: loader.load })
+      loader.runs = 0
+      await soft.get(1)
+      await soft.invalidate(1, { soft: true })
+      expect(await soft.get(1)).toBe('small')
+      await until('the refresh has found it', async () => (await soft.get(1)) === grown)
+      expect(cache.stats().collections['soft']!.fills).toBe(1)
     })
 
     it('compresses what is large, and gives it back', async () => {
@@ -680,6 +730,25 @@ for (const kind of ['Redis', 'one process'] as const) {
       expect(loader.runs).toBe(0)
     })
 
+    it('takes a schema that gives no answer for one that does not match, and waits for any kind of promise', async () => {
+      const schemaOf = (validate: () => unknown): StandardSchema => ({
+        '~standard': { version: 1, vendor: 'test', validate: validate as () => never }
+      })
+      const answers = [
+        () => undefined,
+        async () => undefined,
+        // oxlint-disable-next-line unicorn/no-thenable -- a promise of a library's own
+        () => ({ then: (done: (result: unknown) => void) => done({ issues: [{ message: 'no' }] }) })
+      ]
+      const cache = open(where())
+      for (const [index, validate] of answers.entries()) {
+        const loader = new CountingLoader((run) => run)
+        const schema = schemaOf(validate)
+        const rows = cache.collection(`rows${index}`, { ttl: '1h', schema, load: loader.load })
+        expect([await rows.get(1), await rows.get(1)]).toEqual([1, 2])
+      }
+    })
+
     it('takes a schema that throws for one that does not match', async () => {
       const schema = {
         '~standard': {
@@ -693,6 +762,29 @@ for (const kind of ['Redis', 'one process'] as const) {
       const loader = new CountingLoader((run) => run)
       const products = open(where()).collection('products', { ttl: '1h', schema, load: loader.load })
       expect([await products.get(1), await products.get(1)]).toEqual([1, 2])
+    })
+
+    it('does not ask again for a value that it cannot use while its load has just failed', async () => {
+      const boom = new Error('the database is down')
+      const loader = new CountingLoader((run) => {
+        if (run > 1) throw boom
+        return 'a'
+      })
+      const cache = open(where())
+      const unusable: string[] = []
+      cache.on('unreadable', ({ reason }) => void unusable.push(reason))
+      const things = cache.collection('things', {
+        ttl: '1h',
+        failedTtl: '1m',
+        schema: z.number(),
+        load: loader.load
+      })
+      await things.get(1)
+      for (let round = 0; round < 3; round++) await expect(things.get(1)).rejects.toBe(boom)
+      await expect(things.getMany([1])).rejects.toBe(boom)
+      expect(loader.runs).toBe(2)
+      // Each look at it, and not one in some milliseconds until the pause is over.
+      expect(unusable.length).toBeLessThanOrEqual(6)
     })
 
     it('survives a listener that is asynchronous and rejects', async () => {

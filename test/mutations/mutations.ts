@@ -63,8 +63,8 @@ const ENTRY_MUTATIONS: readonly Mutation[] = [
     edits: [
       edit(
         'src/tiers/local-store.ts',
-        "if (holder === 'hold') this.#put(key, frame, lifeMs)",
-        "if (holder !== 'value') this.#put(key, frame, lifeMs)"
+        "if (holder === undefined) return false\n    if (holder === 'hold' || isUncacheable(frame)) this",
+        "if (holder !== 'value' || isUncacheable(frame)) this"
       )
     ],
     tests: [READS]
@@ -342,8 +342,8 @@ const ENTRY_MUTATIONS: readonly Mutation[] = [
     edits: [
       edit(
         'src/tiers/local-store.ts',
-        "if (holder === 'hold') this.#put(key, frame, lifeMs)",
-        "if (holder === 'hold') this.#delete(key)"
+        "if (holder === 'hold' || isUncacheable(frame)) this.#put(key, frame, lifeMs)",
+        "if (holder === 'hold' || isUncacheable(frame)) this.#delete(key)"
       )
     ],
     tests: [READS]

@@ -1,6 +1,7 @@
 -- Tells the fleet that a load failed, so that nobody repeats it for a while.
 --
--- Guarantee: touches only the caller's own lease. A value that was being refreshed stays, and backs off.
+-- Guarantee: touches only the caller's own lease. A value that was being refreshed stays, and backs off; but it goes when
+-- the load found something newer that does not fit the cache.
 --
 -- KEYS[1]  the entry
 -- ARGV[1]  token under which the lease was taken
@@ -13,7 +14,8 @@
 local key, token, frame, life_ms = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
 local header = read_header(key)
 if header == nil or is_foreign(header) then return 0 end
-if holds_as_loader(header, token) then
+local is_uncacheable = frame:byte(4) == 2
+if holds_as_loader(header, token) or (is_uncacheable and holds_as_refresher(header, token)) then
   redis.call('SET', key, frame, 'PX', life_ms)
   return 1
 end
