@@ -86,6 +86,28 @@ describe('what is written behind, from the command line', () => {
     await mine.cache.close()
   }, 60_000)
 
+  it('ends when it is told to before its database has said anything', async () => {
+    await writeFile(
+      join(folder, 'silent.ts'),
+      `
+      import { createCache } from ${JSON.stringify(new URL('../../src/index.ts', import.meta.url).href)}
+      import { NOBODYS } from ${JSON.stringify(new URL('../support/nobodys-sink.ts', import.meta.url).href)}
+      let asked
+      export const wasAsked = new Promise((resolve) => (asked = resolve))
+      const sink = { ...NOBODYS, check: () => (asked(), new Promise(() => undefined)) }
+      export const cache = createCache({ redis: ${JSON.stringify(redis.url)}, namespace: 'silent' })
+      cache.ingest('events', { sink })
+    `
+    )
+    const told = new AbortController()
+    const working = corral(['worker', 'silent.ts', '--drain', '0'], { folder, interrupted: told.signal })
+    const { wasAsked } = (await import(join(folder, 'silent.ts'))) as { wasAsked: Promise<void> }
+    await wasAsked
+    told.abort()
+    const { code, out } = await working
+    expect([code, out]).toEqual([0, expect.stringMatching(/^[^\n]+ has stopped\n$/)])
+  })
+
   it('ends with a reason when a table is missing, the file is, or exports no cache', async () => {
     const unready = await corral(['worker', await fileOf('unready.ts', 'not_there')], { folder })
     expect([unready.code, unready.err]).toEqual([1, expect.stringContaining('not_there')])
