@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Redis } from 'ioredis'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startPostgresServer, type PostgresServer } from '../support/postgres-server.js'
@@ -92,21 +93,27 @@ describe('what is written behind, from the command line', () => {
       `
       import { createCache } from ${JSON.stringify(new URL('../../src/index.ts', import.meta.url).href)}
       import { NOBODYS } from ${JSON.stringify(new URL('../support/nobodys-sink.ts', import.meta.url).href)}
-      let asked
-      export const wasAsked = new Promise((resolve) => (asked = resolve))
-      const sink = { ...NOBODYS, check: () => (asked(), new Promise(() => undefined)) }
+      const sink = { ...NOBODYS, check: () => new Promise(() => undefined) }
       export const cache = createCache({ redis: ${JSON.stringify(redis.url)}, namespace: 'silent' })
       cache.ingest('events', { sink })
     `
     )
     const told = new AbortController()
     const working = corral(['worker', 'silent.ts', '--drain', '0'], { folder, interrupted: told.signal })
-    const { wasAsked } = (await import(join(folder, 'silent.ts'))) as { wasAsked: Promise<void> }
-    await wasAsked
+    const client = new Redis(redis.url)
+    await until(
+      'it works on its shards',
+      async () => (await client.keys('silent:#behind:*owner')).length > 0,
+      30_000
+    )
+    client.disconnect()
     told.abort()
     const { code, out } = await working
     expect([code, out]).toEqual([0, expect.stringMatching(/^[^\n]+ has stopped\n$/)])
-  })
+
+    const before = await corral(['worker', await fileOf('never.ts')], { folder, interrupted: told.signal })
+    expect([before.code, before.out]).toEqual([0, expect.stringMatching(/has stopped\n$/)])
+  }, 60_000)
 
   it('ends with a reason when a table is missing, the file is, or exports no cache', async () => {
     const unready = await corral(['worker', await fileOf('unready.ts', 'not_there')], { folder })

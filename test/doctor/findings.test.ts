@@ -230,10 +230,14 @@ describe('replication', () => {
     await redis.config('SET', 'key-load-delay', '10000')
     // It ends with the server.
     const loading = redis.call('DEBUG', 'RELOAD').catch(() => undefined)
-    await until('it says that it is loading', async () => {
-      const role = (await examined(server.url)).get('role')
-      return role?.severity === 'fail' && role.what.includes('loading')
-    })
+    await until(
+      'it says that it is loading',
+      async () => {
+        const role = (await examined(server.url)).get('role')
+        return role?.severity === 'fail' && role.what.includes('loading')
+      },
+      20_000
+    )
     await server.kill('SIGKILL')
     await loading
   })

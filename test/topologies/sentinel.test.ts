@@ -46,7 +46,7 @@ describe('of several Sentinels', () => {
       await cache.close()
       silent.close()
     }
-  })
+  }, 60_000)
 
   it('an operator’s tool sends nothing in the clear to where the URL wants it encrypted, and names whom it asked', async () => {
     const target = { url: 'rediss://sentinels.instead', sentinels: trio.sentinels, timeoutMs: 300 }

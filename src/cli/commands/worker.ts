@@ -36,6 +36,8 @@ async function work(module: string, { drain }: Flags, terminal: Terminal): Promi
 
 function untilTold({ interrupted }: Terminal): Promise<void> {
   return new Promise((resolve) => {
+    // While its module was being loaded, say.
+    if (interrupted.aborted) return resolve()
     interrupted.addEventListener('abort', () => resolve(), { once: true })
     process.once('SIGTERM', resolve)
   })
