@@ -16,6 +16,11 @@ umask 077
 
 digest() { printf %s "$1" | sha256sum | cut -d' ' -f1; }
 
+# As Redis reads what stands in quotes.
+quoted() { printf %s "$1" | sed 's/[\\"]/\\&/g'; }
+
+# A namespace is no pattern of files.
+set -f
 namespaces=''
 for name in ${CACHE_NAMESPACES:-shop}; do namespaces="$namespaces ~$name:* &$name:*"; done
 
@@ -44,6 +49,6 @@ for name in ${CACHE_NAMESPACES:-shop}; do namespaces="$namespaces ~$name:* &$nam
 
 if [ -n "${REPLICATION_PASSWORD:-}" ]; then
   # Here Redis needs the password itself: these files are for its eyes only.
-  printf 'masteruser replication\nmasterauth "%s"\n' "$REPLICATION_PASSWORD" > "$folder/replication.conf"
-  printf 'sentinel auth-pass mymaster "%s"\n' "$REPLICATION_PASSWORD" > "$folder/sentinel-auth.conf"
+  printf 'masteruser replication\nmasterauth "%s"\n' "$(quoted "$REPLICATION_PASSWORD")" > "$folder/replication.conf"
+  printf 'sentinel auth-pass mymaster "%s"\n' "$(quoted "$REPLICATION_PASSWORD")" > "$folder/sentinel-auth.conf"
 fi

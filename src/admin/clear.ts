@@ -14,6 +14,8 @@ export interface ClearRequest {
   readonly expected: number
   readonly timeoutMs: number
   readonly progress?: Progress
+  /** Called at the moment from which on nobody is served what was loaded before. */
+  readonly onCleared?: () => void
 }
 
 /** Why a scope cannot be cleared as a whole. */
@@ -24,15 +26,22 @@ export class CannotClear extends Error {}
  * then what has become worthless is removed, page by page. Gives how many entries were removed.
  */
 export async function clearScope(operator: Operator, request: ClearRequest): Promise<number> {
-  const { scope, soft, expected, timeoutMs, progress } = request
+  const { scope, soft, expected, timeoutMs, progress, onCleared } = request
   // What has no collection has no counter of its own that the library would move: its entries go one by one.
   if (scope.collection === AD_HOC) return dropScope(operator, scope, progress)
   const cache = createCache({ redis: operator.driver, namespace: scope.namespace, commandTimeout: timeoutMs })
   try {
     cache.on('cleaning', ({ removed }) => progress?.(removed, expected))
     const cleaning = await clearableOf(cache, scope).clear({ soft })
+    onCleared?.()
     const { outcome, removed, error } = await cleaning.finished
-    if (outcome === 'failed') throw error
+    if (outcome === 'failed')
+      throw new Error(
+        'It is cleared, and what is left of it in Redis goes when it expires. Removing it failed:',
+        {
+          cause: error
+        }
+      )
     return removed
   } finally {
     await cache.close()

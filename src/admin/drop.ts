@@ -1,4 +1,4 @@
-import { isInternalKey } from '../keys/key-parts.js'
+import { isInternalKey, mayBeInternalKey } from '../keys/key-parts.js'
 import { shardOfKey } from '../keys/key-schema.js'
 import { textOf } from '../redis/scripts.js'
 import type { Operator } from '../redis/operator.js'
@@ -7,11 +7,16 @@ import { keysInScope, type Progress, type Scope } from './survey.js'
 /** Redis frees them in the background; a page is what one command may hold it up with. */
 const PAGE = 500
 
+/** A key that holds no entry, and so cannot be declared wrong. */
+export class NoEntry extends Error {}
+
 /**
  * Deletes keys, which is the invalidation: every load and every write on them that began before is void. Gives how many
- * were there. Right also in a Cluster, where each key goes to its own node.
+ * were there. Right also in a Cluster, where each key goes to its own node. Rejects with `NoEntry`, and then nothing was
+ * deleted, when one of them is Corral's own: it may be a stream of writes that the database does not have yet.
  */
 export async function dropKeys(operator: Operator, keys: readonly string[]): Promise<number> {
+  mustBeEntries(keys)
   let dropped = 0
   for (const key of new Set(keys)) {
     const node = await operator.nodeOf(key)
@@ -19,6 +24,13 @@ export async function dropKeys(operator: Operator, keys: readonly string[]): Pro
     dropped += Number(await node.call(command, ...args))
   }
   return dropped
+}
+
+export function mustBeEntries(keys: readonly string[]): void {
+  const [own, ...others] = keys.filter(mayBeInternalKey)
+  if (own === undefined) return
+  const rest = others.length === 0 ? '' : ` (and ${others.length} more)`
+  throw new NoEntry(`${own}${rest} is Corral's own and holds no entry: nothing was dropped.`)
 }
 
 /** What is written behind stays until the source has it. */

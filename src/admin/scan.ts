@@ -1,3 +1,4 @@
+import { RedisUnavailableError } from '../errors.js'
 import { escapedGlob } from '../keys/key-parts.js'
 import type { Operator, RedisNode } from '../redis/operator.js'
 
@@ -14,6 +15,8 @@ export interface ScanOptions {
   readonly prefix: string
   /** How many keys Redis looks at for one page. Default 1,000: under a millisecond of its time. */
   readonly pageSize?: number
+  /** Told of a node of a Cluster that does not answer, which is then left out. Without it the search rejects. */
+  readonly onLost?: ((node: string) => void) | undefined
 }
 
 const PAGE_SIZE = 1_000
@@ -23,23 +26,40 @@ const PAGE_SIZE = 1_000
  * there from start to end comes at least once; one that comes or goes meanwhile may or may not.
  */
 export async function* scanPages(operator: Operator, options: ScanOptions): AsyncGenerator<ScanPage> {
-  const { prefix, pageSize = PAGE_SIZE } = options
+  const { pageSize = PAGE_SIZE, onLost } = options
   const nodes = operator.primaries()
   const sizes = await Promise.all(nodes.map((node) => sizeOf(node)))
   const total = sizes.reduce((sum, size) => sum + size, 0)
   let done = 0
   for (const [index, node] of nodes.entries()) {
-    let cursor = '0'
     let onThisNode = 0
-    do {
-      const reply = await node.call('SCAN', cursor, 'MATCH', `${escapedGlob(prefix)}*`, 'COUNT', pageSize)
-      const [next, keys] = reply as [string, string[]]
-      cursor = next
+    for await (const keys of pagesOf(node, options.prefix, pageSize, onLost)) {
       onThisNode = Math.min(onThisNode + pageSize, sizes[index]!)
       yield { node, keys, scanned: done + onThisNode, total }
-    } while (cursor !== '0')
+    }
     done += sizes[index]!
   }
+}
+
+async function* pagesOf(
+  node: RedisNode,
+  prefix: string,
+  pageSize: number,
+  onLost: ScanOptions['onLost']
+): AsyncGenerator<readonly string[]> {
+  let cursor = '0'
+  do {
+    let reply: unknown
+    try {
+      reply = await node.call('SCAN', cursor, 'MATCH', `${escapedGlob(prefix)}*`, 'COUNT', pageSize)
+    } catch (error) {
+      if (onLost === undefined || !(error instanceof RedisUnavailableError)) throw error
+      return onLost(node.name)
+    }
+    const [next, keys] = reply as [string, string[]]
+    cursor = next
+    yield keys
+  } while (cursor !== '0')
 }
 
 /** Only for the progress bar: 0 when the user may not ask. */

@@ -24,6 +24,8 @@ export interface Survey {
   readonly bytes: number
   /** Counters, streams and the like, which are no entries. */
   readonly internalKeys: number
+  /** Keys of which Redis did not tell the size, which some services refuse: they are not in `bytes`. */
+  readonly unsized: number
 }
 
 export type Progress = (done: number, total: number) => void
@@ -35,11 +37,12 @@ export type Progress = (done: number, total: number) => void
 export async function* keysInScope(
   operator: Operator,
   scope: Scope,
-  progress?: Progress
+  progress?: Progress,
+  onLost?: (node: string) => void
 ): AsyncGenerator<{ readonly node: RedisNode; readonly keys: readonly string[] }> {
   const { namespace, tenant } = scope
   const prefix = scopePrefix(tenant === undefined ? { namespace } : scope)
-  for await (const { node, keys, scanned, total } of scanPages(operator, { prefix })) {
+  for await (const { node, keys, scanned, total } of scanPages(operator, { prefix, onLost })) {
     const wanted = keys.filter((key) => isInScope(key, scope))
     progress?.(scanned, total)
     if (wanted.length > 0) yield { node, keys: wanted }
@@ -55,14 +58,20 @@ function isInScope(key: string, scope: Scope): boolean {
  * How many keys there are of each collection and tenant, and what they take of Redis' memory. While Redis resizes its
  * table SCAN may bring a key twice, which then counts twice: to remember all of them would take more than the answer is worth.
  */
-export async function surveyKeys(operator: Operator, scope: Scope, progress?: Progress): Promise<Survey> {
+export async function surveyKeys(
+  operator: Operator,
+  scope: Scope,
+  progress?: Progress,
+  onLost?: (node: string) => void
+): Promise<Survey> {
   const groups = new Map<string, GroupCount>()
-  let [total, totalBytes, internalKeys] = [0, 0, 0]
-  for await (const { node, keys } of keysInScope(operator, scope, progress)) {
+  let [total, totalBytes, internalKeys, unsized] = [0, 0, 0, 0]
+  for await (const { node, keys } of keysInScope(operator, scope, progress, onLost)) {
     const sizes = await node.pipeline(keys.map((key) => ['MEMORY', 'USAGE', key] as const))
     for (const [index, key] of keys.entries()) {
       const size = sizes[index]
       const bytes = size instanceof Error || size === null ? 0 : Number(size)
+      if (size instanceof Error) unsized++
       total++
       totalBytes += bytes
       if (isInternalKey(key)) internalKeys++
@@ -80,5 +89,5 @@ export async function surveyKeys(operator: Operator, scope: Scope, progress?: Pr
     }
   }
   const sorted = [...groups.values()].sort((a, b) => b.bytes - a.bytes || b.keys - a.keys)
-  return { groups: sorted, keys: total, bytes: totalBytes, internalKeys }
+  return { groups: sorted, keys: total, bytes: totalBytes, internalKeys, unsized }
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { parseInfo, numberIn, pairsOf, rowIn } from './info.js'
 import { percentilesOf } from './percentiles.js'
-import { bytesText, durationText, parseBytes, plural, redisBytes } from './units.js'
+import { bytesText, durationText, parseBytes, plural, redisArgument, redisBytes } from './units.js'
 
 describe('numbers', () => {
   it('are read as redis.conf writes them, and written so', () => {
@@ -51,6 +51,14 @@ describe('numbers', () => {
       max: 100
     })
     expect(percentilesOf([7])).toEqual({ p50: 7, p95: 7, p99: 7, max: 7 })
+  })
+})
+
+describe('a key in a line for redis-cli', () => {
+  it('stands for itself, whatever is in it', () => {
+    expect(redisArgument('shop:products:42')).toBe('shop:products:42')
+    expect(redisArgument('shop:a b')).toBe('"shop:a b"')
+    expect(redisArgument('x "1"\r\nFLUSHALL \\é')).toBe('"x \\"1\\"\\x0d\\x0aFLUSHALL \\\\\\xc3\\xa9"')
   })
 })
 

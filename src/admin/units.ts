@@ -67,3 +67,14 @@ export function redisBytes(bytes: number): string {
   }
   return bytes >= 10 * 1_024 ** 2 ? `${Math.floor(bytes / 1_024 ** 2)}mb` : String(bytes)
 }
+
+/** A key in a line for `redis-cli`: as it is where that reads it so, else in its quotes. */
+export function redisArgument(key: string): string {
+  if (/^[A-Za-z0-9_.@/+~%:,()=#{}-]+$/.test(key)) return key
+  const escaped = key
+    .replaceAll(/["\\]/g, '\\$&')
+    .replaceAll(/[^ -~]/gu, (character) =>
+      Array.from(Buffer.from(character), (byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join('')
+    )
+  return `"${escaped}"`
+}

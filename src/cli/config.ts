@@ -47,11 +47,13 @@ const NAMESPACE = /^[A-Za-z0-9_.-]{1,64}$/
 
 /** A flag wins over the environment, that over the file, that over the default. Throws `UsageError`. */
 export function resolveSettings(flags: ConnectionFlags, terminal: Terminal): Settings {
-  const file = readConfigFile(flags.config ?? terminal.env['CORRAL_CONFIG'], terminal.folder)
+  const file = readConfigFile(flags.config ?? (terminal.env['CORRAL_CONFIG'] || undefined), terminal.folder)
   const setting = (name: Name): string | undefined => {
     const [variable, flag] = SETTINGS[name]
-    const given = (flag && flags[flag]) ?? terminal.env[variable] ?? file[name]
-    return given === '' ? undefined : given
+    const given = flag && flags[flag]
+    // A variable of the shell that is not set, mostly: what it leaves out must not come from elsewhere.
+    if (given === '') throw new UsageError(`--${dashed(name)} is empty.`)
+    return given ?? (terminal.env[variable] || file[name] || undefined)
   }
   const url = setting('redis') ?? DEFAULT_URL
   if (!/^(rediss?|unix):\/\//.test(url) && !url.startsWith('/')) {
@@ -87,12 +89,22 @@ export function requiredNamespace({ namespace }: Settings): string {
   )
 }
 
-export function milliseconds(text: string, flag: string): number {
+/** The most that a timer of Node holds; a longer one would fire at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+
+export function milliseconds(text: string, flag: string, leastMs = 1): number {
   try {
-    return toMilliseconds(/^\d+$/.test(text) ? Number(text) : text, flag, 1)
+    const ms = toMilliseconds(/^\d+$/.test(text) ? Number(text) : text, flag, leastMs)
+    if (ms <= LONGEST_TIMER_MS) return ms
   } catch (error) {
     throw new UsageError((error as Error).message, { cause: error })
   }
+  throw new UsageError(`${flag} is "${text}"; needed: at most 24d.`)
+}
+
+/** `masterName` as a flag: `master-name`. */
+function dashed(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
 }
 
 function readConfigFile(path: string | undefined, folder: string): Partial<Record<Name, string>> {

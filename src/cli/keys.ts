@@ -1,4 +1,4 @@
-import { idPart } from '../admin/names.js'
+import { idPart, isTenantPart } from '../admin/names.js'
 import { UsageError } from './exit.js'
 import type { Scope } from '../admin/survey.js'
 import { requiredNamespace, type Settings } from './config.js'
@@ -8,8 +8,6 @@ export interface ScopeFlags {
   readonly collection?: string
 }
 
-/** Letters, digits and marks that parts of keys are written with. */
-const PART = /^[A-Za-z0-9_.@/+~%'(),=#-]+$/
 const COLLECTION = /^([A-Za-z0-9_.-]{1,64}|~)$/
 
 /** The key as it stands in Redis. */
@@ -29,10 +27,10 @@ export function scopeOf(flags: ScopeFlags, settings: Settings): Scope {
   return { namespace, collection, tenant: tenant === undefined ? undefined : tenantAsInKey(tenant) }
 }
 
-/** Taken as it stands in keys, where the number 7 is 7 and the text is '7'; anything else is a text to be escaped. */
+/** As it stands in keys, where the number 7 is 7 and the text is '7'. What no tenant is written as, such as 007, is a text. */
 function tenantAsInKey(tenant: string): string {
   if (tenant === '') throw new UsageError('--tenant is empty.')
-  return PART.test(tenant) ? tenant : idPart(tenant)
+  return isTenantPart(tenant) ? tenant : idPart(tenant)
 }
 
 /** In words, for questions and reports. */

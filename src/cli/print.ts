@@ -14,6 +14,16 @@ export function painter(terminal: Terminal, isTerminal = terminal.outIsTerminal)
   return isOn ? (style, text) => styleText(style, text, { validateStream: false }) : (_style, text) => text
 }
 
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
+
+/** Text that others have made, such as a key: what would steer the terminal, begin another line or hide is escaped. */
+export function printable(text: string): string {
+  return text.replaceAll(UNPRINTABLE, (character) => {
+    const code = character.codePointAt(0)!.toString(16)
+    return code.length <= 2 ? `\\x${code.padStart(2, '0')}` : `\\u{${code}}`
+  })
+}
+
 export interface Column {
   readonly title: string
   readonly right?: boolean

@@ -12,7 +12,7 @@ import { addKeys } from './commands/keys.js'
 import { addStats } from './commands/stats.js'
 import { addTop } from './commands/top.js'
 import { addWorker } from './commands/worker.js'
-import { CommandFailed, EXIT, UsageError } from './exit.js'
+import { CommandFailed, EXIT, Interrupted, UsageError } from './exit.js'
 import { painter } from './print.js'
 import type { Terminal } from './terminal.js'
 
@@ -57,17 +57,19 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
 
 const HELP = `
 Settings: a flag wins over the environment (REDIS_URL, CORRAL_NAMESPACE, …), that over corral.config.json.
-Exit codes: 0 fine; 1 the doctor found something, or it could not be done; 2 the command line is wrong.`
+Exit codes: 0 fine; 1 the doctor found something, or it could not be done; 2 the command line is wrong; 130 Ctrl-C.`
 
 function exitCodeOf(error: unknown, terminal: Terminal): number {
   if (error instanceof CommanderError) {
     // It has printed what is wrong, or the help that was asked for.
     return error.exitCode === 0 ? EXIT.fine : EXIT.usage
   }
+  // A progress bar may stand there.
+  if (error instanceof Interrupted && terminal.errIsTerminal) terminal.err('\r\u001B[K')
   const message = messageOf(error)
   if (message !== '') terminal.err(`${painter(terminal, terminal.errIsTerminal)('red', message)}\n`)
   if (error instanceof UsageError) return EXIT.usage
-  return EXIT.failed
+  return error instanceof Interrupted ? EXIT.interrupted : EXIT.failed
 }
 
 /** With the reason behind it, and without credentials that a driver may have put into it. */

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { openOperator, type Operator } from '../admin/connect.js'
 import { resolveSettings, type ConnectionFlags, type Settings } from './config.js'
+import { untilInterrupted } from './exit.js'
 import type { Terminal } from './terminal.js'
 
 export interface CommonFlags extends ConnectionFlags {
@@ -32,17 +33,28 @@ export function withConnection(command: Command): Command {
     .option('--json', 'for programs: one JSON document, without colour')
 }
 
-/** Connects, does the work, and closes, whatever comes of it. */
+/**
+ * Connects, does the work, and closes, whatever comes of it. Ctrl-C ends it at once, whatever it waits for: then the
+ * connections are closed, and what it had not begun is not done.
+ */
 export async function withOperator<Result>(
   flags: CommonFlags,
   terminal: Terminal,
   work: (operator: Operator, settings: Settings) => Promise<Result>
 ): Promise<Result> {
   const settings = resolveSettings(flags, terminal)
-  const operator = await openOperator(settings.target)
-  try {
-    return await work(operator, settings)
-  } finally {
-    operator.close()
+  const { interrupted } = terminal
+  const connectAndWork = async (): Promise<Result> => {
+    const operator = await openOperator(settings.target)
+    const close = (): void => operator.close()
+    interrupted.addEventListener('abort', close, { once: true })
+    try {
+      interrupted.throwIfAborted()
+      return await work(operator, settings)
+    } finally {
+      interrupted.removeEventListener('abort', close)
+      close()
+    }
   }
+  return Promise.race([untilInterrupted(interrupted), connectAndWork()])
 }

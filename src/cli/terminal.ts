@@ -11,6 +11,8 @@ export interface Terminal {
   readonly columns: number
   readonly env: Readonly<Record<string, string | undefined>>
   readonly folder: string
+  /** Resolves when whoever reads has taken all that went to `out`. */
+  readonly flushed: () => Promise<void>
   /** Fires on Ctrl-C. */
   readonly interrupted: AbortSignal
   ask(question: string): Promise<string>
@@ -38,8 +40,11 @@ export function processTerminal(): Terminal {
     env: process.env,
     folder: process.cwd(),
     interrupted: interruption.signal,
+    flushed: () => new Promise((resolve) => process.stdout.write('', () => resolve())),
     ask: async (question) => {
       const prompt = createInterface({ input: process.stdin, output: process.stderr })
+      // While it reads, Ctrl-C is a character of the line and no signal.
+      prompt.on('SIGINT', () => process.kill(process.pid, 'SIGINT'))
       try {
         return await prompt.question(question, { signal: interruption.signal })
       } finally {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { collectionPrefix, idPart } from './key-schema.js'
-import { escapedGlob, isInternalKey, partsOfKey, scopePrefix } from './key-parts.js'
+import { escapedGlob, isInternalKey, mayBeInternalKey, partsOfKey, scopePrefix } from './key-parts.js'
 
 describe('the parts of a key', () => {
   it('are those it was made of', () => {
@@ -24,6 +24,18 @@ describe('the parts of a key', () => {
     }
     expect(isInternalKey('shop:#behind:orders:0')).toBe(true)
     expect(isInternalKey('shop:products:#hash')).toBe(false)
+  })
+
+  it('show Corral’s own keys also behind the prefix of a driver, and take no hash for one', () => {
+    for (const key of ['shop:#gen', 'shop:#behind:{views.3}:stream', 'app:shop:#tag:~:red', 'shop:#usage'])
+      expect(mayBeInternalKey(key), key).toBe(true)
+    const long = 'x'.repeat(300)
+    for (const key of [
+      collectionPrefix('shop', 'products', long) + idPart(7),
+      collectionPrefix('shop', 'products') + idPart(long),
+      collectionPrefix('shop', 'products') + idPart('#gen')
+    ])
+      expect(mayBeInternalKey(key), key).toBe(false)
   })
 
   it('make the prefix of a scope, which is the prefix of its keys and of no other tenant’s', () => {

@@ -24,6 +24,14 @@ export function isInternalKey(key: string): boolean {
   return isInternal(key.split(':')[1])
 }
 
+/** A part that was hashed for its length begins with the same character, and is told by its own. */
+const INTERNAL_PART = /:#(?![A-Za-z0-9_-]{43}(:|$))/
+
+/** The same wherever it stands, for a key that may have something of a driver's `keyPrefix` before its namespace. */
+export function mayBeInternalKey(key: string): boolean {
+  return INTERNAL_PART.test(key)
+}
+
 function isInternal(part: string | undefined): boolean {
   return part?.startsWith('#') === true
 }

@@ -1,23 +1,36 @@
-import type { IdObject, IdPart } from '../ports.js'
+import { InvalidKeyError } from '../errors.js'
+import type { CacheId, IdObject, IdPart } from '../ports.js'
+import { idPart, LONGEST_PART } from './key-schema.js'
 
 const NUMBER = /^-?\d+(\.\d+)?(e[+-]?\d+)?$/
 const BIGINT = /^-?\d+n$/
+/** What stands for a part that was too long. */
+const HASHED = /^#[A-Za-z0-9_-]{43}$/
 
 /**
  * The id that `idPart` made this part of a key of; undefined for one that was hashed, or that `idPart` cannot have made.
  * A field that was undefined in an object was left out, and `-0` became `0`.
  */
 export function parseId(part: string): IdPart | undefined {
-  if (part.startsWith('#')) return undefined
+  if (part.startsWith('#') || part.length > LONGEST_PART) return undefined
   const parser = new Parser(part)
   try {
     const id = parser.value()
-    return parser.isAtEnd ? id : undefined
+    // 007 reads as 7 and %41 as A, but neither is how that id is written: it would be taken for another one's.
+    return parser.isAtEnd && idPart(id as CacheId) === part ? id : undefined
   } catch (error) {
     // A key of somebody else's in our namespace: not an id, and that is the answer.
-    if (error instanceof NotAnId || error instanceof URIError) return undefined
+    if (error instanceof NotAnId || error instanceof URIError || error instanceof InvalidKeyError)
+      return undefined
     throw error
   }
+}
+
+/** Whether a tenant is written so in its keys. */
+export function isTenantPart(part: string): boolean {
+  if (HASHED.test(part)) return true
+  const tenant = parseId(part)
+  return tenant !== '' && ['string', 'number', 'bigint'].includes(typeof tenant)
 }
 
 class NotAnId extends Error {}

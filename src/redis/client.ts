@@ -86,6 +86,8 @@ function ownDefaults(clock: Clock): RedisOptions {
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
     connectTimeout: 3_000,
+    // Without it a Sentinel that is silent would be waited for, for ever, in place of the next.
+    sentinelCommandTimeout: 3_000,
     // While Redis loads its data: soon again, instead of when it estimates to be done.
     maxLoadingRetryTime: 200,
     retryStrategy: (attempt) => reconnectDelayMs(attempt, clock)

@@ -1,5 +1,6 @@
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import { RedisUnavailableError } from '../errors.js'
+import { keySlot } from './key-slot.js'
 
 /** Where an operator's Redis is, and as whom to speak to it. */
 export interface OperatorTarget {
@@ -47,7 +48,7 @@ export interface Operator {
   readonly address: OperatorAddress
   /** The connection itself, for a cache that works over it; who takes it does not close it. */
   readonly driver: Redis | Cluster
-  /** Every server that holds keys of its own: the one there is, or the primaries of a Cluster. */
+  /** Every server that holds keys of its own: the one there is, or the primaries of a Cluster, those that are lost as well. */
   primaries(): readonly RedisNode[]
   /** The server that has this key. */
   nodeOf(key: string): Promise<RedisNode>
@@ -64,17 +65,14 @@ export async function openOperator(target: OperatorTarget): Promise<Operator> {
   try {
     const options = connectionOptions(target)
     const first = await connected(target, options, opened)
-    const isCluster = await first.call('CLUSTER', ['INFO']).then(
-      () => true,
-      () => false
-    )
+    const isCluster = await isClusterNode(first)
     const cluster = isCluster ? await connectedCluster(first, options, opened) : undefined
     const alone = nodeOver(first)
     return {
       kind: isCluster ? 'cluster' : target.sentinels === undefined ? 'single' : 'sentinel',
       address: addressOf(first, options),
       driver: cluster ?? first,
-      primaries: () => cluster?.nodes('master').map(nodeOver) ?? [alone],
+      primaries: () => (cluster === undefined ? [alone] : primariesOf(cluster, alone)),
       nodeOf: async (key) => (cluster === undefined ? alone : nodeOfSlot(cluster, key)),
       servesStrangers: () => servesStrangers(first),
       another: async () => {
@@ -90,7 +88,7 @@ export async function openOperator(target: OperatorTarget): Promise<Operator> {
     }
   } catch (error) {
     for (const client of opened) client.disconnect()
-    throw new RedisUnavailableError(`answer at ${redactedUrl(target.url)}`, { cause: error })
+    throw new RedisUnavailableError(`answer at ${placeOf(target)}`, { cause: error })
   }
 }
 
@@ -98,7 +96,8 @@ export async function openOperator(target: OperatorTarget): Promise<Operator> {
 const PLAIN_REPLIES = { protocol: 2, replyMapping: 'legacy' } as const
 
 function connectionOptions(target: OperatorTarget): RedisOptions {
-  const { username, password, tls, sentinels, masterName, timeoutMs } = target
+  const { url, sentinels, masterName, timeoutMs } = target
+  const tls = target.tls ?? (url.startsWith('rediss://') ? {} : undefined)
   return {
     lazyConnect: true,
     connectTimeout: timeoutMs,
@@ -109,8 +108,6 @@ function connectionOptions(target: OperatorTarget): RedisOptions {
     enableOfflineQueue: true,
     maxRetriesPerRequest: 0,
     retryStrategy: () => null,
-    ...(username === undefined ? {} : { username }),
-    ...(password === undefined ? {} : { password }),
     ...(tls === undefined ? {} : { tls }),
     ...(sentinels === undefined
       ? {}
@@ -118,6 +115,9 @@ function connectionOptions(target: OperatorTarget): RedisOptions {
           sentinels: [...sentinels],
           name: masterName ?? 'mymaster',
           sentinelRetryStrategy: () => null,
+          // Without it one that is silent would be waited for, for ever, in place of the next.
+          sentinelCommandTimeout: timeoutMs,
+          // The driver goes by this alone: without it what the URL wants encrypted, passwords too, goes in the clear.
           ...(tls === undefined ? {} : { sentinelTLS: tls, enableTLSForSentinelMode: true })
         })
   }
@@ -131,9 +131,40 @@ async function connected(
   const redis = new Redis(target.url, { ...options, ...PLAIN_REPLIES })
   redis.on('error', ignore)
   opened.push(redis)
+  // Of two that name the same, the driver takes the URL's.
+  if (target.username !== undefined) redis.options.username = target.username
+  if (target.password !== undefined) redis.options.password = target.password
   await redis.connect()
-  await redis.call('PING')
+  await redis.call('PING').catch((error: unknown) => {
+    if (!isNotReady(error)) throw error
+  })
   return redis
+}
+
+/** It refuses to serve for now, and tells of itself all the same. */
+export function isNotReady(error: unknown): boolean {
+  return error instanceof Error && /^(LOADING|MASTERDOWN) /.test(error.message)
+}
+
+async function isClusterNode(redis: Redis): Promise<boolean> {
+  try {
+    await redis.call('CLUSTER', ['INFO'])
+    return true
+  } catch (error) {
+    // Silence is no "no": one node of a Cluster would pass for all there is.
+    if (!isReply(error)) throw error
+    if (!error.message.startsWith('NOPERM')) return false
+  }
+  try {
+    return /^cluster_enabled:1/m.test(String(await redis.call('INFO', ['cluster'])))
+  } catch (error) {
+    if (!isReply(error)) throw error
+    return false
+  }
+}
+
+function isReply(error: unknown): error is Error {
+  return error instanceof Error && error.name === 'ReplyError'
 }
 
 async function connectedCluster(
@@ -165,13 +196,40 @@ async function connectedCluster(
   return cluster
 }
 
-async function nodeOfSlot(cluster: Cluster, key: string): Promise<RedisNode> {
-  const masters = cluster.nodes('master')
-  const slot = Number(await masters[0]!.call('CLUSTER', ['KEYSLOT', key]))
-  const name = cluster.slots[slot]?.[0]
-  const owner = masters.find((node) => nameOf(node) === name)
+function nodeOfSlot(cluster: Cluster, key: string): RedisNode {
+  const slot = keySlot(key)
+  const owner = cluster.slots[slot]?.[0]
   if (owner === undefined) throw new RedisUnavailableError(`say which node has slot ${slot}`)
-  return nodeOver(owner)
+  return nodeNamed(cluster, owner)
+}
+
+/** By the slots that the nodes tell: a node that cannot be reached is in no list of connections, and has keys all the same. */
+function primariesOf(cluster: Cluster, first: RedisNode): RedisNode[] {
+  const owners = new Set(cluster.slots.flatMap(([owner]) => owner ?? []))
+  // Slots that nobody has yet are for the doctor to see.
+  return owners.size === 0 ? [first] : [...owners].map((owner) => nodeNamed(cluster, owner))
+}
+
+function nodeNamed(cluster: Cluster, name: string): RedisNode {
+  const client = cluster.nodes('master').find((one) => nameOf(one) === name)
+  if (client === undefined) return lostNode(name)
+  const node = nodeOver(client)
+  // Which of them it was that said nothing.
+  const named = (error: unknown): never => {
+    throw isReply(error) ? error : new RedisUnavailableError(`answer at ${name}`, { cause: error })
+  }
+  return {
+    ...node,
+    call: (command, ...args) => node.call(command, ...args).catch(named),
+    callBuffer: (command, ...args) => node.callBuffer(command, ...args).catch(named)
+  }
+}
+
+function lostNode(name: string): RedisNode {
+  const refuse = async (): Promise<never> => {
+    throw new RedisUnavailableError(`answer at ${name}`)
+  }
+  return { name, call: refuse, callBuffer: refuse, pipeline: refuse }
 }
 
 function nodeOver(client: Redis): RedisNode {
@@ -227,9 +285,19 @@ function isRefusal(error: unknown): boolean {
   return error instanceof Error && /NOAUTH|NOPERM|WRONGPASS/.test(error.message)
 }
 
+function placeOf({ url, sentinels }: OperatorTarget): string {
+  // To the last @, whatever stands before it: a space in a password too.
+  if (sentinels === undefined) return url.replace(/\/\/([^]*)@/, withoutPassword)
+  return `what the Sentinels ${sentinels.map(({ host, port }) => `${host}:${port}`).join(', ')} name`
+}
+
 /** The URL as it may be printed, also inside a message: a name stays, a password never does, whatever is in it. */
 export function redactedUrl(url: string): string {
-  return url.replaceAll(/\/\/(\S*)@/g, (_all, credentials: string) => `//${credentials.split(':')[0]}:***@`)
+  return url.replaceAll(/\/\/(\S*)@/g, withoutPassword)
+}
+
+function withoutPassword(_all: string, credentials: string): string {
+  return `//${credentials.split(':')[0]}:***@`
 }
 
 // A failed connection is reported by the call that needed it.

@@ -1,13 +1,16 @@
-import { execFile, execFileSync } from 'node:child_process'
+import { execFile, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Cluster, Redis } from 'ioredis'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createCache, type Cache } from '../../src/index.js'
 import { startRedisCluster } from '../support/redis-cluster.js'
 import { startRedisServer, type RedisServer } from '../support/redis-server.js'
+import { keySlot } from '../../src/redis/key-slot.js'
 import { corral, type Outcome, type World } from './command-line.js'
 
 let server: RedisServer
@@ -26,6 +29,8 @@ afterAll(async () => {
 })
 beforeEach(async () => {
   await redis.flushall()
+  // It takes the counters of what can be cleared as well, and for 2 ms a process believes its copies of them.
+  await sleep(5)
 })
 
 const here = (world: World = {}): World => ({
@@ -175,7 +180,34 @@ describe('keys', () => {
   })
 })
 
+describe('text that others have made', () => {
+  it('steers no terminal and begins no line: keys show with escapes, and exactly in JSON', async () => {
+    const hostile = 'shop:x\u001B]0;owned\u0007\nshop\u202E:y'
+    await redis.set(hostile, 'x')
+    expect((await shop('keys')).out).toBe('shop:x\\x1b]0;owned\\x07\\x0ashop\\u{202e}:y\n')
+    expect(await parsed('keys')).toEqual({ keys: [hostile], isCut: false })
+    for (const args of [['inspect', hostile], ['keys', '--count'], ['stats', '--keys'], ['doctor']]) {
+      const { out } = await shop(...args)
+      expect(out, args[0]).not.toMatch(/[^\P{C}\n]/u)
+    }
+    expect((await shop('doctor')).out).toContain('EXPIRE "shop:x\\x1b]0;owned')
+  })
+})
+
 describe('invalidate', () => {
+  it('leaves Corral’s own keys alone, which are in what `keys` lists: a stream may hold unwritten changes', async () => {
+    const name = await filled([1])
+    const stream = 'shop:#behind:{views.0}:stream'
+    await redis.xadd(stream, '*', 'id', '1')
+    for (const key of [stream, '#behind:{views.0}:stream', '#gen']) {
+      expect(await shop('invalidate', `${name}:1`, key, '--yes'), key).toMatchObject({
+        code: 1,
+        err: expect.stringContaining('holds no entry') as string
+      })
+    }
+    expect(await redis.exists(stream, `shop:${name}:1`)).toBe(2)
+  })
+
   it('drops after a yes, and only says how many with --dry-run', async () => {
     const name = await filled([1, 2])
     const keys = [`${name}:1`, `${name}:2`, `${name}:3`]
@@ -231,6 +263,28 @@ describe('clear', () => {
     for (const other of ['1', 10]) expect((await things.tenant(other).lookup(2)).source).toBe('redis')
   })
 
+  it('takes 007 for a text, and leaves the tenant 7 alone', async () => {
+    const things = cache.collection('numbered', { ttl: '1h', load: async (id: number) => ({ id }) })
+    for (const tenant of [7, '007', 'a,b']) await things.tenant(tenant).get(1)
+    expect(await parsed('clear', '--tenant', '007', '--yes')).toMatchObject({ entries: 1, removed: 1 })
+    expect(await parsed('clear', '--tenant', 'a,b', '--yes')).toMatchObject({ entries: 1, removed: 1 })
+    expect((await things.tenant(7).lookup(1)).source).toBe('redis')
+    expect((await things.tenant('007').lookup(1)).source).toBe('loader')
+  })
+
+  it('says that it is cleared, also when what was cleared cannot be removed any more', async () => {
+    const things = cache.collection('unremovable', { ttl: '1h', load: async (id: number) => ({ id }) })
+    await things.get(1)
+    await redis.acl('SETUSER', 'scans-once', 'on', 'nopass', '~*', '&*', '+@all', '-unlink')
+    const url = server.url.replace('//', '//scans-once:x@')
+    const { code, err } = await corral(
+      ['clear', '--collection', 'unremovable', '--yes', '--redis', url],
+      here()
+    )
+    expect([code, err]).toEqual([1, expect.stringContaining('It is cleared, and what is left of it')])
+    expect((await things.lookup(1)).source).toBe('loader')
+  })
+
   it('clears a collection of every tenant, the namespace, and what has no collection', async () => {
     const name = await filled([1, 2])
     const other = await filled([1])
@@ -274,6 +328,26 @@ describe('clear', () => {
     expect(await parsed('inspect', 'hardened:1')).toMatchObject({ state: 'fresh', value: { tags: ['red'] } })
     await cache.invalidateTags(['red'])
     expect(await parsed('inspect', 'hardened:1')).toMatchObject({ state: 'cleared' })
+  })
+})
+
+describe('Ctrl-C', () => {
+  it('ends a command at once, though Redis does not answer, and what it had not begun is not done', async () => {
+    const things = cache.collection('kept', { ttl: '1h', load: async (id: number) => ({ id }) })
+    await things.get(1)
+    const interruption = new AbortController()
+    server.pause()
+    try {
+      const clearing = corral(
+        ['clear', '--all', '--yes', '--timeout', '10m'],
+        here({ interrupted: interruption.signal })
+      )
+      interruption.abort()
+      expect(await clearing).toEqual({ code: 130, out: '', err: 'Interrupted.\n' })
+    } finally {
+      server.resume()
+    }
+    expect((await things.lookup(1)).source).toBe('redis')
   })
 })
 
@@ -378,6 +452,31 @@ describe('settings', () => {
     }
   })
 
+  it('go by what is given last: a name and a password of their own before those in the URL', async () => {
+    await redis.acl('SETUSER', 'people', 'on', '>theirs', '~*', '&*', '+@all')
+    const url = server.url.replace('//', '//nobody:wrong@')
+    const env = { REDIS_PASSWORD: 'theirs' }
+    const { code, out } = await corral(
+      ['doctor', '--json', '--redis', url, '--username', 'people', '--memory-limit', '1gb'],
+      { env }
+    )
+    expect([code, out]).toEqual([0, expect.stringContaining('connected as people')])
+  })
+
+  it('are not what an empty variable of the shell leaves of them', async () => {
+    const empty = await corral(['keys', '--redis', ''], here())
+    expect([empty.code, empty.err]).toEqual([2, '--redis is empty.\n'])
+    expect((await corral(['keys', '--namespace', ''], here())).code).toBe(2)
+    expect((await corral(['keys'], here({ env: { CORRAL_CONFIG: '', REDIS_USERNAME: '' } }))).code).toBe(0)
+    for (const args of [
+      ['keys', '--timeout', '30d'],
+      ['top', '--interval', '60d'],
+      ['keys', '--timeout', '0']
+    ]) {
+      expect((await corral(args, here())).code, args.join(' ')).toBe(2)
+    }
+  })
+
   it('that are wrong or missing are told apart from what Redis does', async () => {
     expect(await corral(['keys', '--redis', server.url])).toMatchObject({
       code: 2,
@@ -398,7 +497,8 @@ describe('settings', () => {
     for (const url of [
       'redis://user:hunter2@127.0.0.1:1',
       `redis://user:hunter2@127.0.0.1:${server.port}`,
-      'redis://user:hun@ter2@127.0.0.1:1'
+      'redis://user:hun@ter2@127.0.0.1:1',
+      'redis://user:hun ter2@127.0.0.1:1'
     ]) {
       const { code, out, err } = await corral(['stats', '--redis', url])
       expect(code).toBe(1)
@@ -461,15 +561,41 @@ it('runs as a program of its own', async () => {
   expect(JSON.parse(result.stdout)).toMatchObject({ counts: { fail: 1 } })
 })
 
+it('gives a slow reader all of it', async () => {
+  await redis.eval(
+    "for i = 1, 3000 do redis.call('SET', 'shop:long:' .. i .. string.rep('x', 300), 'x') end",
+    0
+  )
+  const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+  const child = spawn(process.execPath, ['--import', 'tsx', main, 'keys', '--limit', '0', '--json'], {
+    env: { ...process.env, REDIS_URL: server.url, CORRAL_NAMESPACE: 'shop' },
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
+  const ended = once(child, 'close')
+  let out = ''
+  child.stdout.setEncoding('utf8').once('readable', async () => {
+    // Longer than a program lingers that has nothing more to do.
+    await sleep(1_500)
+    child.stdout.on('data', (text: string) => {
+      out += text
+    })
+  })
+  expect((await ended)[0]).toBe(0)
+  expect((JSON.parse(out) as { keys: string[] }).keys).toHaveLength(3_000)
+})
+
 it('looks at every node of a Cluster, given any one of them', async () => {
-  await using cluster = await startRedisCluster({ replicasEach: 0 })
+  await using cluster = await startRedisCluster({
+    replicasEach: 0,
+    args: ['--cluster-require-full-coverage', 'no']
+  })
   const url = cluster.nodes[1]!.url
   const whole = new Cluster([{ host: '127.0.0.1', port: cluster.nodes[0]!.port }])
-  for (let id = 0; id < 100; id++) await whole.set(`shop:things:${id}`, 'x', 'EX', 60)
+  for (let id = 0; id < 100; id++) await whole.set(`shop:things:${id}`, 'x', 'EX', 600)
   whole.disconnect()
   const world = { env: { REDIS_URL: url, CORRAL_NAMESPACE: 'shop' } }
-  const count = async (): Promise<unknown> =>
-    JSON.parse((await corral(['keys', '--count', '--json'], world)).out)
+  const count = async (): Promise<{ keys: number }> =>
+    JSON.parse((await corral(['keys', '--count', '--json'], world)).out) as { keys: number }
   expect(await count()).toMatchObject({ keys: 100 })
   const keys = Array.from({ length: 40 }, (_, id) => `things:${id}`)
   expect(await corral(['invalidate', ...keys, '--yes'], world)).toMatchObject({
@@ -485,7 +611,36 @@ it('looks at every node of a Cluster, given any one of them', async () => {
   expect(await count()).toMatchObject({ keys: 60 })
   // Keys by hand are no entries, and only entries are cleared.
   expect(await corral(['clear', '--all', '--yes'], world)).toMatchObject({ code: 0 })
+
+  // Who may not ask whether it is one.
+  const { keys: all } = await count()
+  for (const node of cluster.nodes) {
+    const client = new Redis(node.url)
+    await client.acl('SETUSER', 'default', '-cluster|info')
+    client.disconnect()
+  }
+  expect(await count()).toMatchObject({ keys: all })
+
+  // A part of it must not pass for the whole.
+  const [lost] = cluster.nodes
+  const slotsOfOthers = (id: number): boolean => ownerOf(`shop:things:${id}`, 3) !== 0
+  const elsewhere = Array.from({ length: 100 }, (_, id) => id).find((id) => id >= 40 && slotsOfOthers(id))!
+  await lost!.kill()
+  expect(await corral(['keys'], world)).toMatchObject({
+    code: 1,
+    err: expect.stringContaining(`127.0.0.1:${lost!.port}`) as string
+  })
+  expect(await corral(['invalidate', `things:${elsewhere}`, '--yes'], world)).toMatchObject({ code: 0 })
+  expect(await corral(['clear', '--all', '--dry-run'], world)).toMatchObject({
+    code: 0,
+    err: `127.0.0.1:${lost!.port} does not answer: what it has is not counted.\n`
+  })
 })
+
+/** Of so many nodes to which redis-cli has given slots in order. */
+function ownerOf(key: string, nodes: number): number {
+  return Math.floor(keySlot(key) / (16_384 / nodes))
+}
 
 function newGate(): { promise: Promise<void>; resolve: () => void } {
   let resolve: () => void = () => undefined

@@ -33,6 +33,7 @@ export async function corral(args: readonly string[], world: World = {}): Promis
     columns: 100,
     env: world.env ?? {},
     folder: world.folder ?? '/nowhere',
+    flushed: async () => undefined,
     interrupted: world.interrupted ?? new AbortController().signal,
     ask: async (question) => {
       err += question

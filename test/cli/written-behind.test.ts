@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Redis } from 'ioredis'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startPostgresServer, type PostgresServer } from '../support/postgres-server.js'
@@ -84,6 +85,34 @@ describe('what is written behind, from the command line', () => {
     const none = await corral(['dead-letters', await fileOf('letters-3.ts')], { folder })
     expect([none.code, none.out]).toEqual([0, 'There are no dead letters.\n'])
     await mine.cache.close()
+  }, 60_000)
+
+  it('ends when it is told to before its database has said anything', async () => {
+    await writeFile(
+      join(folder, 'silent.ts'),
+      `
+      import { createCache } from ${JSON.stringify(new URL('../../src/index.ts', import.meta.url).href)}
+      import { NOBODYS } from ${JSON.stringify(new URL('../support/nobodys-sink.ts', import.meta.url).href)}
+      const sink = { ...NOBODYS, check: () => new Promise(() => undefined) }
+      export const cache = createCache({ redis: ${JSON.stringify(redis.url)}, namespace: 'silent' })
+      cache.ingest('events', { sink })
+    `
+    )
+    const told = new AbortController()
+    const working = corral(['worker', 'silent.ts', '--drain', '0'], { folder, interrupted: told.signal })
+    const client = new Redis(redis.url)
+    await until(
+      'it works on its shards',
+      async () => (await client.keys('silent:#behind:*owner')).length > 0,
+      30_000
+    )
+    client.disconnect()
+    told.abort()
+    const { code, out } = await working
+    expect([code, out]).toEqual([0, expect.stringMatching(/^[^\n]+ has stopped\n$/)])
+
+    const before = await corral(['worker', await fileOf('never.ts')], { folder, interrupted: told.signal })
+    expect([before.code, before.out]).toEqual([0, expect.stringMatching(/has stopped\n$/)])
   }, 60_000)
 
   it('ends with a reason when a table is missing, the file is, or exports no cache', async () => {

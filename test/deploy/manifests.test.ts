@@ -121,7 +121,8 @@ describe('the Kubernetes manifests', () => {
       name: string
       resources?: { limits?: Plain; requests?: Plain }
       securityContext?: Plain
-      volumeMounts?: { name: string }[]
+      command?: string[]
+      volumeMounts?: { name: string; mountPath: string; readOnly?: boolean }[]
     }[]
     initContainers?: Pod['containers']
     volumes?: { name: string; configMap?: { name: string }; secret?: { secretName: string } }[]
@@ -172,6 +173,24 @@ describe('the Kubernetes manifests', () => {
     }
   })
 
+  it('mount nothing into a read-only volume in which no folder was made for it', () => {
+    let nested = 0
+    for (const { containers, initContainers = [] } of workloads.map(podOf)) {
+      for (const mounts of containers.map(({ volumeMounts = [] }) => volumeMounts)) {
+        for (const { mountPath: outer, readOnly } of mounts) {
+          for (const { mountPath: inner } of mounts) {
+            if (readOnly !== true || !inner.startsWith(`${outer}/`)) continue
+            nested++
+            expect(initContainers.map(({ command = [] }) => command.join(' ')).join('\n')).toContain(
+              `mkdir -p ${inner}`
+            )
+          }
+        }
+      }
+    }
+    expect(nested).toBe(1)
+  })
+
   it('ask only for the secrets that the example and its comments describe', () => {
     const asked = [...fieldsOf(workloads)].flatMap(([name, value]) => {
       if (name === 'secretName') return [value as string]
@@ -218,6 +237,12 @@ describe('Prometheus and Grafana', () => {
     for (const name of expressions.flatMap(metricsIn)) {
       expect(exported.has(name) || OF_EXPORTER.test(name), name).toBe(true)
     }
+  })
+
+  it('say what is compared where series have labels of their own, or nothing ever matches', () => {
+    const joined = alerts.map(({ expr }) => expr).filter((expr) => expr.includes('redis_instance_info'))
+    expect(joined).toHaveLength(1)
+    for (const expr of joined) expect(expr).toMatch(/ and on \(instance\) redis_instance_info/)
   })
 
   it('name a runbook that there is for each alert', () => {

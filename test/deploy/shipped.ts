@@ -16,7 +16,8 @@ export const PASSWORDS = {
   cache: 'cache password',
   operator: 'operator password',
   metrics: 'metrics password',
-  replication: 'replication password',
+  // With what Redis would read otherwise in quotes.
+  replication: 'replication "pass\\word"',
   admin: 'admin password'
 } as const
 

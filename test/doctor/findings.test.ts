@@ -218,6 +218,30 @@ describe('replication', () => {
     )
   })
 
+  it('role: a server that is loading its data tells so', async () => {
+    const server = await start([
+      '--enable-debug-command',
+      'yes',
+      '--loading-process-events-interval-bytes',
+      '1024'
+    ])
+    const redis = connect(server)
+    await redis.call('DEBUG', 'POPULATE', 2_000, 'shop:a', 1_000)
+    await redis.config('SET', 'key-load-delay', '10000')
+    // It ends with the server.
+    const loading = redis.call('DEBUG', 'RELOAD').catch(() => undefined)
+    await until(
+      'it says that it is loading',
+      async () => {
+        const role = (await examined(server.url)).get('role')
+        return role?.severity === 'fail' && role.what.includes('loading')
+      },
+      20_000
+    )
+    await server.kill('SIGKILL')
+    await loading
+  })
+
   it('replicas: one that is behind', async () => {
     const primary = await start()
     const replica = await start(['--replicaof', primary.host, String(primary.port)])
@@ -397,6 +421,13 @@ describe('security', () => {
     ).toBe('pass')
   })
 
+  it('least-privilege: a command that is not there is one that nobody may run', async () => {
+    const server = await start(['--rename-command', 'FLUSHALL', ''])
+    const found = finding(await examined(server.url), 'least-privilege')
+    expect(found.what).toContain('FLUSHDB')
+    expect(found.what).not.toContain('FLUSHALL')
+  })
+
   it('database-number: another than 0', async () => {
     const server = await start()
     expect(finding(await examined(`${server.url}/3`), 'database-number').severity).toBe('warn')
@@ -491,6 +522,19 @@ describe('a server that does not let itself be looked at', () => {
     const findings = await examined(`redis://app:pw@127.0.0.1:${server.port}`)
     expect(findings.get('persistence')!.severity).toBe('unknown')
     expect(findings.get('eviction-policy')!.severity).toBe('warn')
+    expect(findings.get('keys-without-ttl')!.severity).toBe('pass')
+  })
+
+  it('does not call a size fine that it could not see', async () => {
+    const server = await start()
+    const redis = connect(server)
+    await redis.acl('SETUSER', 'app', 'on', '>pw', '~*', '&*', '+@all', '-memory')
+    await redis.set('shop:a:large', 'x'.repeat(2 * 1024 ** 2), 'EX', 60)
+    const findings = await examined(`redis://app:pw@127.0.0.1:${server.port}`)
+    expect(findings.get('big-keys')).toMatchObject({
+      severity: 'unknown',
+      fix: [{ in: 'redis-cli', line: 'ACL SETUSER app +memory|usage' }]
+    })
     expect(findings.get('keys-without-ttl')!.severity).toBe('pass')
   })
 })

@@ -157,6 +157,16 @@ describe('with TLS and users, as shipped,', () => {
       }
       await provesEngine(() => connection, { hasPushes: true })
       await provesMemory(() => connection, 'tracking')
+      const operator = await openOperator({
+        url: 'rediss://sentinels.instead',
+        sentinels: connection.sentinels,
+        username: 'operator',
+        password: PASSWORDS.operator,
+        tls: { ca: shipped.ca },
+        timeoutMs: 5_000
+      })
+      expect([operator.kind, operator.address.port]).toEqual(['sentinel', primary.port])
+      operator.close()
       await primary.crash()
       await until(
         'another is the primary',

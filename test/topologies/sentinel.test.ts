@@ -1,5 +1,8 @@
+import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openOperator } from '../../src/admin/connect.js'
 import { createCache } from '../../src/index.js'
 import { replicationOf } from '../support/cut-off.js'
 import { startSentinelTrio, type SentinelTrio } from '../support/redis-sentinel.js'
@@ -25,6 +28,31 @@ const MEMORY_BOUND_MS = 2_200
 async function isReplica(server: RedisServer): Promise<boolean> {
   return /role:slave[^]*master_link_status:up/.test(await replicationOf(server))
 }
+
+describe('of several Sentinels', () => {
+  it('the next one is asked when the first accepts, and says nothing', async () => {
+    const silent = createServer((socket) => socket.resume().on('error', () => undefined))
+    silent.listen(0, '127.0.0.1')
+    await once(silent, 'listening')
+    const { port } = silent.address() as AddressInfo
+    const sentinels = [{ host: '127.0.0.1', port }, ...trio.sentinels]
+    const cache = createCache({ redis: { sentinels, name: trio.masterName }, namespace: 'silent' })
+    try {
+      const operator = await openOperator({ url: 'redis://', sentinels, timeoutMs: 2_000 })
+      expect([operator.kind, operator.address.port]).toEqual(['sentinel', (await trio.primary()).port])
+      operator.close()
+      await until('the cache has its Redis', () => cache.stats().redis.state === 'ready', 30_000)
+    } finally {
+      await cache.close()
+      silent.close()
+    }
+  }, 60_000)
+
+  it('an operator’s tool sends nothing in the clear to where the URL wants it encrypted, and names whom it asked', async () => {
+    const target = { url: 'rediss://sentinels.instead', sentinels: trio.sentinels, timeoutMs: 300 }
+    await expect(openOperator(target)).rejects.toThrow(`127.0.0.1:${trio.sentinels[0]!.port}`)
+  })
+})
 
 describe('behind Sentinels', () => {
   it('the engine does all that it does with one server', () => provesEngine(connection, { hasPushes: true }))

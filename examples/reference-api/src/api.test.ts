@@ -642,5 +642,6 @@ describe('POST /api/products/:id/views', () => {
     expect((await post('/api/products/999999/views')).status).toBe(404)
     expect((await post('/api/products/70/views', { from: 'x' })).body.error).toContain('"referrer"')
     expect((await post('/api/products/70/views', { referrer: 5 })).status).toBe(400)
+    expect((await post('/api/products/70/views', { referrer: 'a\0b' })).status).toBe(400)
   })
 })

@@ -22,7 +22,8 @@ export function check<Value>(
     title,
     judge: (facts) => {
       const fact = needs(facts)
-      return fact.known ? judge(fact.value, facts) : unknown(fact.because, facts, allow)
+      if (fact.known) return judge(fact.value, facts)
+      return unseen(fact.because, ...(allow === undefined ? [] : allowing(fact.because, facts, allow)))
     }
   }
 }
@@ -34,17 +35,20 @@ export function both<A, B>(first: Fact<A>, second: Fact<B>): Fact<readonly [A, B
   return { known: true, value: [first.value, second.value] }
 }
 
-function unknown(because: string, { account }: Facts, allow: string | undefined): Verdict {
-  const fix: Fix[] = []
-  if (allow !== undefined && /NOPERM/.test(because)) {
-    fix.push(command(`ACL SETUSER ${account.known ? account.value.name : 'the-user'} ${allow}`))
-  }
+/** For a server that says nothing of what is asked, too: a default that it may not have is no answer. */
+export function unseen(because: string, ...fix: readonly Fix[]): Verdict {
   return {
     severity: 'unknown',
     what: `could not look: ${because}`,
     why: 'What is not seen is not known to be right. A managed service shows and changes it in its own console.',
     fix
   }
+}
+
+/** What lets the user look, where that is what is missing. */
+export function allowing(because: string, { account }: Facts, rights: string): Fix[] {
+  if (!because.includes('NOPERM')) return []
+  return [command(`ACL SETUSER ${account.known ? account.value.name : 'the-user'} ${rights}`)]
 }
 
 export function judgeAll(checks: readonly Check[], facts: Facts): Finding[] {

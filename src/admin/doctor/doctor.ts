@@ -1,4 +1,4 @@
-import type { Operator } from '../../redis/operator.js'
+import { isNotReady, type Operator, type RedisNode } from '../../redis/operator.js'
 import { judgeAll, type Check } from './check.js'
 import { CLIENT_CHECKS } from './checks/clients.js'
 import { CLUSTER_CHECKS } from './checks/cluster.js'
@@ -31,7 +31,7 @@ export interface Report {
 export async function examine(operator: Operator, options: GatherOptions = {}): Promise<Report> {
   const nodes: { node: string; findings: Finding[] }[] = []
   for (const node of operator.primaries()) {
-    const silence = await attempt(() => node.call('PING'))
+    const silence = await attempt(() => mustAnswer(node))
     nodes.push({
       node: node.name,
       findings: silence.known
@@ -42,6 +42,12 @@ export async function examine(operator: Operator, options: GatherOptions = {}): 
   const counts = { pass: 0, warn: 0, fail: 0, unknown: 0 }
   for (const { findings } of nodes) for (const { severity } of findings) counts[severity]++
   return { kind: operator.kind, nodes, counts }
+}
+
+async function mustAnswer(node: RedisNode): Promise<void> {
+  await node.call('PING').catch((error: unknown) => {
+    if (!isNotReady(error)) throw error
+  })
 }
 
 /** Of a Cluster only: who is alone and does not answer was not connected to in the first place. */

@@ -55,6 +55,8 @@ export interface KeySample {
   /** Entries and foreign keys; not Corral's own counters and streams. */
   readonly withoutTtl: number
   readonly examplesWithoutTtl: readonly string[]
+  /** Why sizes could not be had; undefined when they could. */
+  readonly unsized: string | undefined
   /** Over the size that is worth a warning, largest first. */
   readonly big: readonly { readonly key: string; readonly bytes: number }[]
   /** Streams that hold writes which are not in the source yet. */

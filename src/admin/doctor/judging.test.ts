@@ -49,6 +49,7 @@ const HEALTHY: Facts = {
     looked: 100,
     isWhole: true,
     withoutTtl: 0,
+    unsized: undefined,
     examplesWithoutTtl: [],
     big: [],
     behindStreams: 0
@@ -75,6 +76,13 @@ function withInfo(
     info: known(new Map([...before.value, ...Object.entries(fields)])),
     config: known(new Map([...settings.value, ...Object.entries(config)]))
   }
+}
+
+/** The healthy server, if it did not tell this. */
+function without(field: string): Facts {
+  const { info: before } = HEALTHY
+  if (!before.known) throw new Error('the healthy server is known')
+  return { ...HEALTHY, info: known(new Map([...before.value].filter(([name]) => name !== field))) }
 }
 
 function severityOf(id: string, facts: Facts): Severity | undefined {
@@ -190,6 +198,9 @@ describe('judging', () => {
       { ...HEALTHY, config: { known: false, because: 'NOPERM' } },
       'unknown'
     ],
+    ['maxmemory', 'not told by INFO', without('maxmemory'), 'unknown'],
+    ['eviction-policy', 'not told by INFO', without('maxmemory_policy'), 'unknown'],
+    ['version', 'not told by INFO', without('redis_version'), 'unknown'],
     ['tracking', 'not allowed', { ...HEALTHY, tracking: { known: false, because: 'NOPERM' } }, 'warn']
   ]
   for (const [id, what, facts, severity] of cases) {
@@ -197,6 +208,17 @@ describe('judging', () => {
       expect(severityOf(id, facts)).toBe(severity)
     })
   }
+
+  it('says of allkeys-* what a sample cannot show', () => {
+    const facts = withInfo({ maxmemory_policy: 'allkeys-lfu' })
+    const told = (isWhole: boolean): string | undefined =>
+      judgeAll(CHECKS, {
+        ...facts,
+        keys: facts.keys.known ? known({ ...facts.keys.value, isWhole }) : facts.keys
+      }).find(({ id }) => id === 'eviction-policy')?.what
+    expect(told(true)).toBe('allkeys-lfu')
+    expect(told(false)).toContain('right only without write-behind')
+  })
 
   it('asks a Cluster its own questions, and others not', () => {
     const cluster = {

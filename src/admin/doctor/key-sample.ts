@@ -24,6 +24,7 @@ export async function sampleKeys(
   const big: { key: string; bytes: number }[] = []
   const examples: string[] = []
   let [looked, scanned, withoutTtl, behindStreams] = [0, 0, 0, 0]
+  let unsized: string | undefined
   let cursor = '0'
   do {
     const reply = await node.call('SCAN', cursor, 'MATCH', `${escapedGlob(prefix)}*`, 'COUNT', PAGE_SIZE)
@@ -34,7 +35,8 @@ export async function sampleKeys(
       // It went between the page and the look.
       if (ttlMs === ERROR_OF_ABSENT_TTL) continue
       looked++
-      if (bytes >= BIG_KEY_BYTES) big.push({ key, bytes })
+      if (typeof bytes !== 'number') unsized ??= bytes.message
+      else if (bytes >= BIG_KEY_BYTES) big.push({ key, bytes })
       if (isInternalKey(key)) {
         if (type === 'stream') behindStreams++
       } else if (ttlMs === NO_TTL) {
@@ -48,6 +50,7 @@ export async function sampleKeys(
     looked,
     isWhole: cursor === '0',
     withoutTtl,
+    unsized,
     examplesWithoutTtl: examples,
     big: big.sort((a, b) => b.bytes - a.bytes).slice(0, EXAMPLES),
     behindStreams
@@ -58,7 +61,8 @@ interface Look {
   readonly key: string
   readonly type: string
   readonly ttlMs: number
-  readonly bytes: number
+  /** Some services refuse MEMORY. */
+  readonly bytes: number | Error
 }
 
 async function lookAt(node: RedisNode, keys: readonly string[]): Promise<Look[]> {
@@ -76,12 +80,11 @@ async function lookAt(node: RedisNode, keys: readonly string[]): Promise<Look[]>
     const [type, ttlMs, bytes] = replies.slice(index * 3, index * 3 + 3)
     if (type instanceof Error) throw type
     if (ttlMs instanceof Error) throw ttlMs
-    // Some services refuse MEMORY; then the size stays unknown, and nothing counts as big.
     return {
       key,
       type: String(type),
       ttlMs: Number(ttlMs),
-      bytes: bytes instanceof Error ? 0 : Number(bytes)
+      bytes: bytes instanceof Error ? bytes : Number(bytes)
     }
   })
 }

@@ -45,7 +45,10 @@ async function clear(flags: Flags, terminal: Terminal): Promise<void> {
   await withOperator(flags, terminal, async (operator, settings) => {
     const scope = scopeOf(flags, settings)
     const counting = progressBar(terminal, 'counting')
-    const survey = await surveyKeys(operator, scope, counting.report).finally(counting.end)
+    // To clear moves a counter, which needs no node that is lost: what that one has need not be counted.
+    const survey = await surveyKeys(operator, scope, counting.report, (node) =>
+      terminal.err(`${node} does not answer: what it has is not counted.\n`)
+    ).finally(counting.end)
     const entries = survey.keys - survey.internalKeys
     const report = { scope, soft: flags.soft === true, entries }
     if (flags.dryRun === true) return told(terminal, flags, { ...report, removed: 0, dryRun: true }, survey)
@@ -58,7 +61,12 @@ async function clear(flags: Flags, terminal: Terminal): Promise<void> {
       soft: flags.soft === true,
       expected: entries,
       timeoutMs: settings.target.timeoutMs,
-      progress: cleaning.report
+      progress: cleaning.report,
+      // Whatever becomes of the rest, Ctrl-C among it.
+      onCleared: () => {
+        if (flags.json !== true && flags.soft !== true)
+          terminal.err('It is cleared; removing it from Redis.\n')
+      }
     }).finally(cleaning.end)
     told(terminal, flags, { ...report, removed, dryRun: false }, survey)
   })

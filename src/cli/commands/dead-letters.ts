@@ -1,10 +1,11 @@
 import { Argument, type Command } from 'commander'
 import type { DeadLetter } from '../../index.js'
 import { confirm } from '../confirm.js'
+import { untilInterrupted } from '../exit.js'
 import { plural } from '../../admin/units.js'
-import { json } from '../print.js'
+import { json, printable } from '../print.js'
 import type { Terminal } from '../terminal.js'
-import { importCache } from '../user-cache.js'
+import { importCache, type UserCache } from '../user-cache.js'
 
 interface Flags {
   readonly queue?: string
@@ -30,18 +31,22 @@ export function addDeadLetters(program: Command, terminal: Terminal): void {
 async function handle(module: string, action: Action, flags: Flags, terminal: Terminal): Promise<void> {
   const cache = await importCache(module, terminal)
   try {
-    const letters = await cache.deadLetters.list(flags.queue)
-    if (action === 'list') return list(letters, flags, terminal)
-    const what = plural(letters.length, 'dead letter', 'dead letters')
-    await confirm(terminal, `${action === 'replay' ? 'Send again' : 'Forget'} ${what}?`, flags.yes === true)
-    const done = await cache.deadLetters[action](letters)
-    if (flags.json === true) return terminal.out(json({ found: letters.length, [action]: done }))
-    terminal.out(
-      `${plural(done, 'dead letter', 'dead letters')} ${action === 'replay' ? 'sent again' : 'forgotten'}.\n`
-    )
+    await Promise.race([untilInterrupted(terminal.interrupted), carryOut(cache, action, flags, terminal)])
   } finally {
     await cache.close()
   }
+}
+
+async function carryOut(cache: UserCache, action: Action, flags: Flags, terminal: Terminal): Promise<void> {
+  const letters = await cache.deadLetters.list(flags.queue)
+  if (action === 'list') return list(letters, flags, terminal)
+  const what = plural(letters.length, 'dead letter', 'dead letters')
+  await confirm(terminal, `${action === 'replay' ? 'Send again' : 'Forget'} ${what}?`, flags.yes === true)
+  const done = await cache.deadLetters[action](letters)
+  if (flags.json === true) return terminal.out(json({ found: letters.length, [action]: done }))
+  terminal.out(
+    `${plural(done, 'dead letter', 'dead letters')} ${action === 'replay' ? 'sent again' : 'forgotten'}.\n`
+  )
 }
 
 /** Values are not shown: they may be anybody's data. */
@@ -49,7 +54,7 @@ function list(letters: readonly DeadLetter[], flags: Flags, terminal: Terminal):
   const shown = letters.map(({ queue, shard, letter, at, reason }) => ({ queue, shard, letter, at, reason }))
   if (flags.json === true) return terminal.out(json(shown))
   for (const { queue, shard, letter, at, reason } of shown) {
-    terminal.out(`${at.toISOString()}  ${queue}/${shard}  ${letter}  ${reason}\n`)
+    terminal.out(`${at.toISOString()}  ${queue}/${shard}  ${letter}  ${printable(reason)}\n`)
   }
   if (shown.length === 0) terminal.out('There are no dead letters.\n')
 }

@@ -3,7 +3,7 @@ import { examine, type Report } from '../../admin/doctor/doctor.js'
 import type { Finding, Severity } from '../../admin/doctor/finding.js'
 import { parseBytes, plural } from '../../admin/units.js'
 import { CommandFailed, UsageError } from '../exit.js'
-import { json, painter, wrapped, type Paint } from '../print.js'
+import { json, painter, printable, wrapped, type Paint } from '../print.js'
 import { withConnection, withOperator, type CommonFlags } from '../session.js'
 import type { Terminal } from '../terminal.js'
 
@@ -85,7 +85,8 @@ export function reportText(report: Report, isLong: boolean, paint: Paint, column
 }
 
 function findingText(finding: Finding, isLong: boolean, paint: Paint, columns: number): string {
-  const { severity, title, id, what, why, fix } = finding
+  const { severity, title, id, why, fix } = finding
+  const what = printable(finding.what)
   const [colour, mark] = MARKS[severity]
   const head = `${paint(colour, mark.padEnd(10))}  ${paint('bold', title)} ${paint('dim', `(${id})`)}`
   if (severity === 'pass' && !isLong) return `${head}: ${what}\n`
@@ -93,7 +94,7 @@ function findingText(finding: Finding, isLong: boolean, paint: Paint, columns: n
     `${head}\n`,
     wrapped(what, INDENT, columns),
     why === '' ? '' : wrapped(why, INDENT, columns),
-    ...fix.map((one) => `${INDENT}${paint('dim', `${one.in}:`)} ${paint('cyan', one.line)}\n`),
+    ...fix.map((one) => `${INDENT}${paint('dim', `${one.in}:`)} ${paint('cyan', printable(one.line))}\n`),
     '\n'
   ].join('')
 }

@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { inspectKey, type KeyStory } from '../../admin/inspect.js'
 import { bytesText, durationText } from '../../admin/units.js'
 import { fullKey } from '../keys.js'
-import { facts, json, painter, type Paint } from '../print.js'
+import { facts, json, painter, printable, type Paint } from '../print.js'
 import { withConnection, withOperator, type CommonFlags } from '../session.js'
 import type { Terminal } from '../terminal.js'
 
@@ -30,12 +30,12 @@ async function inspect(key: string, flags: Flags, terminal: Terminal): Promise<v
 export function storyText(story: KeyStory, paint: Paint): string {
   const { parts, value, holders } = story
   const rows: [string, string][] = [
-    ['key', paint('bold', story.key)],
-    ['state', story.detail === '' ? story.state : `${story.state}: ${story.detail}`]
+    ['key', paint('bold', printable(story.key))],
+    ['state', story.detail === '' ? story.state : `${story.state}: ${printable(story.detail)}`]
   ]
   if (parts !== undefined) {
-    rows.push(['collection', parts.collection], ['id', parts.id])
-    if (parts.tenant !== undefined) rows.push(['tenant', parts.tenant])
+    rows.push(['collection', printable(parts.collection)], ['id', printable(parts.id)])
+    if (parts.tenant !== undefined) rows.push(['tenant', printable(parts.tenant)])
   }
   rows.push(['node', story.node])
   if (story.state !== 'absent') {
@@ -57,6 +57,7 @@ export function storyText(story: KeyStory, paint: Paint): string {
         ? `fresh for ${durationText(value.freshForMs)}`
         : `stale since ${durationText(-value.freshForMs)}`
     rows.push(['age', `${durationText(value.ageMs)}, ${fresh}`], ['load took', durationText(value.loadMs)])
+    if (value.tags.length > 0) rows.push(['tags', value.tags.join(', ')])
     rows.push(['value', valueText(value)])
   }
   return facts(rows, paint)

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { countExisting, dropKeys } from '../../admin/drop.js'
+import { countExisting, dropKeys, mustBeEntries } from '../../admin/drop.js'
 import { plural } from '../../admin/units.js'
 import { confirm } from '../confirm.js'
 import { fullKey } from '../keys.js'
@@ -24,6 +24,8 @@ export function addInvalidate(program: Command, terminal: Terminal): void {
 async function invalidate(given: readonly string[], flags: Flags, terminal: Terminal): Promise<void> {
   await withOperator(flags, terminal, async (operator, { namespace }) => {
     const keys = given.map((key) => fullKey(key, namespace))
+    // Before anybody is asked.
+    mustBeEntries(keys)
     const existing = await countExisting(operator, keys)
     if (flags.dryRun === true) {
       if (flags.json === true)

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { keysInScope, surveyKeys } from '../../admin/survey.js'
 import { UsageError } from '../exit.js'
 import { scopeOf, type ScopeFlags } from '../keys.js'
-import { json, painter } from '../print.js'
+import { json, painter, printable } from '../print.js'
 import { progressBar } from '../progress.js'
 import { withConnection, withOperator, type CommonFlags } from '../session.js'
 import type { Terminal } from '../terminal.js'
@@ -36,22 +36,20 @@ async function keys(flags: Flags, terminal: Terminal): Promise<void> {
       return terminal.out(flags.json === true ? json(survey) : surveyText(survey, painter(terminal)))
     }
     const found: string[] = []
-    let isCut = false
+    let [shown, isCut] = [0, false]
     for await (const page of keysInScope(operator, scope, bar.report)) {
-      const room = limit === 0 ? page.keys.length : limit - found.length
-      found.push(...page.keys.slice(0, room))
-      // Names go out as they come; a JSON document cannot.
-      if (flags.json !== true) {
+      const room = limit === 0 ? page.keys.length : limit - shown
+      const names = page.keys.slice(0, room)
+      shown += names.length
+      // Names go out as they come, no faster than they are read, and none is kept; a JSON document cannot do so.
+      if (flags.json === true) found.push(...names)
+      else {
         bar.end()
-        terminal.out(
-          page.keys
-            .slice(0, room)
-            .map((key) => `${key}\n`)
-            .join('')
-        )
+        terminal.out(names.map((key) => `${printable(key)}\n`).join(''))
+        await terminal.flushed()
       }
       isCut = page.keys.length > room
-      if (isCut || terminal.interrupted.aborted) break
+      if (isCut) break
     }
     bar.end()
     if (flags.json === true) return terminal.out(json({ keys: found, isCut }))

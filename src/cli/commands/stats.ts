@@ -3,7 +3,7 @@ import { sampleServers, type ServerSample } from '../../admin/server-stats.js'
 import { surveyKeys, type Survey } from '../../admin/survey.js'
 import { bytesText, countText, durationText, percentText } from '../../admin/units.js'
 import { requiredNamespace } from '../config.js'
-import { facts, json, painter, table, type Paint } from '../print.js'
+import { facts, json, painter, printable, table, type Paint } from '../print.js'
 import { progressBar } from '../progress.js'
 import { withConnection, withOperator, type CommonFlags } from '../session.js'
 import type { Terminal } from '../terminal.js'
@@ -64,12 +64,13 @@ export function serverText(server: ServerSample, paint: Paint): string {
 }
 
 export function surveyText(survey: Survey, paint: Paint): string {
+  const sizeText = (bytes: number): string => (survey.unsized === 0 ? bytesText(bytes) : '?')
   const rows = survey.groups.map(({ collection, tenant, keys, bytes }) => [
-    collection ?? '(no entries)',
-    tenant ?? '',
+    printable(collection ?? '(no entries)'),
+    printable(tenant ?? ''),
     countText(keys),
-    bytesText(bytes),
-    bytesText(keys === 0 ? 0 : bytes / keys)
+    sizeText(bytes),
+    sizeText(keys === 0 ? 0 : bytes / keys)
   ])
   const columns = [
     { title: 'collection' },
@@ -78,5 +79,5 @@ export function surveyText(survey: Survey, paint: Paint): string {
     { title: 'memory', right: true },
     { title: 'each', right: true }
   ]
-  return `${table(columns, rows, paint)}${countText(survey.keys)} keys, ${bytesText(survey.bytes)}; ${countText(survey.internalKeys)} of them Corral’s own\n`
+  return `${table(columns, rows, paint)}${countText(survey.keys)} keys, ${sizeText(survey.bytes)}; ${countText(survey.internalKeys)} of them Corral’s own\n`
 }

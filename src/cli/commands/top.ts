@@ -4,6 +4,7 @@ import type { Operator } from '../../admin/connect.js'
 import { ratesBetween, sampleServers, type ServerRates, type ServerSample } from '../../admin/server-stats.js'
 import { bytesText, countText, durationText, percentText } from '../../admin/units.js'
 import { milliseconds } from '../config.js'
+import { Interrupted } from '../exit.js'
 import { json, painter, table, type Paint } from '../print.js'
 import { withConnection, withOperator, type CommonFlags } from '../session.js'
 import type { Terminal } from '../terminal.js'
@@ -37,6 +38,9 @@ async function top(flags: Flags, terminal: Terminal): Promise<void> {
       else terminal.out(`${isLive ? '\u001B[H\u001B[J' : ''}${topText(rows, paint)}`)
       if (flags.once === true) return
     }
+  }).catch((error: unknown) => {
+    // Ctrl-C is how it ends.
+    if (!(error instanceof Interrupted)) throw error
   })
 }
 
@@ -50,7 +54,7 @@ async function* looks(
     try {
       await sleep(intervalMs, undefined, { signal: interrupted })
     } catch {
-      return // Ctrl-C is how it ends.
+      return
     }
     const after = await sampleServers(operator)
     yield after.flatMap((sample) => {

@@ -1,6 +1,5 @@
 import type { Command } from 'commander'
-import { toMilliseconds } from '../../durations.js'
-import { UsageError } from '../exit.js'
+import { milliseconds } from '../config.js'
 import type { Terminal } from '../terminal.js'
 import { importCache } from '../user-cache.js'
 
@@ -18,15 +17,15 @@ export function addWorker(program: Command, terminal: Terminal): void {
 }
 
 async function work(module: string, { drain }: Flags, terminal: Terminal): Promise<void> {
-  const drainMs = drainOf(drain)
+  const drainMs = milliseconds(drain, '--drain', 0)
   const cache = await importCache(module, terminal)
   const ended = untilTold(terminal)
   try {
     const worker = cache.worker()
     cache.on('redisState', ({ state }) => terminal.err(`Redis: ${state}\n`))
-    // A forgotten migration is an exit code, not a line in a log.
-    await worker.ready()
-    terminal.out(`${worker.name} works\n`)
+    // A forgotten migration is an exit code, not a line in a log. A database that says nothing must not keep it from ending.
+    const isReady = await Promise.race([worker.ready().then(() => true), ended.then(() => false)])
+    if (isReady) terminal.out(`${worker.name} works\n`)
     await ended
     await worker.stop({ drain: drainMs })
     terminal.out(`${worker.name} has stopped\n`)
@@ -35,16 +34,10 @@ async function work(module: string, { drain }: Flags, terminal: Terminal): Promi
   }
 }
 
-function drainOf(text: string): number {
-  try {
-    return toMilliseconds(/^\d+$/.test(text) ? Number(text) : text, '--drain')
-  } catch (error) {
-    throw new UsageError((error as Error).message)
-  }
-}
-
 function untilTold({ interrupted }: Terminal): Promise<void> {
   return new Promise((resolve) => {
+    // While its module was being loaded, say.
+    if (interrupted.aborted) return resolve()
     interrupted.addEventListener('abort', () => resolve(), { once: true })
     process.once('SIGTERM', resolve)
   })

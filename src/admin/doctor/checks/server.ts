@@ -1,5 +1,5 @@
 import { durationText } from '../../units.js'
-import { check, type Check } from '../check.js'
+import { check, unseen, type Check } from '../check.js'
 import { code, command, deployment, fail, pass, shell, warn } from '../finding.js'
 
 /** Of another machine room; within one it is well under a millisecond. */
@@ -17,7 +17,8 @@ const version = check(
   (info) => {
     const valkey = info.get('valkey_version')
     if (valkey !== undefined) return pass(`Valkey ${valkey}`)
-    const text = info.get('redis_version') ?? 'unknown'
+    const text = info.get('redis_version')
+    if (text === undefined) return unseen('INFO does not tell redis_version')
     const major = Number(text.split('.')[0])
     if (major >= 7) return pass(`Redis ${text}`)
     const upgrade = deployment('upgrade to Redis 7.2 or later, or to Valkey 8 or later')
