@@ -18,6 +18,7 @@ import { startCuttingProxy } from '../support/cutting-proxy.js'
 import { startPostgresServer } from '../support/postgres-server.js'
 import { startRedisServer } from '../support/redis-server.js'
 import { createTemporaryFolder } from '../support/temporary-folder.js'
+import { until } from '../support/until.js'
 import { differences, readLog, type Tables } from './behind-model.js'
 
 export interface StormReport {
@@ -26,6 +27,8 @@ export interface StormReport {
   readonly unknown: number
   readonly wrongReads: readonly string[]
   readonly differences: readonly string[]
+  /** Processes that ended on their own, which nothing that strikes here is a reason for. */
+  readonly crashes: readonly string[]
   readonly durationMs: number
 }
 
@@ -60,6 +63,7 @@ export async function runStorm(
   pool.on('error', () => undefined)
   const children: { writers: ChildProcess[]; workers: ChildProcess[] } = { writers: [], workers: [] }
   const counts: Record<string, number> = {}
+  const crashes: string[] = []
   let born = 0
   let check: Cache | undefined
 
@@ -79,7 +83,10 @@ export async function runStorm(
     })
     await new Promise((resolve, reject) => {
       child.once('message', resolve)
-      child.once('exit', () => reject(new Error(`${name} ended before it began`)))
+      child.once('exit', (code) => {
+        if (code !== null) crashes.push(`${name} ended with code ${code}`)
+        reject(new Error(`${name} ended before it began`))
+      })
     })
     return child
   }
@@ -110,12 +117,21 @@ export async function runStorm(
       await redis.restart()
     },
     'PostgreSQL killed': async () => {
-      const { rows } = await pool.query(
-        "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+      let victims: { pid: string }[] = []
+      await until(
+        'PostgreSQL is up, and somebody works with it',
+        async () => {
+          const asked = pool.query(
+            "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+          )
+          // It may still recover from the last time.
+          victims = await asked.then(({ rows }) => rows).catch(() => [])
+          return victims.length > 0
+        },
+        60_000
       )
       // One backend that dies makes the server end all others and recover from its log.
-      const victim = rows[Math.floor(random() * rows.length)]
-      if (victim !== undefined) process.kill(Number(victim.pid), 'SIGKILL')
+      process.kill(Number(victims[Math.floor(random() * victims.length)]!.pid), 'SIGKILL')
     }
   }
   // How often of a hundred; processes take longest to come back, and with them gone nothing is tested.
@@ -137,7 +153,7 @@ export async function runStorm(
     for (let fault = 0; fault < faults; fault++) {
       let draw = random() * 100
       const [kind] = weights.find(([, weight]) => (draw -= weight) < 0) ?? weights[0]!
-      await kinds[kind]!().catch((error: unknown) => say(`  ${kind}: ${String(error)}`))
+      await kinds[kind]!()
       counts[kind] = (counts[kind] ?? 0) + 1
       if ((fault + 1) % 50 === 0)
         say(`${fault + 1} faults, ${Math.round((performance.now() - startedAt) / 1000)} s`)
@@ -162,6 +178,7 @@ export async function runStorm(
       unknown: log.unknown,
       wrongReads: log.wrongReads,
       differences: differences(log, await readTables(pool)),
+      crashes,
       durationMs: performance.now() - startedAt
     }
   } finally {
@@ -211,5 +228,6 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   console.log(`${faults} faults, seed ${seed}`)
   const report = await runStorm(faults, seed, console.log)
   console.log(report)
-  process.exit(report.differences.length + report.wrongReads.length === 0 ? 0 : 1)
+  const { differences: wrongRows, wrongReads, crashes } = report
+  process.exit(wrongRows.length + wrongReads.length + crashes.length === 0 ? 0 : 1)
 }

@@ -8,6 +8,7 @@ describe('writers at full speed, while processes, Redis and PostgreSQL are kille
     const report = await runStorm(60, Date.now() % 1_000_000)
     expect(report.differences).toEqual([])
     expect(report.wrongReads).toEqual([])
+    expect(report.crashes).toEqual([])
     expect(report.acknowledged).toBeGreaterThan(1_000)
     expect(Object.values(report.faults).reduce((sum, count) => sum + count, 0)).toBe(60)
   })
