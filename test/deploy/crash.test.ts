@@ -102,7 +102,7 @@ describe('a full Redis, with', () => {
     })
     const redis = server.connect('cache')
     const operator = server.connect()
-    const cache = createCache({ redis: server.options('cache'), namespace: 'shop' })
+    const cache = createCache({ redis: server.options('cache'), namespace: 'shop', commandTimeout: '5s' })
     try {
       for (let stream = 0; stream < 20; stream++)
         await redis.xadd(`shop:#behind:orders:${stream}`, '*', 'row', VALUE)
