@@ -8,6 +8,7 @@ import { ClusterNodes } from './cluster-nodes.js'
 import { isSilence, Silence, troubleOf, type RedisTrouble } from './error-class.js'
 import { watchHandshake } from './handshake.js'
 import type { LinkOptions, LinkReporter, LinkState } from './link-reporter.js'
+import { connectAnew, reviveWhenEnded } from './reconnect.js'
 import { ServerClock } from './server-clock.js'
 import { sentenceOf, TroubleLog } from './trouble-log.js'
 
@@ -52,7 +53,7 @@ export class RedisLink {
   readonly #hopeful: { resolve: () => void; reject: (error: Error) => void }[] = []
   readonly #readyListeners: (() => void)[] = []
   readonly #lostListeners: (() => void)[] = []
-  readonly #stopWatching: () => void
+  readonly #stopWatching: (() => void)[] = []
   #beforeReady: ((client: RedisClient) => Promise<void>) | undefined
   #bootTimer: NodeJS.Timeout | undefined
   #probeTimer: NodeJS.Timeout | undefined
@@ -84,7 +85,8 @@ export class RedisLink {
     this.client.on('select', this.#onSelect)
     // A driver of the user's keeps its own error handling; ours would otherwise print to the console.
     if (opened.owned) this.client.on('error', this.#onError)
-    this.#stopWatching = opened.owned ? watchHandshake(this.client, this.timeoutMs) : nothing
+    if (opened.owned)
+      this.#stopWatching.push(watchHandshake(this.client, this.timeoutMs), reviveWhenEnded(this.client))
     this.#bootTimer = setTimeout(
       () => this.#enter('away', 'it was not reached in time'),
       Math.max(this.timeoutMs, BOOT_MS)
@@ -189,7 +191,7 @@ export class RedisLink {
     this.#enter('closed', undefined)
     clearTimeout(this.#probeTimer)
     this.nodes?.close()
-    this.#stopWatching()
+    for (const stop of this.#stopWatching) stop()
     this.client.off('ready', this.#onReady)
     this.client.off('close', this.#onClose)
     this.client.off('end', this.#onClose)
@@ -227,14 +229,14 @@ export class RedisLink {
     if (opens) this.#opensAway(trouble, trouble.errorClass !== 'down')
   }
 
-  #opensAway(trouble: RedisTrouble, connectAnew: boolean): void {
+  #opensAway(trouble: RedisTrouble, isElsewhere: boolean): void {
     this.#reportBreaker('open')
     this.#enter('away', sentenceOf(trouble))
     for (const listener of this.#lostListeners) listener()
     // A driver of the user's is not ours to disconnect: what it does about it is in its own options.
-    if (connectAnew && this.#opened.owned) {
+    if (isElsewhere && this.#opened.owned) {
       this.#session++
-      this.client.disconnect(true)
+      connectAnew(this.client)
     } else this.#probeLater()
   }
 
@@ -309,7 +311,7 @@ export class RedisLink {
     this.#enter('away', sentenceOf(trouble))
     this.#refusal = trouble.errorClass === 'misconfigured' ? error : undefined
     if (this.#refusal !== undefined) for (const { reject } of this.#hopeful.splice(0)) reject(this.#refused())
-    if (trouble.errorClass === 'elsewhere' && this.#opened.owned) this.client.disconnect(true)
+    if (trouble.errorClass === 'elsewhere' && this.#opened.owned) connectAnew(this.client)
     else this.#probeLater()
   }
 
@@ -375,5 +377,3 @@ export class RedisLink {
     if (state === 'closed') for (const { reject } of this.#hopeful.splice(0)) reject(new ClosedError())
   }
 }
-
-const nothing = (): void => {}

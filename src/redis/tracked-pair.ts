@@ -4,11 +4,15 @@ import type { RedisClient } from './client.js'
 import { Silence, troubleOf } from './error-class.js'
 import { watchHandshake } from './handshake.js'
 import type { RedisLink } from './link.js'
+import { connectAnew, reviveWhenEnded } from './reconnect.js'
 
 const INVALIDATIONS = '__redis__:invalidate'
 const RETRY_MS = 1_000
 /** What a server refuses by configuration it will hardly grant a second later. */
 const RETRY_REFUSED_MS = 30_000
+
+/** So many answers are waited for, one after the other, until tracking is on. */
+const ANSWERS_TO_ARM = 4
 
 /** Both connections are asked this often whether they still carry anything. A dead one is found within two of these. */
 export const HEARTBEAT_MS = 1_000
@@ -117,7 +121,7 @@ export class TrackedPair {
       client.on('ready', this.#arm)
       client.on('close', this.#onClose)
       client.on('error', this.#onFailure)
-      this.#stopWatching.push(watchHandshake(client, this.#link.timeoutMs))
+      this.#stopWatching.push(watchHandshake(client, this.#link.timeoutMs), reviveWhenEnded(client))
     }
     subscriber.on('close', () => (this.#subscriberId = undefined))
     subscriber.on('messageBuffer', this.#onMessage)
@@ -132,9 +136,10 @@ export class TrackedPair {
     this.#arming = epoch
     const startedAtMs = this.#clock.now()
     const [subscriber, tracked] = [this.#subscriber, this.#tracked]
-    const late = (): Error => new Silence(this.#link.timeoutMs)
+    const withinMs = ANSWERS_TO_ARM * this.#link.timeoutMs
     try {
-      await withDeadline(this.#startTracking(subscriber, tracked), this.#link.timeoutMs, late)
+      const starting = this.#startTracking(subscriber, tracked)
+      await withDeadline(starting, withinMs, () => new Silence(withinMs))
     } catch (error) {
       if (this.#arming === epoch) this.#arming = -1
       this.#onFailure(error)
@@ -204,8 +209,7 @@ export class TrackedPair {
   }
 
   #connectAnew(): void {
-    this.#tracked?.disconnect(true)
-    this.#subscriber?.disconnect(true)
+    for (const client of [this.#tracked, this.#subscriber]) if (client !== undefined) connectAnew(client)
   }
 
   readonly #onClose = (): void => {

@@ -130,6 +130,21 @@ describe('an invalidation that Redis would not take, and that is remembered', ()
   })
 })
 
+describe('a Redis that is far away', () => {
+  it('keeps memory true, though what is asked for that takes longer than any one call may', async () => {
+    proxy.delay(150)
+    const cache = open({ commandTimeout: '400ms' })
+    const tells = (): boolean => cache.health().memory.mode === 'tracking'
+    await until('Redis tells of changes', tells, 60_000)
+    const values = [1]
+    const rows = source(cache, values)
+    await inMemory(rows, [0])
+    values[0] = 2
+    await source(createdDirectly(), values).invalidate(0)
+    await until('the news has come all the way', async () => (await rows.get(0)) === 2)
+  }, 90_000)
+})
+
 describe('when the way of the news breaks', () => {
   const breaks: [string, () => Promise<unknown> | void][] = [
     ['the subscriber is killed', () => admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')],

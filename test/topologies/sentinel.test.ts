@@ -1,10 +1,15 @@
 import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openOperator } from '../../src/admin/connect.js'
 import { createCache } from '../../src/index.js'
+import type { RedisClient } from '../../src/redis/client.js'
+import { connectAnew } from '../../src/redis/reconnect.js'
 import { replicationOf } from '../support/cut-off.js'
+import { freePort } from '../support/free-port.js'
+import { startProxy, type Proxy } from '../support/proxy.js'
 import { startSentinelTrio, type SentinelTrio } from '../support/redis-sentinel.js'
 import type { RedisServer } from '../support/redis-server.js'
 import { until } from '../support/until.js'
@@ -52,6 +57,57 @@ describe('of several Sentinels', () => {
     const target = { url: 'rediss://sentinels.instead', sentinels: trio.sentinels, timeoutMs: 300 }
     await expect(openOperator(target)).rejects.toThrow(`127.0.0.1:${trio.sentinels[0]!.port}`)
   })
+})
+
+describe('while no Sentinel is to be found', () => {
+  let proxy: Proxy
+  beforeAll(async () => {
+    proxy = await startProxy(trio.sentinels[0]!.port)
+  })
+  afterAll(() => proxy.stop())
+
+  /** Of the one behind the proxy alone: a driver asks the others too, once it has heard of them. */
+  const byProxy = () => ({
+    sentinels: [{ host: '127.0.0.1', port: proxy.port }],
+    name: trio.masterName,
+    updateSentinels: false
+  })
+
+  it('a driver that is told to connect anew does so when there is one', async () => {
+    proxy.leadTo(await freePort())
+    const client = new Redis({ ...byProxy(), sentinelRetryStrategy: () => 10 })
+    let unreachable = 0
+    client.on('error', () => unreachable++)
+    try {
+      await until('it asks again and again', () => unreachable > 2, 60_000)
+      connectAnew(client as unknown as RedisClient)
+      const asked = unreachable
+      await until('it goes on with that', () => unreachable > asked + 2, 60_000)
+      proxy.leadTo(trio.sentinels[0]!.port)
+      await until('it is connected', () => client.status === 'ready', 60_000)
+    } finally {
+      client.disconnect()
+    }
+  }, 200_000)
+
+  it('a cache waits for one, also with a driver that gives up', async () => {
+    proxy.leadTo(trio.sentinels[0]!.port)
+    const redis = { ...byProxy(), sentinelRetryStrategy: () => null }
+    const cache = createCache({ redis, namespace: 'patient', memory: { maxBytes: 1024 * 1024 } })
+    const isWell = (): boolean => cache.health().memory.mode === 'tracking'
+    const admin = new Redis((await trio.primary()).url)
+    try {
+      await until('memory serves', isWell, 60_000)
+      proxy.leadTo(await freePort())
+      for (const type of ['normal', 'pubsub']) await admin.call('CLIENT', 'KILL', 'TYPE', type)
+      await until('Redis is away', () => cache.health().redis.state === 'away')
+      proxy.leadTo(trio.sentinels[0]!.port)
+      await until('memory serves again', isWell, 60_000)
+    } finally {
+      admin.disconnect()
+      await cache.close()
+    }
+  }, 200_000)
 })
 
 describe('behind Sentinels', () => {
