@@ -139,8 +139,7 @@ export class Writer {
     if (this.#closed) throw new ClosedError()
     const { store, codec, clock, forget, pending, gate } = this.#parts
     const { key, source } = request
-    const capture = await store.generations.capture(request.scope)
-    const stampOf = stamper(store.generations, request, capture)
+    const stampOf = stamper(store.generations, request, 'now')
     const packed = await pack(key, value, 0, source.policy, codec, clock.random(), stampOf)
     if (packed.tooLarge !== undefined) throw packed.tooLarge
     if (packed.frame === undefined || pending.has(key)) return false

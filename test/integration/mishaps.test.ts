@@ -75,6 +75,24 @@ for (const kind of ['Redis', 'one process'] as const) {
       await Promise.all([put, removed])
       expect(asked.sort()).toEqual(['remove 7', 'write 6'])
     })
+
+    it('stores what a value was when it was given to `set`, and under its tags of then', async () => {
+      const cache = open(where())
+      const rows = cache.collection('rows', {
+        ttl: '1h',
+        load: (_id: number) => ({ state: 'loaded' }),
+        tags: ({ state }) => [state]
+      })
+      const row = { state: 'new' }
+      const stored = rows.set(1, row)
+      row.state = 'changed later'
+      expect(await stored).toBe(true)
+      expect(await rows.peek(1)).toEqual({ state: 'new' })
+      await cache.invalidateTags(['changed later'])
+      expect(await rows.peek(1)).toEqual({ state: 'new' })
+      await cache.invalidateTags(['new'])
+      expect(await rows.peek(1)).toBeUndefined()
+    })
   })
 
   describe(`what users' functions do wrong after a change, over ${kind}`, () => {
