@@ -24,7 +24,23 @@ const SHAPES: Record<string, (id: number) => unknown> = {
   'empty objects': () => Array.from({ length: 200 }, () => ({})),
   texts: (id) => Array.from({ length: 100 }, (_, index) => `string number ${index} of ${id}`),
   'a dictionary': (id) =>
-    Object.fromEntries(Array.from({ length: 40 }, (_, index) => [`key ${id} ${index}`, index]))
+    Object.fromEntries(Array.from({ length: 40 }, (_, index) => [`key ${id} ${index}`, index])),
+  'small dictionaries': (id) =>
+    Array.from({ length: 5 }, (_, part) => dictionary(8, (index) => `key ${id} ${part} ${index}`)),
+  'dictionaries that begin alike': (id) => ({
+    total: 40,
+    ...dictionary(40, (index) => `key ${id} ${index}`)
+  }),
+  'rows of many columns': () => dictionary(150, (index) => `column ${index}`),
+  'objects without a prototype': (id) =>
+    Array.from({ length: 20 }, () =>
+      Object.assign(Object.create(null), { id, name: 'a', flag: true, rest: 0 })
+    ),
+  'large bigints': (id) => Array.from({ length: 20 }, (_, index) => 2n ** 4_096n + BigInt(id * 100 + index))
+}
+
+function dictionary(size: number, keyOf: (index: number) => string): Record<string, number> {
+  return Object.fromEntries(Array.from({ length: size }, (_, index) => [keyOf(index), index]))
 }
 
 describe('the count of what a value takes', () => {

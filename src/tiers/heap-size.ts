@@ -18,13 +18,20 @@ const STRING_BYTES = 32
 const SHORT_STRING = 16
 const SMALLEST_SMI = -(2 ** 31)
 const LARGEST_SMI = 2 ** 31 - 1
-/** Names of so many properties may be data, as in a dictionary, and not the columns that all rows share. */
-const MANY_PROPERTIES = 12
 const DESCRIPTOR_BYTES = 24
-const MOST_SHAPES = 1_000
+/** Of an object that V8 keeps as a hash table: one with more properties than this, or without a prototype. */
+const MOST_FAST_PROPERTIES = 128
+const TABLE_BYTES = 170
+const SLOT_BYTES = 24
+const FEWEST_SLOTS = 4
 
-/** Objects with many properties that were met before, by their first name and their number. */
+/** Names of properties may be data, as in a dictionary, or the columns that all rows share: those that were met before are. */
 const knownShapes = new Set<string>()
+const MOST_SHAPES = 500
+const LONGEST_SHAPE = 4_096
+/** The last one by its length: to compare names takes less than to join them. */
+const lastShapes: (readonly string[])[] = []
+const LAST_SHAPES = 16
 
 /** Of a value of plain objects, arrays and primitives; a part that occurs twice is counted twice. */
 export function heapBytesOf(value: unknown): number {
@@ -34,13 +41,18 @@ export function heapBytesOf(value: unknown): number {
     case 'number':
       return Number.isInteger(value) && value >= SMALLEST_SMI && value <= LARGEST_SMI ? 0 : HEAP_NUMBER_BYTES
     case 'bigint':
-      return BIGINT_BYTES
+      return bigintBytes(value)
     case 'object':
       if (value === null) return 0
       return Array.isArray(value) ? arrayBytes(value) : objectBytes(value as Record<string, unknown>)
     default:
       return 0
   }
+}
+
+function bigintBytes(value: bigint): number {
+  if (BigInt.asIntN(64, value) === value) return BIGINT_BYTES
+  return BIGINT_BYTES + Math.ceil(value.toString(16).length / 2)
 }
 
 function stringBytes(text: string): number {
@@ -64,16 +76,32 @@ function roomFor(length: number): number {
 
 function objectBytes(object: Record<string, unknown>): number {
   const names = Object.keys(object)
-  let bytes = OBJECT_BYTES + names.length * PROPERTY_BYTES
+  if (names.length === 0) return OBJECT_BYTES
+  const isTable = names.length > MOST_FAST_PROPERTIES || Object.getPrototypeOf(object) === null
+  let bytes = isTable ? tableBytes(names.length) : OBJECT_BYTES + names.length * PROPERTY_BYTES
   for (const name of names) bytes += heapBytesOf(object[name])
-  return names.length >= MANY_PROPERTIES ? bytes + namesBytes(names) : bytes
+  return isKnownShape(names) ? bytes : bytes + namesBytes(names)
 }
 
-/** Nothing for a shape that was met before: who has it shares it. */
+function tableBytes(properties: number): number {
+  let slots = FEWEST_SLOTS
+  while (slots < properties + (properties >> 1)) slots *= 2
+  return TABLE_BYTES + slots * SLOT_BYTES
+}
+
 function namesBytes(names: readonly string[]): number {
-  const shape = `${names.length} ${names[0]}`
-  if (knownShapes.has(shape)) return 0
+  return names.reduce((sum, name) => sum + DESCRIPTOR_BYTES + stringBytes(name), 0)
+}
+
+/** Whether other objects have the same names, and share them; notes the shape. */
+function isKnownShape(names: readonly string[]): boolean {
+  const last = lastShapes[names.length % LAST_SHAPES]
+  if (last?.length === names.length && last.every((name, index) => name === names[index])) return true
+  const shape = names.join('\n')
+  if (shape.length > LONGEST_SHAPE) return false
+  lastShapes[names.length % LAST_SHAPES] = names
+  if (knownShapes.has(shape)) return true
   if (knownShapes.size >= MOST_SHAPES) knownShapes.clear()
   knownShapes.add(shape)
-  return names.reduce((sum, name) => sum + DESCRIPTOR_BYTES + stringBytes(name), 0)
+  return false
 }

@@ -51,9 +51,10 @@ export async function pack(
   const freshMs = jittered(notFound ? policy.notFoundMs : policy.ttlMs, policy.jitter, draw)
   if (notFound && policy.notFoundMs === 0) return unstored(undefined)
   try {
-    const { flags, bytes } = notFound ? NOT_FOUND : await codec.encode(value)
     const lifeMs = freshMs + policy.staleIfErrorMs
-    const stamp = await stampOf(value, lifeMs)
+    // Both begin at once: whoever brought the value may go on to change it.
+    const encoding = notFound ? NOT_FOUND : codec.encode(value)
+    const [{ flags, bytes }, stamp] = await Promise.all([encoding, stampOf(value, lifeMs)])
     const fields = { token: newToken(), freshMs, loadMs, flags, notFound, payload: bytes }
     const frame = stamp && valueFrame(key, { ...fields, stamp })
     const copy = notFound ? (): unknown => undefined : copies(codec, flags, bytes, policy.isolate)
@@ -74,14 +75,18 @@ export async function pack(
   }
 }
 
-/** How a value gets its stamp: by what was captured before it was loaded or written, and by its own tags. */
+/**
+ * How a value gets its stamp: by what was captured before it was loaded or written, and by its own tags. One that a caller
+ * brings is captured for when it is stamped.
+ */
 export function stamper(
   generations: Generations,
   request: ReadRequest,
-  capture: Capture | undefined
+  given: Capture | undefined | 'now'
 ): (value: unknown, lifeMs: number) => Promise<Stamp | undefined> {
   return async (value, lifeMs) => {
     const tags = tagsOf(request, value)
+    const capture = given === 'now' ? await generations.capture(request.scope) : given
     if (capture === undefined) return undefined
     assertRoomForTags(tags)
     try {

@@ -139,17 +139,20 @@ export class Writer {
     if (this.#closed) throw new ClosedError()
     const { store, codec, clock, forget, pending, gate } = this.#parts
     const { key, source } = request
-    const capture = await store.generations.capture(request.scope)
-    const stampOf = stamper(store.generations, request, capture)
+    const stampOf = stamper(store.generations, request, 'now')
     const packed = await pack(key, value, 0, source.policy, codec, clock.random(), stampOf)
     if (packed.tooLarge !== undefined) throw packed.tooLarge
     if (packed.frame === undefined || pending.has(key)) return false
     if (!gate.reserve(request, packed.frame.length)) return false
     forget([key])
-    const stored = await store.set(key, packed.frame, packed.lifeMs)
-    if (stored) gate.stored(request, packed.frame.length, packed.lifeMs)
-    else gate.giveBack(request, packed.frame.length)
-    forget([key])
+    let stored = false
+    try {
+      stored = await store.set(key, packed.frame, packed.lifeMs)
+    } finally {
+      if (stored) gate.stored(request, packed.frame.length, packed.lifeMs)
+      else gate.giveBack(request, packed.frame.length)
+      forget([key])
+    }
     return stored
   }
 
@@ -231,6 +234,8 @@ export class Writer {
   }
 
   async #work<Result>(guards: Guards, { work, timeoutMs }: Change<Result>): Promise<Committed<Result>> {
+    // Closed while the guards were taken: nobody would be told of the change any more, nor remember it.
+    if (this.#aborted) throw new ClosedError()
     const controller = new AbortController()
     this.#controllers.add(controller)
     guards.startRenewing()

@@ -75,6 +75,24 @@ for (const kind of ['Redis', 'one process'] as const) {
       await Promise.all([put, removed])
       expect(asked.sort()).toEqual(['remove 7', 'write 6'])
     })
+
+    it('stores what a value was when it was given to `set`, and under its tags of then', async () => {
+      const cache = open(where())
+      const rows = cache.collection('rows', {
+        ttl: '1h',
+        load: (_id: number) => ({ state: 'loaded' }),
+        tags: ({ state }) => [state]
+      })
+      const row = { state: 'new' }
+      const stored = rows.set(1, row)
+      row.state = 'changed later'
+      expect(await stored).toBe(true)
+      expect(await rows.peek(1)).toEqual({ state: 'new' })
+      await cache.invalidateTags(['changed later'])
+      expect(await rows.peek(1)).toEqual({ state: 'new' })
+      await cache.invalidateTags(['new'])
+      expect(await rows.peek(1)).toBeUndefined()
+    })
   })
 
   describe(`what users' functions do wrong after a change, over ${kind}`, () => {
@@ -240,3 +258,33 @@ it('leaves the guards of a change that it did not wait for to run out when it is
   expect(failed).toEqual([])
   finish()
 })
+
+it.each(['refuse', 'remember'] as const)(
+  'makes no change that it has still to guard when it is closed (%s)',
+  async (whenRedisAway) => {
+    const cache = open({ redis: redis.server.url, commandTimeout: '5s' })
+    await cache.ready()
+    let writes = 0
+    const rows = cache.collection('rows', {
+      ttl: '1h',
+      whenRedisAway,
+      load: () => 'old',
+      write: (_id: number, row: string) => {
+        writes++
+        return row
+      }
+    })
+    // The guard is neither set nor refused until the cache is closed.
+    await redis.admin.call('CLIENT', 'PAUSE', 60_000, 'WRITE')
+    const put = rows.put(1, 'new').then(
+      () => 'written',
+      () => 'refused'
+    )
+    const closed = cache.close({ timeout: 0 })
+    await until('it is closed', () => cache.health().redis.state === 'closed')
+    await redis.admin.call('CLIENT', 'UNPAUSE')
+    expect(await put).toBe('refused')
+    await closed
+    expect(writes).toBe(0)
+  }
+)

@@ -127,6 +127,20 @@ describe.each([
   }, 20_000)
 })
 
+it('keeps the room of a tenant for what is stored, and takes none for what Redis refuses', async () => {
+  const cache = open({ redis: redis.server.url, tenantBudget: { maxBytes: 10 * PAGE.length } })
+  const pages = cache.collection('pages', { ttl: '1h', load: () => PAGE }).tenant('noisy')
+  expect(await pages.set(0, PAGE)).toBe(true)
+  await redis.admin.config('SET', 'maxmemory', '1')
+  try {
+    for (let id = 1; id <= 20; id++)
+      await expect(pages.set(id, PAGE)).rejects.toThrow('Redis did not store a value')
+  } finally {
+    await redis.admin.config('SET', 'maxmemory', '0')
+  }
+  expect(await pages.set(1, PAGE)).toBe(true)
+})
+
 it('shares what a tenant takes among processes', async () => {
   const [one, two] = [0, 1].map(() => open({ redis: redis.server.url, tenantBudget: { maxBytes: 20_000 } }))
   const store = (cache: Cache, from: number): Promise<boolean[]> =>

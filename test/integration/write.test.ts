@@ -439,6 +439,29 @@ describe('a write while Redis is full', () => {
       await redis.admin.config('SET', 'maxmemory', '0')
     }
   })
+
+  it('that overlaps another one still tells it, so that nothing waits to be delivered', async () => {
+    const commits = new Map<string, () => void>()
+    const cache = open({ redis: redis.server.url })
+    const products = cache.collection('products', {
+      ttl: '1h',
+      load: () => 'old',
+      write: (_id: number, product: string) =>
+        new Promise<string>((resolve) => commits.set(product, () => resolve(product)))
+    })
+    await redis.admin.config('SET', 'maxmemory', '1')
+    try {
+      const puts = ['new', 'newer'].map((product) => [product, products.put(1, product)] as const)
+      await until('both are at work', () => commits.size === 2)
+      for (const [product, put] of puts) {
+        commits.get(product)!()
+        expect((await put).cache).toBe('dropped')
+      }
+      expect(cache.stats().pendingInvalidations).toBe(0)
+    } finally {
+      await redis.admin.config('SET', 'maxmemory', '0')
+    }
+  })
 })
 
 describe('a write while Redis is away', () => {

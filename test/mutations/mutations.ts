@@ -426,8 +426,8 @@ const ENTRY_MUTATIONS: readonly Mutation[] = [
     edits: [
       edit(
         'src/redis/lua/publish-entry.lua',
-        "  redis.call('DEL', key)\n  return 0\nend\ntable.remove(guard.writers, index)",
-        'else\ntable.remove(guard.writers, index)\nend'
+        "  redis.call('DEL', key)\n  return 0\nend\nremove_writer(guard, index)",
+        'else\nremove_writer(guard, index)\nend'
       )
     ],
     tests: [SCRIPTS]
@@ -477,7 +477,9 @@ const ENTRY_MUTATIONS: readonly Mutation[] = [
   {
     invariant: 'W1',
     without: 'the script counts a writer that is not heard of any more as done',
-    edits: [edit('src/redis/lua/includes/guard.lua', ' else guard.unknown = true end', ' end')],
+    edits: [
+      edit('src/redis/lua/includes/guard.lua', '  if at > WRITERS_AT then guard.unknown = true end\n', '')
+    ],
     tests: [SCRIPTS]
   },
   {

@@ -25,13 +25,11 @@ local index = find_writer(guard, token)
 
 if index == nil then
   if renewal then return 0 end
-  if #guard.writers > 0 then guard.overlapped = true end
   -- A guard that only the lost have left tells that their outcome is unknown; the new writer's row settles it no more.
-  table.insert(guard.writers, { token = token, until_ms = now + life_ms })
+  if has_writers(guard) then guard.overlapped = true end
 else
-  guard.writers[index].until_ms = now + life_ms
+  remove_writer(guard, index)
 end
--- A full server refuses SET to a script that has written nothing yet, and a guard must pass where a DEL does.
-redis.call('DEL', key)
+add_writer(guard, token, now + life_ms)
 write_guard(key, guard, now)
 return 1

@@ -27,7 +27,7 @@ local index = find_writer(guard, token)
 
 if index == nil then
   -- Others are at work, and this one's row is of a time that they know nothing of.
-  if #guard.writers > 0 then
+  if has_writers(guard) then
     guard.unknown = true
     write_guard(key, guard, now)
     return 2
@@ -35,9 +35,9 @@ if index == nil then
   redis.call('DEL', key)
   return 0
 end
-table.remove(guard.writers, index)
+remove_writer(guard, index)
 
-if #guard.writers > 0 then
+if has_writers(guard) then
   guard.overlapped = true
   guard.unknown = guard.unknown or unknown or version == nil
   if version ~= nil and (not guard.has_version or version > guard.version) then
