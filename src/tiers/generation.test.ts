@@ -1,36 +1,35 @@
 import { describe, expect, it } from 'vitest'
 import { Cell } from './generation.js'
 
-describe('a copy of a counter', () => {
-  it('is not undone by "there is none" to a question that was under way while the counter was made', () => {
-    const cell = new Cell('a')
-    // Asked for at 10 and made, answered at 20; asked for at 15 before it was made, answered at 25.
-    cell.apply('7:7', 10, 20)
-    cell.apply(null, 15, 25)
-    expect(cell).toMatchObject({ hard: 7, soft: 7, askedAtMs: 10 })
+/** A counter before a clear, and after it. */
+const [BEFORE, AFTER] = ['1000:1000', '2000:2000']
+
+const cellWith = (text: string, askedAtMs: number, answeredAtMs: number): Cell => {
+  const cell = new Cell('shop:#gen')
+  cell.apply(text, askedAtMs, answeredAtMs)
+  return cell
+}
+
+describe('the copy of a counter', () => {
+  it('is not undone by an answer to a question that was asked before, and comes later', () => {
+    const cell = cellWith(AFTER, 20, 25)
+    cell.apply(BEFORE, 10, 30)
+    expect([cell.hard, cell.askedAtMs]).toEqual([2_000, 20])
+    cell.apply(null, 15, 35)
+    expect(cell.hard).toBe(2_000)
   })
 
-  it('is lost when a later question finds none', () => {
-    const cell = new Cell('a')
-    cell.apply('7:7', 10, 20)
-    cell.apply(null, 15, 25)
-    cell.apply(null, 21, 26)
-    expect(cell.isKnown).toBe(false)
+  it('is not undone by one that was asked while the newer answer was under way', () => {
+    const cell = cellWith(AFTER, 20, 40)
+    cell.apply(BEFORE, 30, 45)
+    expect([cell.hard, cell.askedAtMs]).toEqual([2_000, 20])
   })
 
-  it('does not go back to what it was before it was moved, whichever answer comes first', () => {
-    const [one, other] = [new Cell('a'), new Cell('a')]
-    one.apply('8:8', 10, 20)
-    one.apply('7:7', 15, 25)
-    other.apply('7:7', 15, 20)
-    other.apply('8:8', 10, 25)
-    expect([one.hard, other.hard]).toEqual([8, 8])
-  })
-
-  it('learns of a writer although its number is the same', () => {
-    const cell = new Cell('a')
-    cell.apply('7:7', 10, 20)
-    cell.apply('7:7:ab@99', 15, 25)
-    expect(cell.guardedUntilMs).toBe(99)
+  it('is a lower one, or none, when that was asked after the answer had come: the counter was lost', () => {
+    const cell = cellWith(AFTER, 20, 25)
+    cell.apply(BEFORE, 30, 35)
+    expect(cell.hard).toBe(1_000)
+    cell.apply(null, 40, 45)
+    expect([cell.isKnown, cell.askedAtMs]).toEqual([false, 40])
   })
 })

@@ -463,6 +463,44 @@ describe('a full shard', () => {
     expect(await mine.get(1)).toBe(100)
   })
 
+  it('waits for a write through of the same row by another process, and is not lost to one whose guard was', async () => {
+    const mine = views(world.open(), { shards: 1, limits: { operations: 2 }, whenFull: 'write-through' })
+    const cache = world.open()
+    const theirs = views(cache, { shards: 1 })
+    await mine.put(1, 1)
+    await mine.put(2, 2)
+    for (const isGuardLost of [false, true]) {
+      const lock = await world.pool.connect()
+      let through: Promise<unknown> | undefined
+      let behind: Promise<unknown> | undefined
+      let isAccepted = false
+      try {
+        await lock.query('BEGIN; LOCK TABLE product_views')
+        through = mine.put(3, 30)
+        await until('its guard stands', async () => (await keyOf(3)) !== undefined)
+        if (isGuardLost) await world.redis.unlink(await keyOf(3))
+        behind = theirs.put(3, 31).then(() => (isAccepted = true))
+        // Of the same batch, so what became of the other one is known with it.
+        await theirs.put(4, 4)
+        expect(isAccepted).toBe(isGuardLost)
+      } finally {
+        // With its connection the lock is gone.
+        lock.release(true)
+      }
+      await through
+      await behind
+      expect(await world.redis.exists(await keyOf(3))).toBe(1)
+      expect(await theirs.get(3)).toBe(31)
+      const worker = cache.worker()
+      await cache.flush()
+      await worker.stop()
+      expect(await rowOf(3)).toBe(31)
+      await world.redis.unlink(await keyOf(3))
+      await mine.put(1, 1)
+      await mine.put(2, 2)
+    }
+  })
+
   it('says that it does not know when the database does not answer what was written through', async () => {
     const silent: Sink = {
       name: sink.name,

@@ -92,7 +92,7 @@ describe('events on their way to a table', () => {
     const views = cache.ingest<View>('page_views', { sink, flushEvery: '300ms', shards: 1 })
     cache.worker()
     await views.append({ path: '/', ms: 1, at })
-    await until('it is in the table', async () => (await count()) === 1, 5_000)
+    await until('it is in the table', async () => (await count()) === 1)
   })
 
   it('wait in Redis for a worker of another process, and leave nothing behind', async () => {

@@ -64,6 +64,28 @@ describe('the checker of what is written behind', () => {
     expect(found(lines, { tables: { ...EMPTY, counters: new Map([[4, 3]]) } })).toHaveLength(1)
   })
 
+  it('finds a row or an event that is lost, doubled, out of order, refused, or from nowhere', () => {
+    const became = (...values: number[]): Partial<BehindRound> => ({
+      tables: { ...EMPTY, rows: new Map([['r', 2]]), history: new Map([['r', values]]) }
+    })
+    expect(found(TWO, became(1, 2))).toEqual([])
+    expect(found(TWO, became(2))).toEqual([])
+    expect(found(TWO, became(2, 1))).toEqual(['out of order: row r went from 2 to 1'])
+    expect(found(TWO, became(1, 2, 2))).toEqual(['doubled: row r became 2 twice'])
+    const refused = [`+R r 1 ${s(1)} 1`, `?R r 1 ${s(2)}`, ...wrote(2, 3, 4)]
+    expect(found(refused, became(1, 2))).toEqual(['refused and yet there: row r became 1'])
+    const strange = { ...EMPTY, rows: new Map([['q', 1]]), counters: new Map([[9, 1]]) }
+    expect(found([], { tables: strange })).toEqual(['from nowhere: counter 9', 'from nowhere: row q'])
+    const event = [`+E e ${s(1)} 1`, `!E e ${s(2)}`]
+    const events = (count: number): Partial<BehindRound> => ({
+      tables: { ...EMPTY, events: new Map(count === 0 ? [] : [['e', count]]) }
+    })
+    expect(found(event, events(1))).toEqual([])
+    expect(found(event, events(0))).toEqual(['lost: event e'])
+    expect(found(event, events(2))).toEqual(['doubled: event e, 2 times'])
+    expect(found([], events(1))).toEqual(['from nowhere: event e'])
+  })
+
   it('compares what is read at rest with the tables', () => {
     expect(found(TWO, { atRest: [{ kind: 'R', id: 'r', process: 1, value: 2 }] })).toEqual([])
     expect(found(TWO, { atRest: [{ kind: 'R', id: 'r', process: 1, value: 1 }] })).toHaveLength(1)

@@ -12,7 +12,7 @@ import type { Database } from './database.js'
 import type { FaultLog } from './fault-log.js'
 import { startQueueRedis, type QueueRedis } from './queue-redis.js'
 import { strikeServers } from './strike.js'
-import type { ServerFault } from './topology.js'
+import { MISSED, type ServerFault } from './topology.js'
 
 interface Parts {
   readonly log: FaultLog
@@ -103,7 +103,8 @@ export class BehindPart implements AsyncDisposable {
       what: 'the answer to a COMMIT lost',
       weight: 4,
       mayLoseGuards: false,
-      strike: () => Promise.race([this.#parts.proxy.loseAnswerTo(COMMIT), sleep(COMMIT_PATIENCE_MS)])
+      strike: async () =>
+        (await this.#parts.proxy.loseAnswerWithin(COMMIT_PATIENCE_MS, COMMIT)) ? undefined : MISSED
     }
   }
 }

@@ -6,6 +6,14 @@ export interface Violation {
   readonly history: readonly string[]
 }
 
+/** What a process reads of a row at rest, and when. */
+export interface Found {
+  readonly process: number
+  readonly id: string
+  readonly version: number
+  readonly at: number
+}
+
 export interface Round {
   readonly operations: readonly Operation[]
   /** What the rows were when the round began, and every version committed since. */
@@ -14,7 +22,7 @@ export interface Round {
   /** When a process was killed. */
   readonly deaths: ReadonlyMap<number, number>
   /** What each process reads once everything is at rest. */
-  readonly atRest: readonly { readonly process: number; readonly id: string; readonly version: number }[]
+  readonly atRest: readonly Found[]
   readonly limits: {
     readonly writeLeaseMs: number
     readonly lifeMs: number
@@ -34,6 +42,9 @@ export interface Verdict {
   readonly writes: number
   readonly failed: number
 }
+
+/** Whatever breaks around it, a call fails with an error that says so. */
+const MISTAKE = /^(?:Type|Range|Reference|Syntax|Assertion)Error\b/
 
 const PROMISED_TO_ALL: readonly (string | undefined)[] = ['published', 'dropped', 'confirmed']
 
@@ -64,6 +75,10 @@ export function check(round: Round): Verdict {
       if (read.kind !== 'read' || read.version === undefined) continue
       if (committed.get(`${id} ${read.version}`) === read.by) continue
       violations.push({ what: `a phantom: nobody committed this version of ${id}`, history: tell.of([read]) })
+    }
+    for (const failed of operations) {
+      if (!MISTAKE.test(failed.error ?? '')) continue
+      violations.push({ what: `an error that no fault explains, of ${id}`, history: tell.of([failed]) })
     }
   }
   const told = new Set<string>()
@@ -142,27 +157,43 @@ function latestFromMemory(operations: readonly Operation[]): number {
 }
 
 /** Of a replica that became the master and had not heard of the last of what the old one confirmed. */
-function limitOfRead(read: Operation, write: Operation, { faults, limits }: Round): string | undefined {
-  const lifeUs = limits.lifeMs * 1000
-  const isLost = faults.some(
+function limitOfRead(read: Operation, write: Operation, round: Round): string | undefined {
+  const isLost = isLostToFailover(write, { from: read.startedAt, to: read.endedAt! }, round)
+  return isLost ? LOST_TO_FAILOVER : undefined
+}
+
+const LOST_TO_FAILOVER = 'a failover lost what the old master had confirmed'
+
+/** Replicas are so far behind at most. */
+const LAG_US = 2_000_000
+
+/** @param seen when what the change had ended was seen again: not before the failover, nor once it cannot live any more */
+function isLostToFailover(
+  { outcome, startedAt, endedAt = Number.POSITIVE_INFINITY }: Operation,
+  seen: { readonly from: number; readonly to: number },
+  { faults, limits }: Round
+): boolean {
+  // What was pending was told later than it ended.
+  const toldAt = outcome === 'pending' ? Number.POSITIVE_INFINITY : endedAt
+  return faults.some(
     ({ failsOver, from, to }) =>
       failsOver === true &&
-      write.endedAt! > from - 2_000_000 &&
-      write.startedAt < to &&
-      read.startedAt < to + lifeUs
+      toldAt > from - LAG_US &&
+      startedAt < to &&
+      seen.to > from &&
+      seen.from < to + limits.lifeMs * 1000
   )
-  return isLost ? 'a failover lost what the old master had confirmed' : undefined
 }
 
 /** A guard that was lost and whose writer then died; a change past the cache whose author died, or whose Redis never answered. */
-function limitAtRest(found: { id: string; version: number }, round: Round): string | undefined {
+function limitAtRest(found: Found, round: Round): string | undefined {
   const { operations, deaths, faults, limits } = round
   const later = operations.filter(
     ({ id, kind, op }) => id === found.id && kind !== 'read' && madeLaterThan(found.version, id, op, round)
   )
-  if (faults.some(({ failsOver, to }) => failsOver === true && later.some(({ startedAt }) => startedAt < to)))
-    return 'a failover lost what the old master had confirmed'
-  if (later.length === 0 || later.some(({ outcome }) => PROMISED_TO_ALL.includes(outcome))) return undefined
+  // What a process remembered has been delivered by now, if it lives.
+  const isPromised = ({ outcome, process }: Operation): boolean =>
+    PROMISED_TO_ALL.includes(outcome) || (outcome === 'pending' && !deaths.has(process))
   const isExcused = (one: Operation): boolean => {
     const diedAt = deaths.get(one.process)
     if (diedAt === undefined) return one.kind === 'change' && one.error !== undefined
@@ -170,9 +201,12 @@ function limitAtRest(found: { id: string; version: number }, round: Round): stri
     const untilUs = diedAt + limits.writeLeaseMs * 1000
     return faults.some(({ mayLoseGuards, from, to }) => mayLoseGuards && from < untilUs && to > one.startedAt)
   }
-  return later.some(isExcused)
-    ? 'its writer was killed after its guard, or what it remembered, was lost'
-    : undefined
+  const seen = { from: found.at, to: found.at }
+  const lost = later.filter((one) => isLostToFailover(one, seen, round))
+  const others = later.filter((one) => !lost.includes(one))
+  if (others.some(isPromised)) return undefined
+  if (others.some(isExcused)) return 'its writer was killed after its guard, or what it remembered, was lost'
+  return lost.length > 0 && others.length === 0 ? LOST_TO_FAILOVER : undefined
 }
 
 function madeLaterThan(version: number, id: string, op: string, { commits }: Round): boolean {

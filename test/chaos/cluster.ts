@@ -4,11 +4,13 @@ import { promisify } from 'node:util'
 import { Redis } from 'ioredis'
 import { startRedisServer, type RedisServer } from '../support/redis-server.js'
 import { until } from '../support/until.js'
-import type { ServerFault, RedisTopology } from './topology.js'
+import { MISSED, type ServerFault, type RedisTopology } from './topology.js'
 
 const NODES = 6
 const PATIENCE_MS = 40_000
 const SLOTS = 16_384
+/** Redis gives one up after five seconds. */
+const MANUAL_FAILOVER_MS = 10_000
 
 const run = promisify(execFile)
 
@@ -24,9 +26,13 @@ export async function startCluster(): Promise<RedisTopology> {
   const aMaster = async (random: () => number): Promise<RedisServer> => {
     const masters: RedisServer[] = []
     for (const server of servers) {
-      if (/role:master/.test(await ask(server, (client) => client.info('replication')))) masters.push(server)
+      if (await isMaster(server)) masters.push(server)
     }
     return masters[Math.floor(random() * masters.length)]!
+  }
+  const aReplica = async (): Promise<RedisServer | undefined> => {
+    for (const server of servers) if (!(await isMaster(server))) return server
+    return undefined
   }
   const onEveryNode = async (command: (client: Redis) => Promise<unknown>): Promise<void> => {
     // A replica refuses what changes data; it follows its master.
@@ -54,13 +60,19 @@ export async function startCluster(): Promise<RedisTopology> {
       mayLoseGuards: true,
       failsOver: true,
       strike: async () => {
-        for (const server of servers) {
-          if (!/role:slave/.test(await ask(server, (client) => client.info('replication')))) continue
-          await ask(server, (client) => client.call('CLUSTER', 'FAILOVER'))
-          break
-        }
-        await sleep(500)
+        const replica = await aReplica()
+        if (replica === undefined) return MISSED
+        await ask(replica, (client) => client.call('CLUSTER', 'FAILOVER'))
+        const isDone = await until(
+          'the replica is a master',
+          () => isMaster(replica),
+          MANUAL_FAILOVER_MS
+        ).then(
+          () => true,
+          () => false
+        )
         await until('the cluster is whole', () => isWhole(servers), PATIENCE_MS)
+        return isDone ? undefined : MISSED
       }
     },
     {
@@ -82,7 +94,7 @@ export async function startCluster(): Promise<RedisTopology> {
         const [from, to] = [await aMaster(random), await aMaster(random)]
         const target = await ask(to, (client) => client.call('CLUSTER', 'MYID'))
         const source = await ask(from, (client) => client.call('CLUSTER', 'MYID'))
-        if (target === source) return
+        if (target === source) return MISSED
         await run('redis-cli', [
           '--cluster',
           'reshard',
@@ -95,6 +107,7 @@ export async function startCluster(): Promise<RedisTopology> {
           '300',
           '--cluster-yes'
         ])
+        return undefined
       }
     },
     {
@@ -137,6 +150,10 @@ async function servesEverySlot(servers: readonly RedisServer[]): Promise<boolean
   return states.every(
     (state) => /cluster_state:ok/.test(state) && state.includes(`cluster_slots_ok:${SLOTS}`)
   )
+}
+
+async function isMaster(server: RedisServer): Promise<boolean> {
+  return /role:master/.test(await ask(server, (client) => client.info('replication')))
 }
 
 /** Every slot is served, and every replica follows its master. */

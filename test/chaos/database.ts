@@ -4,7 +4,7 @@ import { startPostgresServer, type PostgresServer } from '../support/postgres-se
 import { until } from '../support/until.js'
 import type { Commit } from './history.js'
 import { COLLECTIONS, ROWS } from './member-options.js'
-import type { ServerFault } from './topology.js'
+import { MISSED, type ServerFault } from './topology.js'
 
 /** The source of record: rows, and every version that was ever committed, noted in the same transaction. */
 export class Database implements AsyncDisposable {
@@ -49,7 +49,10 @@ export class Database implements AsyncDisposable {
         what: 'connections of PostgreSQL ended',
         weight: 1,
         mayLoseGuards: false,
-        strike: async () => void (await this.#pool.query(`SELECT pg_terminate_backend(pid) ${OTHERS}`))
+        strike: async () => {
+          const { rowCount } = await this.#pool.query(`SELECT pg_terminate_backend(pid) ${OTHERS}`)
+          return rowCount === 0 ? MISSED : undefined
+        }
       },
       {
         what: 'PostgreSQL killed, and up again from its log',
@@ -94,15 +97,16 @@ export class Database implements AsyncDisposable {
   }
 
   /** One of its processes dies, so it ends every other, forgets what it held in memory, and recovers from its log. */
-  async #crash(): Promise<void> {
+  async #crash(): Promise<unknown> {
     const { rows } = await this.#pool.query<{ pid: number }>(`SELECT pid ${OTHERS} LIMIT 1`)
     // Nobody is connected just now.
-    if (rows[0] === undefined) return
+    if (rows[0] === undefined) return MISSED
     const [{ pid }] = rows as [{ pid: number }]
     signalAll([pid], 'SIGKILL')
     // Once the server has taken note of the death it lets nobody in before it has recovered.
     await until('PostgreSQL has noticed', () => !isRunning(pid), RECOVERY_MS)
     await until('PostgreSQL has recovered', () => this.#letsIn(), RECOVERY_MS)
+    return undefined
   }
 
   async #letsIn(): Promise<boolean> {

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startWorker, type WorkerProcess } from '../support/processes.js'
-import type { Violation } from './checker.js'
+import type { Found, Violation } from './checker.js'
 import type { FaultLog } from './fault-log.js'
 import { nowUs } from './history.js'
 import {
@@ -102,13 +102,13 @@ export class Fleet implements AsyncDisposable {
   }
 
   /** What each process reads now. */
-  async look(): Promise<{ process: number; id: string; version: number }[]> {
-    const found: { process: number; id: string; version: number }[] = []
+  async look(): Promise<Found[]> {
+    const found: Found[] = []
     for (const { member } of this.#places) {
       for (const name of COLLECTIONS) {
         for (let id = 1; id <= ROWS; id++) {
           const row = await member.call('look', name, id)
-          found.push({ process: member.pid, id: `${name}:${id}`, version: row?.version ?? 0 })
+          found.push({ process: member.pid, id: `${name}:${id}`, version: row?.version ?? 0, at: nowUs() })
         }
       }
     }

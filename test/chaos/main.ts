@@ -7,12 +7,11 @@
  */
 import { writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
-import { runLab, type LabReport, type Progress } from './lab.js'
-import { asMarkdown } from './report.js'
+import { runLab, type Progress } from './lab.js'
+import { asMarkdown, exitCodeOf, violationIn } from './report.js'
 import type { TopologyName } from './topology.js'
 
 const TOPOLOGIES: readonly string[] = ['single', 'sentinel', 'cluster']
-const SHOWN_LINES = 80
 
 const { values } = parseArgs({
   options: {
@@ -35,29 +34,18 @@ const report = await runLab({ minutes, seed, topology, onProgress: show })
 if (process.stdout.isTTY) process.stdout.write('\n')
 const settings = { minutes, seed, topology }
 console.log(asMarkdown(settings, report))
-tellViolation(report)
+for (const line of violationIn(settings, report)) console.log(line)
 if (values.report !== undefined) {
   await writeFile(values.report, `${JSON.stringify({ ...settings, ...report }, null, 2)}\n`)
   await writeFile(values.report.replace(/(\.json)?$/, '.md'), asMarkdown(settings, report))
 }
-process.exit(report.violations.length === 0 ? 0 : 1)
+process.exit(exitCodeOf(report))
 
 function show({ round, elapsedMs, operations, faults, doing }: Progress): void {
   const elapsed = Math.round(elapsedMs / 1000)
   const line = `round ${round + 1}, ${elapsed} s of ${minutes * 60} s: ${operations} operations checked, ${faults} faults, ${doing}`
   if (process.stdout.isTTY) process.stdout.write(`\r\u001b[K${line}`)
   else if (elapsed % 10 === 0 || doing === 'coming to rest') console.log(line)
-}
-
-function tellViolation({ violations, seed: failedSeed }: LabReport): void {
-  const shortest = violations[0]
-  if (shortest === undefined) return
-  console.log(
-    `seed ${failedSeed}: npm run chaos -- --minutes 0.3 --seed ${failedSeed} --topology ${topology}\n`
-  )
-  console.log(shortest.what)
-  console.log(shortest.history.slice(0, SHOWN_LINES).join('\n'))
-  for (const { what } of violations.slice(1, SHOWN_LINES)) console.log(`also: ${what}`)
 }
 
 function refuse(message: string): never {

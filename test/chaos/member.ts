@@ -100,11 +100,13 @@ function openCollection(
 async function read(name: string, id: number): Promise<void> {
   await noted('read', `${name}:${id}`, async () => {
     const { value, source } = await collections.get(name)!.lookup(id)
-    const { load } = value!
+    // None is ever deleted.
+    if (value === undefined) return { version: 0, by: 'nobody', source }
+    const { load } = value
     const isAlone = source === 'loader' && load?.process === process.pid && load.alone
     return {
-      version: value!.version,
-      by: value!.by,
+      version: value.version,
+      by: value.by,
       source,
       ...(isAlone ? { aloneSince: load.startedAt } : {})
     }

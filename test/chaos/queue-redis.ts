@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { startRedisServer } from '../support/redis-server.js'
 import { startFaultyProxy, type FaultyProxy } from './faulty-proxy.js'
+import { killClients } from './kill-clients.js'
 import { proxyFaults } from './proxy-faults.js'
 import type { ServerFault } from './topology.js'
 
@@ -72,13 +73,13 @@ export async function startQueueRedis(): Promise<QueueRedis> {
       what: 'CLIENT KILL of every connection to the Redis of the queues',
       weight: 2,
       mayLoseGuards: false,
-      strike: async () => void (await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes'))
+      strike: () => killClients(admin, 'TYPE', 'normal', 'SKIPME', 'yes')
     },
     {
       what: 'CLIENT KILL of the subscribers of the Redis of the queues',
       weight: 1,
       mayLoseGuards: false,
-      strike: async () => void (await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub'))
+      strike: () => killClients(admin, 'TYPE', 'pubsub')
     },
     ...proxyFaults(proxies, OF_THE_QUEUE)
   ]

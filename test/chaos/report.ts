@@ -1,6 +1,8 @@
 import type { LabReport } from './lab.js'
 import type { TopologyName } from './topology.js'
 
+const SHOWN_LINES = 80
+
 export interface LabSettings {
   readonly minutes: number
   readonly seed: number
@@ -29,6 +31,26 @@ export function asMarkdown({ minutes, seed, topology }: LabSettings, report: Lab
     ''
   ]
   return lines.join('\n')
+}
+
+/** How the round is played again, and the shortest history of what it ended with; nothing when nothing was found. */
+export function violationIn(
+  { topology }: Pick<LabSettings, 'topology'>,
+  { violations, seed }: Pick<LabReport, 'violations' | 'seed'>
+): string[] {
+  const [shortest, ...others] = [...violations].sort((a, b) => a.history.length - b.history.length)
+  if (shortest === undefined) return []
+  return [
+    `seed ${seed}: npm run chaos -- --minutes 0.3 --seed ${seed} --topology ${topology}`,
+    '',
+    shortest.what,
+    ...shortest.history.slice(0, SHOWN_LINES),
+    ...others.slice(0, SHOWN_LINES).map(({ what }) => `also: ${what}`)
+  ]
+}
+
+export function exitCodeOf({ violations }: Pick<LabReport, 'violations'>): 0 | 1 {
+  return violations.length === 0 ? 0 : 1
 }
 
 const count = (number: number): string => number.toLocaleString('en-US')

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { startRedisServer } from '../support/redis-server.js'
 import { startFaultyProxy, type FaultyProxy } from './faulty-proxy.js'
+import { killClients } from './kill-clients.js'
 import { proxyFaults } from './proxy-faults.js'
 import type { ServerFault, RedisTopology } from './topology.js'
 
@@ -32,13 +33,13 @@ export async function startSingle(): Promise<RedisTopology> {
       what: 'CLIENT KILL of every connection',
       weight: 2,
       mayLoseGuards: false,
-      strike: async () => void (await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes'))
+      strike: () => killClients(admin, 'TYPE', 'normal', 'SKIPME', 'yes')
     },
     {
       what: 'CLIENT KILL of the subscribers',
       weight: 1,
       mayLoseGuards: false,
-      strike: async () => void (await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub'))
+      strike: () => killClients(admin, 'TYPE', 'pubsub')
     },
     {
       what: 'Redis stopped',

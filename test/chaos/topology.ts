@@ -1,5 +1,8 @@
 import type { RedisAddress } from './member-options.js'
 
+/** Of a fault that broke nothing: it does not count, and excuses nothing. */
+export const MISSED = Symbol('missed')
+
 /** Something that goes wrong with a server or on the way to it, and is over when `strike` resolves. */
 export interface ServerFault {
   readonly what: string
@@ -8,7 +11,8 @@ export interface ServerFault {
   /** See `Fault` in history.ts. */
   readonly mayLoseGuards: boolean
   readonly failsOver?: boolean
-  strike(random: () => number): Promise<void>
+  /** Resolves with `MISSED` when there was nothing to break. */
+  strike(random: () => number): Promise<unknown>
 }
 
 /** The Redis that a fleet works with. */

@@ -84,10 +84,20 @@ export function differences(log: StormLog, tables: Tables): string[] {
     if (!possibleEnds(writes).has(now))
       found.push(`row ${id} is ${now}, possible: ${[...possibleEnds(writes)].join(', ')}`)
   }
+  for (const id of tables.counters.keys())
+    if (!log.counters.has(id)) found.push(`from nowhere: counter ${id}`)
+  for (const id of tables.rows.keys()) if (!log.rows.has(id)) found.push(`from nowhere: row ${id}`)
   for (const [id, values] of tables.history) {
     const fallen = values.findIndex((value, index) => index > 0 && value < values[index - 1]!)
     if (fallen !== -1)
       found.push(`out of order: row ${id} went from ${values[fallen - 1]} to ${values[fallen]}`)
+    // Each write of a row has a number of its own.
+    const twice = values.find((value, index) => index > 0 && value === values[index - 1])
+    if (twice !== undefined) found.push(`doubled: row ${id} became ${twice} twice`)
+    const refused = values.find((value) =>
+      log.rows.get(id)?.some(({ n, state }) => n === value && state === 'refused')
+    )
+    if (refused !== undefined) found.push(`refused and yet there: row ${id} became ${refused}`)
   }
   return found
 }

@@ -34,6 +34,8 @@ export interface StormReport {
 
 const WRITERS = 2
 const WORKERS = 2
+/** The statement as it travels; not the words of BEGIN, which say READ COMMITTED. */
+const COMMIT = 'COMMIT\0'
 const APPEND_SHA = createHash('sha1').update(LUA['append-operations']).digest('hex')
 
 export const TABLES = `
@@ -95,12 +97,10 @@ export async function runStorm(
     list[index]!.kill('SIGKILL')
     list[index] = await start(role)
   }
-  const within = async (ms: number, work: Promise<unknown>): Promise<void> =>
-    void (await Promise.race([work, sleep(ms)]))
-
-  const kinds: Record<string, () => Promise<void>> = {
-    'append unanswered': () => within(500, redisProxy.loseAnswerTo(APPEND_SHA)),
-    'commit unanswered': () => within(500, postgresProxy.loseAnswerTo('COMMIT')),
+  /** Each answers `false` when there was nothing to break. */
+  const kinds: Record<string, () => Promise<unknown>> = {
+    'append unanswered': () => redisProxy.loseAnswerWithin(500, APPEND_SHA),
+    'commit unanswered': () => postgresProxy.loseAnswerWithin(500, COMMIT),
     'worker killed': () => replace(children.workers, 'worker'),
     'writer killed': () => replace(children.writers, 'writer'),
     'worker stopped and continued': async () => {
@@ -150,14 +150,14 @@ export async function runStorm(
     await postgresSink(pool, { table: 'events', value: 'id' }).migrate()
     children.workers.push(...(await Promise.all(Array.from({ length: WORKERS }, () => start('worker')))))
     children.writers.push(...(await Promise.all(Array.from({ length: WRITERS }, () => start('writer')))))
-    for (let fault = 0; fault < faults; fault++) {
+    for (let fault = 0, attempts = 0; fault < faults && attempts < 10 * faults; attempts++) {
       let draw = random() * 100
       const [kind] = weights.find(([, weight]) => (draw -= weight) < 0) ?? weights[0]!
-      await kinds[kind]!()
-      counts[kind] = (counts[kind] ?? 0) + 1
-      if ((fault + 1) % 50 === 0)
-        say(`${fault + 1} faults, ${Math.round((performance.now() - startedAt) / 1000)} s`)
+      const struck = await kinds[kind]!()
       await sleep(50 * random())
+      if (struck === false) continue
+      counts[kind] = (counts[kind] ?? 0) + 1
+      if (++fault % 50 === 0) say(`${fault} faults, ${Math.round((performance.now() - startedAt) / 1000)} s`)
     }
     // Writers end in the middle of what they do; what they left in Redis is flushed by the workers.
     for (const writer of children.writers) writer.kill('SIGKILL')

@@ -9,6 +9,8 @@ import { until } from '../support/until.js'
 
 /** Nothing old is served for longer than this after the way of the news is broken. */
 const TWO_HEARTBEATS_MS = 2_000
+/** What comes by itself is there before the next one could find that it did not. */
+const HEARTBEAT_MS = 1_000
 
 let server: RedisServer
 let proxy: Proxy
@@ -177,7 +179,7 @@ describe('when the way of the news breaks', () => {
       await inMemory(rows, [1, 2, 3])
       expect(rows.peekMemory(1)).toBe(2)
       await admin.unlink('shop:rows:2')
-      await until('it is heard of', () => rows.peekMemory(2) === undefined, 1_000)
+      await until('it is heard of', () => rows.peekMemory(2) === undefined, HEARTBEAT_MS)
     })
   }
 
@@ -250,7 +252,7 @@ describe('where client tracking is refused', () => {
       else if (round % 4 === 1) await rows.invalidate(1)
       else if (round % 4 === 2) await elsewhere.set(1, values[1]!)
       else await elsewhere.invalidate(1)
-      await until('it is heard of', async () => (await rows.get(1)) === values[1], 500)
+      await until('it is heard of', async () => (await rows.get(1)) === values[1], HEARTBEAT_MS)
     }
   })
 
@@ -274,7 +276,7 @@ describe('where client tracking is refused', () => {
       expect(rows.peekMemory(1)).toBe(values[1]! - 1)
       proxy.release()
       await changing
-      await until('the old value is gone', async () => (await rows.get(1)) === values[1], 500)
+      await until('the old value is gone', async () => (await rows.get(1)) === values[1], HEARTBEAT_MS)
     }
   })
 
@@ -364,7 +366,7 @@ describe('on a Cluster', () => {
         await inMemory(rows, [1, 2, 3])
         values[1]!++
         await others.invalidate(1)
-        await until('it is heard of', async () => (await rows.get(1)) === values[1], 500)
+        await until('it is heard of', async () => (await rows.get(1)) === values[1], HEARTBEAT_MS)
       }
       await Promise.all([here.close(), there.close()])
     } finally {

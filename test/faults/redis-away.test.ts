@@ -76,7 +76,7 @@ describe('when Redis', () => {
     expect(loader.mostAtOnce).toBeLessThanOrEqual(10)
     expect(tookMs).toBeLessThan(DEADLINE_MS + 500)
     await server.restart()
-    await until('Redis is used', () => cache.stats().redis.state === 'ready', 2_000)
+    await until('Redis is used', () => cache.stats().redis.state === 'ready')
     await products.get(1)
     expect((await products.lookup(1)).source).toBe('redis')
   })

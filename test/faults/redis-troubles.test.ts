@@ -68,7 +68,7 @@ describe('a server that', () => {
       (await idsOf(admin)).every((id) => !before.includes(id))
     )
     await admin.replicaof('NO', 'ONE')
-    await until('it is used again', () => cache.health().status === 'ok', 2_000)
+    await until('it is used again', () => cache.health().status === 'ok')
     expect((await products.lookup(1)).source).toBe('redis')
     expect(told('redisBreaker').map(({ state }) => state)).toEqual(['open', 'closed'])
   })
@@ -87,11 +87,11 @@ describe('a server that', () => {
     for (let key = 0; key < 3_000; key++) pipeline.set(`filler:${key}`, 'x'.repeat(50))
     await pipeline.exec()
     await admin.config('SET', 'key-load-delay', '500')
-    const reloading = admin.call('DEBUG', 'RELOAD')
+    let isLoading = true
+    const reloading = admin.call('DEBUG', 'RELOAD').finally(() => (isLoading = false))
     await sleep(300)
-    const startedAt = performance.now()
     expect(await products.get(1)).toBe('v1')
-    expect(performance.now() - startedAt).toBeLessThan(400)
+    expect(isLoading).toBe(true)
     expect(cache.health().redis.errors.down?.code).toMatch(/LOADING|TIMEOUT/)
     await reloading
     await until('it is used again', async () => (await products.lookup(1)).source === 'redis', 1_500)
@@ -113,7 +113,7 @@ describe('a server that', () => {
     })
     expect(cache.health().problems.join()).toMatch(/NOAUTH.*password/)
     await admin.config('SET', 'requirepass', '')
-    await until('it is used again', async () => (await products.lookup(1)).source === 'redis', 2_000)
+    await until('it is used again', async () => (await products.lookup(1)).source === 'redis')
     expect(cache.health().redis.reason).toBeUndefined()
   })
 
@@ -165,7 +165,7 @@ describe('a driver of the user’s', () => {
       expect(performance.now() - startedAt).toBeLessThan(1_000)
       expect(cache.health().redis.breaker).toMatch(/open/)
       server.resume()
-      await until('it is used again', async () => (await products.lookup(1)).source === 'redis', 2_000)
+      await until('it is used again', async () => (await products.lookup(1)).source === 'redis')
       expect(closes).toBe(0)
     } finally {
       driver.disconnect()
@@ -204,7 +204,7 @@ describe('a connection', () => {
       expect(cache.health().status).toBe('away')
       await sleep(300)
       proxy.swallowNew(false)
-      await until('it is used', () => cache.health().redis.state === 'ready', 4_000)
+      await until('it is used', () => cache.health().redis.state === 'ready')
     } finally {
       await proxy.stop()
     }

@@ -94,6 +94,37 @@ describe('a wrong clock', () => {
     }
   })
 
+  it('of Redis, set back by an hour: what was loaded before its tag was invalidated is not stored under it', async () => {
+    const cache = redis.open({ redis: redis.server.url })
+    let goOn = (): void => undefined
+    const gate = new Promise<void>((resolve) => (goOn = resolve))
+    let loads = 0
+    const rows = cache.collection('rows', {
+      ttl: '1h',
+      tags: () => ['all'],
+      load: async (id: number) => {
+        const found = version
+        loads++
+        if (id === 1) await gate
+        return found
+      }
+    })
+    await rows.get(2)
+    const inAnHourUs = (Date.now() + HOUR_MS) * 1_000
+    for (const counter of ['tag', 'tag:~:all'])
+      await redis.admin.set(`shop:#${counter}`, `${inAnHourUs}:${inAnHourUs}`)
+    // Longer than a copy from before is believed.
+    await sleep(5)
+    const loaded = rows.get(1)
+    await until('it is being loaded', async () => loads === 2)
+    version++
+    await cache.invalidateTags(['all'])
+    goOn()
+    await loaded
+    expect(await rows.get(1)).toBe(version)
+    expect(loads).toBe(3)
+  })
+
   it('of Redis, set back by an hour: a writer that died before holds up nothing that carries its tag', async () => {
     const { rows } = open()
     await rows.get(1)

@@ -488,10 +488,12 @@ describe('in Redis', () => {
     const calls = new Map(
       [...stats.matchAll(/cmdstat_(\S+?):calls=(\d+)/g)].map(([, name, count]) => [name, Number(count)])
     )
-    // Once a second, on two connections, the process makes sure that it is told of changes.
-    const { get = 0, ping = 0, 'config|resetstat': reset, ...ofReads } = Object.fromEntries(calls)
-    expect(ofReads, `and ${get} GET, ${ping} PING, ${reset} RESETSTAT`).toEqual({ mget: 200 })
-    expect(Math.abs(get - ping)).toBeLessThanOrEqual(1)
+    // What comes besides, and not with each read: once a second, on two connections, the process makes sure that it is told
+    // of changes, and where the machine was too slow for that it begins anew and asks again.
+    const withEachRead = [...calls].filter(([, count]) => count >= 100)
+    expect(withEachRead.map(([name]) => name)).toEqual(['mget'])
+    expect(calls.get('mget')).toBeGreaterThanOrEqual(200)
+    expect(calls.get('mget')).toBeLessThan(210)
   })
 
   it('treats a lost counter as "cleared", and one that is made anew never brings old entries back (#38)', async () => {

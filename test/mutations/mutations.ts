@@ -1,12 +1,15 @@
 import { BEHIND_MUTATIONS } from './behind-mutations.js'
 import { MEMORY_MUTATIONS } from './memory-mutations.js'
 import { edit, type Mutation } from './mutation.js'
+import { SHARD_MUTATIONS } from './shard-mutations.js'
 
 const READS = 'test/deterministic/read-protocol.test.ts'
 const WRITES = 'test/deterministic/write-protocol.test.ts'
 const SCRIPTS = 'test/deterministic/scripts.test.ts'
 /** For what a play of thousands of plans meets by chance alone. */
 const INTERLEAVED = 'test/integration/interleavings.test.ts'
+/** Where the clock of Redis is set back. */
+const CLOCKS = 'test/integration/clocks.test.ts'
 
 /**
  * The engine is mutated where the interleavings play it; the Lua scripts, which they do not play, are caught by the
@@ -514,7 +517,86 @@ const ENTRY_MUTATIONS: readonly Mutation[] = [
       )
     ],
     tests: [WRITES]
+  },
+  {
+    invariant: 'I4',
+    without: 'the script lets anybody renew a lease',
+    edits: [
+      edit(
+        'src/redis/lua/renew-lease.lua',
+        'if holds_as_loader(header, token) then',
+        'if is_hold(header) then'
+      )
+    ],
+    tests: [SCRIPTS]
+  },
+  {
+    invariant: 'I4',
+    without: 'the script lets anybody give a lease back',
+    edits: [
+      edit(
+        'src/redis/lua/release-lease.lua',
+        'if holds_as_loader(header, token) then',
+        'if is_hold(header) then'
+      )
+    ],
+    tests: [SCRIPTS]
+  },
+  {
+    invariant: 'I5',
+    without: 'a clear moves a counter to the clock of Redis, also when that was set back',
+    edits: [
+      edit(
+        'src/redis/lua/includes/generation.lua',
+        'counter.hard = math.max(counter.hard + 1, counter.soft + 1, least)',
+        'counter.hard = least'
+      )
+    ],
+    tests: [CLOCKS]
+  },
+  {
+    invariant: 'I6',
+    without: 'a lease from before the clock of Redis was set back is waited for',
+    edits: [
+      edit('src/redis/lua/includes/entry-header.lua', '  if left > LEASE_MOST_MS then return 0 end\n', '')
+    ],
+    tests: [CLOCKS]
+  },
+  {
+    invariant: 'W1',
+    without: 'the script renews a guard that is gone',
+    edits: [edit('src/redis/lua/guard-entry.lua', '  if renewal then return 0 end\n', '')],
+    tests: [SCRIPTS]
+  },
+  {
+    invariant: 'W1',
+    without: 'the script stores under a guard what is set by hand',
+    edits: [
+      edit(
+        'src/redis/lua/set-entry.lua',
+        'is_foreign(header) or is_guarded(header) or',
+        'is_foreign(header) or'
+      )
+    ],
+    tests: [SCRIPTS]
+  },
+  {
+    invariant: 'I5',
+    without: 'an older answer about a counter that comes later undoes the newer one',
+    edits: [
+      edit(
+        'src/tiers/generation.ts',
+        '    if ((askedAtMs < this.askedAtMs && isNoLater) || (wasUnderWay && isEarlier)) return\n',
+        ''
+      )
+    ],
+    tests: ['src/tiers/generation.test.ts']
   }
 ]
 
-export const MUTATIONS: readonly Mutation[] = [...ENTRY_MUTATIONS, ...MEMORY_MUTATIONS, ...BEHIND_MUTATIONS]
+export const MUTATIONS: readonly Mutation[] = [
+  ...ENTRY_MUTATIONS,
+  ...MEMORY_MUTATIONS,
+  ...BEHIND_MUTATIONS,
+  ...SHARD_MUTATIONS
+]

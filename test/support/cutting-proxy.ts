@@ -5,6 +5,8 @@ export interface CuttingProxy {
   readonly port: number
   /** The next request that contains the text is passed on, and its answer is not. Resolves when that has happened. */
   loseAnswerTo(text: string): Promise<void>
+  /** The same, unless no such request comes in time. Answers whether one came; later ones have their answer. */
+  loseAnswerWithin(ms: number, text: string): Promise<boolean>
   stop(): Promise<void>
 }
 
@@ -39,12 +41,25 @@ export async function startCuttingProxy(targetPort: number): Promise<CuttingProx
     }
   })
   await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
+  const loseAnswerTo = (text: string): Promise<void> =>
+    new Promise((done) => {
+      armed = { text, done }
+    })
   return {
     port: (proxy.address() as AddressInfo).port,
-    loseAnswerTo: (text) =>
-      new Promise((done) => {
-        armed = { text, done }
-      }),
+    loseAnswerTo,
+    loseAnswerWithin: async (ms, text) => {
+      let timer: NodeJS.Timeout | undefined
+      const late = new Promise<false>((resolve) => {
+        timer = setTimeout(() => {
+          armed = undefined
+          resolve(false)
+        }, ms)
+      })
+      const isLost = await Promise.race([loseAnswerTo(text).then(() => true), late])
+      clearTimeout(timer)
+      return isLost
+    },
     stop: () =>
       new Promise((resolve) => {
         for (const end of open) end()
