@@ -211,7 +211,7 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     return this.#behind('worker').worker(options)
   }
 
-  async flush(options?: { readonly timeout?: Duration }): Promise<void> {
+  async flush(options?: { readonly timeout?: Duration | undefined }): Promise<void> {
     await this.#parts.behind?.flush(options)
   }
 
@@ -271,12 +271,12 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     return this.#parts.health()
   }
 
-  async ready(options?: { readonly timeout?: Duration }): Promise<void> {
+  async ready(options?: { readonly timeout?: Duration | undefined }): Promise<void> {
     const timeout = options?.timeout
     await this.#parts.ready(timeout === undefined ? undefined : toMilliseconds(timeout, 'timeout'))
   }
 
-  close(options?: { readonly timeout?: Duration }): Promise<void> {
+  close(options?: { readonly timeout?: Duration | undefined }): Promise<void> {
     this.#closing ??= this.#parts.shutDown(toMilliseconds(options?.timeout ?? '5s', 'timeout'))
     return this.#closing
   }
