@@ -168,7 +168,12 @@ interface OpenedStore {
   readonly stats: () => CacheStats['redis']
 }
 
-function openStore(options: CacheOptions<Tenancy>, policy: CachePolicy, events: Events, clock: Clock): OpenedStore {
+function openStore(
+  options: CacheOptions<Tenancy>,
+  policy: CachePolicy,
+  events: Events,
+  clock: Clock
+): OpenedStore {
   const { redis } = options
   const memory = policy.memory && new MemoryTier(policy.memory, clock)
   const isNamed = 'redis' in options

@@ -902,9 +902,17 @@ describe('options', () => {
   })
 
   it('never repeat a password in a message (#112)', () => {
-    const create = (): unknown => createCache({ namespace: 'shop', redis: 'http://user:se/cr@t-secret@host' })
-    expect(create).toThrow(InvalidOptionError)
-    expect(create).not.toThrow(/secret/)
+    for (const redis of [
+      'http://user:se/cr@t-secret@host',
+      'user:se?cr@t-secret@host:6379',
+      'redis:user:secret@host',
+      'redis//host?db=1&password=secret'
+    ]) {
+      const create = (): unknown => createCache({ namespace: 'shop', redis })
+      expect(create).toThrow(InvalidOptionError)
+      expect(create).toThrow('host')
+      expect(create).not.toThrow(/secret/)
+    }
   })
 
   const badCollectionOptions: readonly [options: unknown, named: string][] = [
