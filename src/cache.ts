@@ -88,7 +88,7 @@ export interface CacheControl<T extends Tenancy> {
   /**
    * Resolves once Redis can be used and it is known how changes are heard of, which takes five seconds at most; at once without Redis. Nothing needs to wait for
    * it: calls made before work as they do when Redis is away. Rejects with `RedisUnavailableError` after `timeout` (default: never), or as soon as Redis says that it may
-   * not be used: its `cause` names the right to grant. With `ClosedError` when the cache is closed first.
+   * not be used: its `cause` names the right to grant, or says that the password is wrong. With `ClosedError` when the cache is closed first.
    */
   ready(options?: { readonly timeout?: Duration | undefined }): Promise<void>
   /**

@@ -928,6 +928,8 @@ describe('options', () => {
   it.each(badCollectionOptions)('of a collection are checked: %j', async (bad, option) => {
     const cache = createCache({ namespace: 'shop' })
     expect(() => cache.collection('products', bad as never)).toThrow(`"${option}"`)
+    expect(cache.stats().collections).not.toHaveProperty('products')
+    cache.collection('products', { ttl: 1, load: () => 1 })
     expect(() => cache.collection('tenant', { ttl: 1, load: () => 1 })).toThrow(InvalidOptionError)
     cache.collection('once', { ttl: 1, load: () => 1 })
     expect(() => cache.collection('once', { ttl: 1, load: () => 1 })).toThrow(/not in use/)
