@@ -174,17 +174,20 @@ const cell = (text: string): string => text.replaceAll('|', '\\|')
 export function generatedPages(root: string): ReadonlyMap<string, string> {
   const read = (file: string): Declarations =>
     declarationsOf(file, readFileSync(join(root, 'src', file), 'utf8'))
-  const [options, createCache, collection, cache, events, stats, behind, postgres, worker] = [
-    read('options.ts'),
-    read('create-cache.ts'),
-    read('collection.ts'),
-    read('cache.ts'),
-    read('events.ts'),
-    read('stats.ts'),
-    read('behind-options.ts'),
-    read('sinks/postgres-options.ts'),
-    read('behind/worker.ts')
-  ]
+  const [options, createCache, collection, cache, adHoc, clearing, events, stats, behind, postgres, worker] =
+    [
+      read('options.ts'),
+      read('create-cache.ts'),
+      read('collection.ts'),
+      read('cache.ts'),
+      read('ad-hoc.ts'),
+      read('invalidation/clearing.ts'),
+      read('events.ts'),
+      read('stats.ts'),
+      read('behind-options.ts'),
+      read('sinks/postgres-options.ts'),
+      read('behind/worker.ts')
+    ]
   const fieldsOf = (from: Declarations, name: string): readonly Field[] => {
     const found = from.interfaces.get(name)
     if (found === undefined)
@@ -227,9 +230,29 @@ export function generatedPages(root: string): ReadonlyMap<string, string> {
           fields: fieldsOf(options, 'TenantBudgetOptions')
         },
         {
+          title: 'waitForReplicas',
+          text: 'For `createCache({ waitForReplicas: { … } })`.',
+          fields: fieldsOf(options, 'WaitForReplicas')
+        },
+        {
+          title: 'Without a collection',
+          text: '`getOrLoad` and `set` of a cache, with those that say how long entries live:',
+          fields: fieldsOf(adHoc, 'TaggedOptions')
+        },
+        {
           title: 'Reads',
           text: '`get`, `lookup`, `getMany`, `refresh` and `getOrLoad`, in their last argument:',
           fields: fieldsOf(collection, 'ReadOptions')
+        },
+        {
+          title: 'Invalidations',
+          text: '`invalidate`, `invalidateMany`, `invalidateWhere` and `invalidateTags`, in their last argument:',
+          fields: fieldsOf(collection, 'InvalidateOptions')
+        },
+        {
+          title: 'clear',
+          text: '`clear({ … })` of a collection, a tenant or a cache:',
+          fields: fieldsOf(clearing, 'ClearOptions')
         },
         {
           title: 'cache.write',

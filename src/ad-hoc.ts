@@ -5,7 +5,12 @@ import { InvalidOptionError, TenantRequiredError } from './errors.js'
 import { AD_HOC, collectionPrefix, idPart, tagPart, tagPrefix } from './keys/key-schema.js'
 import { checkIterable } from './option-values.js'
 import type { EntryOptions, EntryPolicy } from './options.js'
-import { checkEntryOptions, resolveEntryPolicy, resolveWritePolicy } from './resolve-options.js'
+import {
+  checkEntryOptions,
+  checkInvalidateOptions,
+  resolveEntryPolicy,
+  resolveWritePolicy
+} from './resolve-options.js'
 import { abortable, signalOf } from './policy/abort.js'
 import type { Awaitable, CacheId, LoadContext, TenantId } from './ports.js'
 import type { CollectionStats } from './stats.js'
@@ -140,6 +145,7 @@ export class AdHocView implements AdHocReads {
 
   async invalidateTags(tags: Iterable<string>, options?: InvalidateOptions): Promise<void> {
     checkIterable(tags, 'tags', 'an array or a set of tags')
+    checkInvalidateOptions(options)
     const { clearing, namespace } = this.#context
     await clearing.invalidateTags(namespace, this.#here().#tenant, [...tags], options?.soft === true)
   }

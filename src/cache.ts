@@ -27,9 +27,9 @@ export interface WriteTransaction {
 /** For one `cache.write`. */
 export interface WriteOptions {
   /** The deadline of the change. Default '30s'. */
-  readonly timeout?: Duration
+  readonly timeout?: Duration | undefined
   /** As in a collection's options. Default 'refuse'. */
-  readonly whenRedisAway?: 'refuse' | 'remember'
+  readonly whenRedisAway?: 'refuse' | 'remember' | undefined
 }
 
 /** All that a cache does but reading without a collection, which needs a tenant where one is required. */
@@ -41,7 +41,7 @@ export interface CacheControl<T extends Tenancy> {
   collection<Id extends CacheId, Value, C extends Tenancy = T>(
     name: string,
     options: CollectionOptions<Id, Value, C>
-  ): Collection<Id, Value, C>
+  ): Collection<Id, Value, [C] extends [never] ? T : C>
   /** What belongs to one tenant: `getOrLoad` with keys of its own, its tags, `clear` of all that it has. */
   tenant(tenant: TenantId): TenantCache
   /** Runs `work`, and whatever it awaits, for a tenant: calls that name none mean this one, but for collections with tenancy 'none'. */
@@ -76,7 +76,7 @@ export interface CacheControl<T extends Tenancy> {
    * Resolves when all that was acknowledged before the call is committed by its sink. Rejects with `NotFlushedError` after
    * `timeout`, default '30s'. A worker must be running somewhere.
    */
-  flush(options?: { readonly timeout?: Duration }): Promise<void>
+  flush(options?: { readonly timeout?: Duration | undefined }): Promise<void>
   /** Written-behind operations that their sink can never take. */
   readonly deadLetters: DeadLetters
   /** Calls `listener` with every such fact from now on; returns how to stop. */
@@ -88,14 +88,14 @@ export interface CacheControl<T extends Tenancy> {
   /**
    * Resolves once Redis can be used and it is known how changes are heard of, which takes five seconds at most; at once without Redis. Nothing needs to wait for
    * it: calls made before work as they do when Redis is away. Rejects with `RedisUnavailableError` after `timeout` (default: never), or as soon as Redis says that it may
-   * not be used: its `cause` names the right to grant. With `ClosedError` when the cache is closed first.
+   * not be used: its `cause` names the right to grant, or says that the password is wrong. With `ClosedError` when the cache is closed first.
    */
-  ready(options?: { readonly timeout?: Duration }): Promise<void>
+  ready(options?: { readonly timeout?: Duration | undefined }): Promise<void>
   /**
    * Refuses new calls, waits for what is under way, aborts what is left after `timeout` (default '5s'), and closes
    * Corral's own connections; never one that was passed in. Safe to call twice.
    */
-  close(options?: { readonly timeout?: Duration }): Promise<void>
+  close(options?: { readonly timeout?: Duration | undefined }): Promise<void>
 }
 
 /** Events of one kind, of no tenant or of one. */

@@ -24,7 +24,7 @@ import { abortable, signalOf } from './policy/abort.js'
 import { behindKey, collectionPrefix, idPart, ownId, type Area } from './keys/key-schema.js'
 import type { Tenancy } from './options.js'
 import { checkIterable } from './option-values.js'
-import { checkClearOptions } from './resolve-options.js'
+import { checkClearOptions, checkInvalidateOptions } from './resolve-options.js'
 import type { CacheId, TenantId } from './ports.js'
 import type { Reader } from './read/reader.js'
 import type { Scope } from './tiers/generation.js'
@@ -184,6 +184,7 @@ export class CollectionView<Id extends CacheId, Value>
   async invalidateWhere(isWrong: (id: Id) => boolean, options?: InvalidateOptions): Promise<number> {
     if (typeof isWrong !== 'function')
       throw new InvalidOptionError('isWrong', isWrong, 'a function (id) => boolean')
+    checkInvalidateOptions(options)
     const { clearing, source } = this.#context
     const area = this.#area()
     if (area.tenant === undefined) this.#assertTenantless()
@@ -262,6 +263,7 @@ export class CollectionView<Id extends CacheId, Value>
     requests: readonly ReadRequest[],
     options: InvalidateOptions | undefined
   ): Promise<InvalidationOutcome> {
+    checkInvalidateOptions(options)
     const { writer, source } = this.#context
     return writer.invalidate(requests, source.writing.whenRedisAway, options?.soft === true)
   }

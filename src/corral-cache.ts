@@ -24,6 +24,7 @@ import type { CollectionOptions, Tenancy } from './options.js'
 import {
   checkClearOptions,
   checkCollectionOptions,
+  checkTimeoutOptions,
   checkWriteOptions,
   resolveTenancy,
   resolveWritePolicy,
@@ -95,12 +96,15 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     checkCollectionOptions(name, options)
     if (this.#stats.has(name) || this.#isQueue(name))
       throw new InvalidOptionError('collection name', name, 'a name that is not in use')
-    const source = collectionSource(name, options, this.#statsOf(name), this.#parts.loadQueue, this.#ambient)
+    const stats = newCollectionStats()
+    const source = collectionSource(name, options, stats, this.#parts.loadQueue, this.#ambient)
     const tenancy = resolveTenancy(options.tenancy, this.#parts.tenancy)
-    const memory = this.#parts.shelfFor(name, source.stats, options.memory)
+    const memory = this.#parts.shelfFor(name, stats, options.memory)
     const behind = writeBehindOf(options.write)
     const entries =
       behind && this.#openEntries(source, resolveBehind(behind.options, source.writing.writeTimeoutMs))
+    // Last: options that were refused leave the name free.
+    this.#stats.set(name, stats)
     const context = { ...this.#parts, source, tenancy, ambient: this.#ambient, memory, entries }
     return new CollectionView<Id, Value>(context) as unknown as Collection<Id, Value, C>
   }
@@ -211,7 +215,8 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     return this.#behind('worker').worker(options)
   }
 
-  async flush(options?: { readonly timeout?: Duration }): Promise<void> {
+  async flush(options?: { readonly timeout?: Duration | undefined }): Promise<void> {
+    checkTimeoutOptions(options, 'flush')
     await this.#parts.behind?.flush(options)
   }
 
@@ -271,12 +276,14 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     return this.#parts.health()
   }
 
-  async ready(options?: { readonly timeout?: Duration }): Promise<void> {
+  async ready(options?: { readonly timeout?: Duration | undefined }): Promise<void> {
+    checkTimeoutOptions(options, 'ready')
     const timeout = options?.timeout
     await this.#parts.ready(timeout === undefined ? undefined : toMilliseconds(timeout, 'timeout'))
   }
 
-  close(options?: { readonly timeout?: Duration }): Promise<void> {
+  async close(options?: { readonly timeout?: Duration | undefined }): Promise<void> {
+    checkTimeoutOptions(options, 'close')
     this.#closing ??= this.#parts.shutDown(toMilliseconds(options?.timeout ?? '5s', 'timeout'))
     return this.#closing
   }

@@ -33,8 +33,8 @@ import { LocalLedger, type UsageLedger } from './tiers/usage-ledger.js'
 import { TenantBudget } from './tenants/budget.js'
 import { measure } from './tenants/usage.js'
 
-/** What `createCache` takes; `namespace` alone is required. */
-export interface CacheOptions<T extends Tenancy = Tenancy> extends CacheLimits {
+/** What `createCache` takes; `namespace` alone is required. Where it is written as a type, `tenancy` is told by it: `CacheOptions<'required'>`. */
+export interface CacheOptions<T extends Tenancy = 'optional'> extends CacheLimits {
   /** A URL, ioredis options, or an ioredis instance of your own. Omitted: the same guarantees within this process. */
   readonly redis?: RedisInput | undefined
   /** First part of every key; whoever shares it shares the entries. 1 to 64 letters, digits, '_', '.' or '-'. */
@@ -168,7 +168,12 @@ interface OpenedStore {
   readonly stats: () => CacheStats['redis']
 }
 
-function openStore(options: CacheOptions, policy: CachePolicy, events: Events, clock: Clock): OpenedStore {
+function openStore(
+  options: CacheOptions<Tenancy>,
+  policy: CachePolicy,
+  events: Events,
+  clock: Clock
+): OpenedStore {
   const { redis } = options
   const memory = policy.memory && new MemoryTier(policy.memory, clock)
   const isNamed = 'redis' in options

@@ -297,8 +297,9 @@ export class ClosedError extends CorralError {
 }
 
 const DESCRIPTION_LIMIT = 80
+/** Of a URL, which may have been passed in the wrong place; also of one that is malformed. */
+const CREDENTIALS = /\/\/.*@/s
 
-/** A value as it stands in a message: its type, and as much of it as helps. */
 /** What was thrown, as text: anything may be, also what cannot be made text of. */
 export function textOf(thrown: unknown): string {
   try {
@@ -308,9 +309,10 @@ export function textOf(thrown: unknown): string {
   }
 }
 
+/** A value as it stands in a message: its type, and as much of it as helps. */
 function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value)
-  if (typeof value === 'string') return JSON.stringify(shorten(value))
+  if (typeof value === 'string') return JSON.stringify(shorten(value.replace(CREDENTIALS, '//…@')))
   if (typeof value === 'number' || typeof value === 'boolean') return String(value)
   if (typeof value === 'bigint') return `${value}n`
   if (typeof value === 'function' || typeof value === 'symbol') return `a ${typeof value}`

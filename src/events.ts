@@ -56,12 +56,14 @@ export interface CacheEvents {
   writeFailed: KeyFact & { readonly durationMs: number; readonly error: unknown }
   /** What Redis held cannot be read, or fails the schema; it counts as a miss. */
   unreadable: KeyFact & { readonly reason: string }
-  /** A batch of written-behind operations is in the sink. `rows` is what was left of `operations` after coalescing. */
+  /**
+   * A batch of written-behind operations is in the sink. `rows` is what was left of `operations` after coalescing, `lagMs` the age
+   * of the oldest of them when the batch began.
+   */
   flushed: ShardFact & {
     readonly operations: number
     readonly rows: number
     readonly durationMs: number
-    /** Age of the oldest of them when the batch began. */
     readonly lagMs: number
   }
   /** A batch could not be applied. It is tried again, or divided when the reason lies in one of its operations. */

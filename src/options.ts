@@ -42,8 +42,11 @@ export interface EntryOptions {
   readonly earlyRefresh?: number | undefined
 }
 
-/** What `cache.collection` takes; `ttl` and `load` alone are required. Checked at once, with `InvalidOptionError`. */
-export interface CollectionOptions<Id extends CacheId, Value, T extends Tenancy = Tenancy>
+/**
+ * What `cache.collection` takes; `ttl` and `load` alone are required. Checked at once, with `InvalidOptionError`. Where it is written as
+ * a type, `tenancy` is told by it: `CollectionOptions<number, Product, 'none'>`; without it the collection is as its cache.
+ */
+export interface CollectionOptions<Id extends CacheId, Value, T extends Tenancy = never>
   extends EntryOptions {
   /** Reads the source of record; `undefined` means there is no such thing. */
   readonly load: (id: Id, context: LoadContext) => Awaitable<Value | undefined>

@@ -12,7 +12,7 @@ export type CacheId = string | number | bigint | boolean | readonly IdPart[] | I
  */
 export type IdPart = string | number | bigint | boolean | null | readonly IdPart[] | IdObject
 
-/** An id with names. Their order does not matter, and what is `undefined` is left out. */
+/** An id with names. Their order does not matter, and what is `undefined` is left out. Its own type is a `type`: an `interface` does not fit here. */
 export interface IdObject {
   readonly [name: string]: IdPart | undefined
 }

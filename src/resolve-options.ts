@@ -106,6 +106,16 @@ export function checkClearOptions(options: unknown): void {
   if (options !== undefined) assertKnown(options, ['soft', 'clean'], 'clear')
 }
 
+/** A misspelt `soft` would clear harder than was meant. */
+export function checkInvalidateOptions(options: unknown): void {
+  if (options !== undefined) assertKnown(options, ['soft'], 'an invalidation')
+}
+
+/** A misspelt `timeout` would be a wait without an end. */
+export function checkTimeoutOptions(options: unknown, of: string): void {
+  if (options !== undefined) assertKnown(options, ['timeout'], of)
+}
+
 export function checkWriteOptions(options: unknown): void {
   assertKnown(options, ['timeout', 'whenRedisAway'], 'cache.write')
 }

@@ -70,8 +70,10 @@ export async function readyWithin({ store, link }: Organs, timeoutMs: number | u
   if (timeoutMs === undefined) return ready
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
-    const error = new Error(link.health().reason ?? `it was not reached within ${timeoutMs} ms`)
-    timer = setTimeout(() => reject(new RedisUnavailableError('become usable', { cause: error })), timeoutMs)
+    timer = setTimeout(() => {
+      const cause = new Error(link.health().reason ?? `it was not reached within ${timeoutMs} ms`)
+      reject(new RedisUnavailableError('become usable', { cause }))
+    }, timeoutMs)
   })
   return Promise.race([ready, late]).finally(() => clearTimeout(timer))
 }

@@ -103,7 +103,7 @@ export class BehindWrites {
    * Resolves when all that was acknowledged before the call is committed by its sink, whichever process works on it.
    * Rejects with `NotFlushedError` when that takes longer than `timeout`, default '30s'.
    */
-  async flush(options?: { readonly timeout?: Duration }): Promise<void> {
+  async flush(options?: { readonly timeout?: Duration | undefined }): Promise<void> {
     const timeoutMs = toMilliseconds(options?.timeout ?? '30s', 'timeout')
     const deadline = this.#parts.clock.now() + timeoutMs
     const shards = this.queues.flatMap((queue) => queue.shards)

@@ -209,7 +209,7 @@ function openUrl(text: string, options: RedisOptions & typeof PLAIN_REPLIES): Re
   )
 }
 
-/** A malformed URL may still hold a password, and messages end up in logs. */
+/** A malformed URL may still hold a password, with no scheme before it or among its options, and messages end up in logs. */
 function redacted(text: string): string {
-  return text.replace(/\/\/.*@/s, '//…@')
+  return text.replace(/^(\w+:\/\/)?.*@/s, '$1…@').replace(/\?.*/s, '?…')
 }

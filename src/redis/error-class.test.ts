@@ -123,6 +123,12 @@ describe('an error of Redis', () => {
     ).toContain('+time')
   })
 
+  it('that Redis is full is mended by no policy that takes away what waits to be written', () => {
+    const { advice } = troubleOf(new Error("OOM command not allowed when used memory > 'maxmemory'."))
+    expect(advice).toContain('volatile-lfu')
+    expect(advice).not.toContain('allkeys')
+  })
+
   it('that somebody has to mend says what to do', () => {
     for (const [message, errorClass] of SAID)
       if (errorClass === 'misconfigured') expect(troubleOf(new Error(message)).advice).toBeDefined()

@@ -50,7 +50,7 @@ const REPLIES: Readonly<Record<string, readonly [RedisErrorClass, total: boolean
     false,
     'let this user run the command that the message names, on keys of the namespace'
   ],
-  OOM: ['misconfigured', false, 'raise "maxmemory", or let Redis evict: maxmemory-policy allkeys-lfu'],
+  OOM: ['misconfigured', false, 'raise "maxmemory", or let Redis evict: maxmemory-policy volatile-lfu'],
   MISCONF: ['misconfigured', false, 'Redis cannot save to disk and refuses writes: look into its log'],
   NOREPLICAS: ['misconfigured', false, 'too few replicas are in sync for "min-replicas-to-write"'],
   // Our own.

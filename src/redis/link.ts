@@ -309,8 +309,7 @@ export class RedisLink {
     this.#breaker.probeFailed(this.#clock.now(), this.#clock.random())
     this.#reportBreaker('open')
     this.#enter('away', sentenceOf(trouble))
-    this.#refusal = trouble.errorClass === 'misconfigured' ? error : undefined
-    if (this.#refusal !== undefined) for (const { reject } of this.#hopeful.splice(0)) reject(this.#refused())
+    this.#refuseIf(trouble, error)
     if (trouble.errorClass === 'elsewhere' && this.#opened.owned) connectAnew(this.client)
     else this.#probeLater()
   }
@@ -357,8 +356,17 @@ export class RedisLink {
 
   readonly #onError = (error: unknown): void => {
     // What the server refuses a connection for is told here alone: a password that was changed, too many clients.
-    this.#reason = sentenceOf(this.#noted(error))
+    const trouble = this.#noted(error)
+    this.#reason = sentenceOf(trouble)
     this.#reporter.connectionFailed(error)
+    if (this.#state !== 'ready' && (trouble.isTotal || trouble.errorClass === 'down'))
+      this.#refuseIf(trouble, error)
+  }
+
+  /** Nothing gets better by waiting for it. */
+  #refuseIf({ errorClass }: RedisTrouble, error: unknown): void {
+    this.#refusal = errorClass === 'misconfigured' ? error : undefined
+    if (this.#refusal !== undefined) for (const { reject } of this.#hopeful.splice(0)) reject(this.#refused())
   }
 
   #enter(state: Exclude<LinkState, 'starting'>, reason: string | undefined): void {

@@ -293,7 +293,7 @@ function placeOf({ url, sentinels }: OperatorTarget): string {
 
 /** The URL as it may be printed, also inside a message: a name stays, a password never does, whatever is in it. */
 export function redactedUrl(url: string): string {
-  return url.replaceAll(/\/\/(\S*)@/g, withoutPassword)
+  return url.replaceAll(/\/\/(\S*)@/g, withoutPassword).replaceAll(/([?&]\w*password=)[^\s&]*/gi, '$1***')
 }
 
 function withoutPassword(_all: string, credentials: string): string {

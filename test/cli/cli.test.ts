@@ -498,7 +498,8 @@ describe('settings', () => {
       'redis://user:hunter2@127.0.0.1:1',
       `redis://user:hunter2@127.0.0.1:${server.port}`,
       'redis://user:hun@ter2@127.0.0.1:1',
-      'redis://user:hun ter2@127.0.0.1:1'
+      'redis://user:hun ter2@127.0.0.1:1',
+      'redis://127.0.0.1:1?db=0&password=hunter2'
     ]) {
       const { code, out, err } = await corral(['stats', '--redis', url])
       expect(code).toBe(1)

@@ -226,6 +226,23 @@ describe('ready', () => {
     }
   })
 
+  it('rejects with what is wrong as it is by then, and at once when the password is', async () => {
+    open({ redis: `redis://127.0.0.1:${await freePort()}` })
+    await expect(cache.ready({ timeout: 100 })).rejects.toMatchObject({
+      cause: { message: expect.stringContaining('ECONNREFUSED') }
+    })
+    await cache.close()
+    await admin.call('CONFIG', 'SET', 'requirepass', 'right')
+    open({ redis: `redis://default:wrong@127.0.0.1:${server.port}` })
+    await expect(cache.ready()).rejects.toMatchObject({
+      code: 'REDIS_UNAVAILABLE',
+      cause: { message: expect.stringContaining('WRONGPASS') }
+    })
+    await admin.call('CONFIG', 'SET', 'requirepass', 'wrong')
+    await until('it is used', () => cache.health().redis.state === 'ready')
+    await cache.ready()
+  })
+
   it('resolves when Redis can be used, also when nothing can be heard of it', async () => {
     const [proxy, other] = [await startProxy(server.port), await startRedisServer()]
     const driver = new Redis(proxy.port)

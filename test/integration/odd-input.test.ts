@@ -4,6 +4,7 @@ import {
   createCache,
   InvalidKeyError,
   InvalidOptionError,
+  postgresSink,
   RedisUnavailableError,
   type CacheOptions,
   type RedisInput
@@ -204,4 +205,31 @@ it('rejects, and does not throw, for an id that cannot be one, whatever is in me
     await read
     expect(refusal).toBeInstanceOf(InvalidKeyError)
   }
+})
+
+it('refuses options that a call does not know, since a misspelt one would be a default', async () => {
+  const cache = createCache({ namespace: 'shop' })
+  const rows = cache.collection('rows', { ttl: '1h', load: (id: number) => id })
+  const misspelt = { timeOut: 5, sotf: true } as never
+  for (const call of [
+    () => cache.ready(misspelt),
+    () => cache.ready(5_000 as never),
+    () => cache.flush(misspelt),
+    () => cache.close(misspelt),
+    () => cache.invalidateTags(['a'], misspelt),
+    () => rows.invalidate(1, misspelt),
+    () => rows.invalidateMany([1], misspelt),
+    () => rows.invalidateWhere(() => true, misspelt)
+  ]) {
+    await expect(call()).rejects.toThrow(InvalidOptionError)
+  }
+  expect(await rows.get(1)).toBe(1)
+  await cache.close()
+})
+
+it('repeats no password of a URL that was passed in the wrong place', () => {
+  const options = { table: 'rows', key: 'id', value: 'row' }
+  const build = (): unknown => postgresSink('postgres://user:secret@host/db' as never, options)
+  expect(build).toThrow('host')
+  expect(build).not.toThrow(/secret/)
 })

@@ -902,9 +902,17 @@ describe('options', () => {
   })
 
   it('never repeat a password in a message (#112)', () => {
-    const create = (): unknown => createCache({ namespace: 'shop', redis: 'http://user:se/cr@t-secret@host' })
-    expect(create).toThrow(InvalidOptionError)
-    expect(create).not.toThrow(/secret/)
+    for (const redis of [
+      'http://user:se/cr@t-secret@host',
+      'user:se?cr@t-secret@host:6379',
+      'redis:user:secret@host',
+      'redis//host?db=1&password=secret'
+    ]) {
+      const create = (): unknown => createCache({ namespace: 'shop', redis })
+      expect(create).toThrow(InvalidOptionError)
+      expect(create).toThrow('host')
+      expect(create).not.toThrow(/secret/)
+    }
   })
 
   const badCollectionOptions: readonly [options: unknown, named: string][] = [
@@ -920,6 +928,8 @@ describe('options', () => {
   it.each(badCollectionOptions)('of a collection are checked: %j', async (bad, option) => {
     const cache = createCache({ namespace: 'shop' })
     expect(() => cache.collection('products', bad as never)).toThrow(`"${option}"`)
+    expect(cache.stats().collections).not.toHaveProperty('products')
+    cache.collection('products', { ttl: 1, load: () => 1 })
     expect(() => cache.collection('tenant', { ttl: 1, load: () => 1 })).toThrow(InvalidOptionError)
     cache.collection('once', { ttl: 1, load: () => 1 })
     expect(() => cache.collection('once', { ttl: 1, load: () => 1 })).toThrow(/not in use/)

@@ -110,6 +110,22 @@ cache.collection('by-function', { ttl: 1, load: (id: () => void) => id })
 // @ts-expect-error -- undefined is no id
 void products.get(undefined)
 
+// An interface has no index signature, so an id with names is a `type`.
+type Search = { readonly brand: string; readonly page?: number }
+interface SearchInterface {
+  readonly brand: string
+}
+cache.collection('by-type', { ttl: 1, load: (id: Search) => id.brand })
+// @ts-expect-error -- an interface
+cache.collection('by-interface', { ttl: 1, load: (id: SearchInterface) => id.brand })
+
+// What may be there is passed on as it is.
+declare const perhaps: '1s' | undefined
+void cache.ready({ timeout: perhaps })
+void cache.flush({ timeout: perhaps })
+void cache.close({ timeout: perhaps })
+void cache.write([products.key(1)], async () => 1, { timeout: perhaps, whenRedisAway: undefined })
+
 // Durations.
 cache.collection('ms', { ttl: '250ms', stale: '0.5s', notFoundTtl: 0, load: () => 1 })
 cache.collection('days', { ttl: '7d', load: () => 1 })

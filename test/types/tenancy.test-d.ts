@@ -3,6 +3,9 @@ import { expectTypeOf } from 'vitest'
 import {
   createCache,
   type Cache,
+  type CacheOptions,
+  type Collection,
+  type CollectionOptions,
   type CollectionReads,
   type CollectionWrites,
   type CollectionTenants
@@ -70,3 +73,24 @@ expectTypeOf(orders.tenant('acme').get(1)).resolves.toEqualTypeOf<number | undef
 
 // @ts-expect-error -- neither of the two
 createCache({ namespace: 'shop', tenancy: 'sometimes' })
+
+// Options that are written as a type of their own say with it what the tenancy is; else a collection is as its cache.
+declare const prepared: CollectionOptions<number, string>
+expectTypeOf(loose.collection('prepared', prepared)).toEqualTypeOf<Collection<number, string, 'optional'>>()
+expectTypeOf(strict.collection('prepared', prepared)).toEqualTypeOf<Collection<number, string, 'required'>>()
+declare const shared: CollectionOptions<number, string, 'none'>
+expectTypeOf(strict.collection('shared', shared)).toEqualTypeOf<Collection<number, string, 'none'>>()
+const untold: CollectionOptions<number, string> = {
+  ttl: 1,
+  load: String,
+  // @ts-expect-error -- the type does not say so
+  tenancy: 'required'
+}
+loose.collection('untold', untold)
+declare const ofCache: CacheOptions
+expectTypeOf(createCache(ofCache)).toEqualTypeOf<Cache>()
+declare const ofStrict: CacheOptions<'required'>
+expectTypeOf(createCache(ofStrict)).toEqualTypeOf<Cache<'required'>>()
+// @ts-expect-error -- the type does not say so
+const untoldCache: CacheOptions = { namespace: 'shop', tenancy: 'required' }
+createCache(untoldCache)
