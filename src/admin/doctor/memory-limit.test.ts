@@ -1,23 +1,21 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
+import { createTemporaryFolder, type TemporaryFolder } from '../../../test/support/temporary-folder.js'
 import { findMemoryLimit } from './memory-limit.js'
 
-let folder: string | undefined
-afterEach(async () => {
-  if (folder !== undefined) await rm(folder, { recursive: true })
-  folder = undefined
-})
+const folders: TemporaryFolder[] = []
+afterEach(() => Promise.all(folders.splice(0).map((folder) => folder.remove())))
 
 /** Files as Linux shows them, of a process 42. */
 async function system(files: Readonly<Record<string, string>>): Promise<{ proc: string; cgroup: string }> {
-  folder = await mkdtemp(join(tmpdir(), 'corral-limit-'))
+  const folder = await createTemporaryFolder('limit')
+  folders.push(folder)
   for (const [path, text] of Object.entries(files)) {
-    await mkdir(dirname(join(folder, path)), { recursive: true })
-    await writeFile(join(folder, path), text)
+    await mkdir(dirname(join(folder.path, path)), { recursive: true })
+    await writeFile(join(folder.path, path), text)
   }
-  return { proc: join(folder, 'proc'), cgroup: join(folder, 'cgroup') }
+  return { proc: join(folder.path, 'proc'), cgroup: join(folder.path, 'cgroup') }
 }
 
 const HERE = { host: '127.0.0.1', port: 6379, tls: false, database: 0, hasCredentials: false }
