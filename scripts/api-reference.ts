@@ -86,6 +86,7 @@ const GROUPS: readonly Group[] = [
       'InvalidateOptions',
       'InvalidationOutcome',
       'ClearOptions',
+      'ClearAllOptions',
       'Cleaning',
       'CleaningReport'
     ]

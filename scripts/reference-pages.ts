@@ -251,8 +251,8 @@ export function generatedPages(root: string): ReadonlyMap<string, string> {
         },
         {
           title: 'clear',
-          text: '`clear({ … })` of a collection, a tenant or a cache:',
-          fields: fieldsOf(clearing, 'ClearOptions')
+          text: '`clear({ … })` of a collection, a tenant or a cache; `collections` not of a collection:',
+          fields: [...fieldsOf(clearing, 'ClearOptions'), ...fieldsOf(clearing, 'ClearAllOptions')]
         },
         {
           title: 'cache.write',
