@@ -146,6 +146,11 @@ export function checkWorkerOptions(options: unknown): void {
   assertKnown(options, ['lease', 'name'], 'worker')
 }
 
+/** A misspelt `drain` would leave in Redis what was to be flushed. */
+export function checkStopOptions(options: unknown): void {
+  if (options !== undefined) assertKnown(options, ['drain'], 'worker.stop')
+}
+
 function assertKnown(options: unknown, names: readonly string[], of: string): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw new InvalidOptionError(`options of ${of}`, options, 'an object')

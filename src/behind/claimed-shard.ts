@@ -1,4 +1,4 @@
-import type { PayloadCodec } from '../codec/codec.js'
+import { isOfLaterFormat, type PayloadCodec } from '../codec/codec.js'
 import { parseFrame } from '../codec/frame.js'
 import type { Clock } from '../clock.js'
 import { CorruptEntryError } from '../errors.js'
@@ -187,10 +187,14 @@ export class ClaimedShard {
 
   #valueOf({ kind, key, rest }: Recorded): unknown {
     const { codec } = this.#parts
-    if (kind === 'append') return codec.decode(rest[0]!, rest, false, 1)
+    if (kind === 'append') {
+      assertKnownFormat(rest[0]!)
+      return codec.decode(rest[0]!, rest, false, 1)
+    }
     const entry = parseFrame(key, rest)
     if (entry.state === 'unreadable' && entry.foreign) throw new OfLaterVersionError(entry.reason)
     if (entry.state !== 'value') throw new CorruptEntryError('an operation holds no value')
+    assertKnownFormat(entry.flags)
     return codec.decode(entry.flags, entry.payload)
   }
 
@@ -202,7 +206,7 @@ export class ClaimedShard {
     const content = encodeLetter({ reason, code, at: Date.now(), record: record.bytes })
     await streams.bury(queue.shards[shard]!, letter, content)
     queue.stats.deadLetters++
-    events.emit('deadLettered', { queue: queue.name, shard, letter: `${shard}/${letter}`, reason })
+    events.emit('deadLettered', { queue: queue.name, shard, letter, reason })
   }
 
   /**
@@ -234,4 +238,8 @@ export class ClaimedShard {
       if (isLast || !isSame) return
     }
   }
+}
+
+function assertKnownFormat(flags: number): void {
+  if (isOfLaterFormat(flags)) throw new OfLaterVersionError('its payload has another layout')
 }

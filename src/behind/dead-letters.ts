@@ -5,13 +5,14 @@ import type { Clock } from '../clock.js'
 import { CorruptEntryError, InvalidOptionError, NotFlushedError } from '../errors.js'
 import type { ShardKeys } from '../keys/key-schema.js'
 import type { ShardStreams } from '../redis/shard-stream.js'
-import { decodeLetter, originOf, type DeadLetter, type LetterContent } from './letter.js'
+import { decodeLetter, originOf, type DeadLetter, type LetterContent, type Origin } from './letter.js'
 import type { Queue } from './queue.js'
 import { decodeRecord, type Outgoing, type Recorded } from './record.js'
 
 const LOOK_AGAIN_MS = 50
 /** What a worker takes at once, and puts aside from. */
 const LOOK_MOST_BYTES = 4 * 1024 * 1024
+const DROPPED_AT_ONCE = 1_000
 
 /** Operations that a sink can never take, put aside for a person to look at. */
 export interface DeadLetters {
@@ -31,6 +32,12 @@ export interface DeadLetterParts {
   readonly codec: PayloadCodec
   readonly clock: Clock
   readonly queues: () => readonly Queue[]
+}
+
+interface OfShard {
+  readonly queue: Queue
+  readonly shard: number
+  readonly names: string[]
 }
 
 export class BehindDeadLetters implements DeadLetters {
@@ -55,17 +62,19 @@ export class BehindDeadLetters implements DeadLetters {
   }
 
   async replay(letters: DeadLetter | readonly DeadLetter[]): Promise<number> {
+    const { streams } = this.#parts
     let replayed = 0
-    for (const { queue: name, shard, letter } of listOf(letters)) {
-      const queue = this.#queueOf(name)
+    for (const { queue, shard, names } of this.#byShard(letters)) {
       const keys = queue.shards[shard]!
-      await this.#untilLetGo(queue, keys, letter)
-      const kept = (await this.#parts.streams.letters(keys)).find(([known]) => known === letter)
-      if (kept === undefined) continue
-      // First into the stream, then out of the letters. In between it is in both, and under its own name: when it is
-      // replayed again, stream and sink know it.
-      await queue.resubmit(shard, `letter:${letter}`, outgoing(decodeRecord(decodeLetter(kept[1]).record)))
-      replayed += await this.#parts.streams.exhume(keys, [letter])
+      await this.#untilLetGo(queue, keys, names)
+      for (const letter of names) {
+        const kept = await streams.letter(keys, letter)
+        if (kept === null) continue
+        // First into the stream, then out of the letters. In between it is in both, and under its own name: when it is
+        // replayed again, stream and sink know it.
+        await queue.resubmit(shard, `letter:${letter}`, outgoing(decodeRecord(decodeLetter(kept).record)))
+        replayed += await streams.exhume(keys, [letter])
+      }
     }
     return replayed
   }
@@ -74,14 +83,14 @@ export class BehindDeadLetters implements DeadLetters {
    * A worker that did not live to note what it put aside leaves it in the stream, for the next one to try: who sent it
    * again meanwhile would have it applied twice. Once it has left the stream, its letter stays or is gone for good.
    */
-  async #untilLetGo(queue: Queue, keys: ShardKeys, letter: string): Promise<void> {
+  async #untilLetGo(queue: Queue, keys: ShardKeys, letters: readonly string[]): Promise<void> {
     const { streams, clock } = this.#parts
     const { maxBatch, writeTimeoutMs } = queue.policy
-    const { producer, batch } = originOf(letter)
+    const origins = new Set(letters.map((letter) => batchOf(originOf(letter))))
     const deadline = clock.now() + writeTimeoutMs
     for (;;) {
       const waiting = await streams.read(keys, maxBatch, LOOK_MOST_BYTES)
-      if (!waiting.some((entry) => entry.producer === producer && entry.batch === batch)) return
+      if (!waiting.some((entry) => origins.has(batchOf(entry)))) return
       if (clock.now() > deadline)
         throw new NotFlushedError(
           [keys.name],
@@ -94,10 +103,28 @@ export class BehindDeadLetters implements DeadLetters {
 
   async drop(letters: DeadLetter | readonly DeadLetter[]): Promise<number> {
     let dropped = 0
-    for (const { queue, shard, letter } of listOf(letters)) {
-      dropped += await this.#parts.streams.exhume(this.#queueOf(queue).shards[shard]!, [letter])
+    for (const { queue, shard, names } of this.#byShard(letters)) {
+      for (let at = 0; at < names.length; at += DROPPED_AT_ONCE) {
+        const page = names.slice(at, at + DROPPED_AT_ONCE)
+        dropped += await this.#parts.streams.exhume(queue.shards[shard]!, page)
+      }
     }
     return dropped
+  }
+
+  /** In their order within each, in which what was put aside of one row is. */
+  #byShard(letters: DeadLetter | readonly DeadLetter[]): Iterable<OfShard> {
+    const shards = new Map<string, OfShard>()
+    for (const { queue: name, shard, letter } of listOf(letters)) {
+      const queue = this.#queueOf(name)
+      const keys = queue.shards[shard]
+      if (keys === undefined)
+        throw new InvalidOptionError('shard', shard, `one of the ${queue.shards.length} of "${name}"`)
+      const known = shards.get(keys.name)
+      if (known === undefined) shards.set(keys.name, { queue, shard, names: [letter] })
+      else known.names.push(letter)
+    }
+    return shards.values()
   }
 
   #queueOf(name: string): Queue {
@@ -151,6 +178,10 @@ export class BehindDeadLetters implements DeadLetters {
         return undefined
     }
   }
+}
+
+function batchOf({ producer, batch }: Pick<Origin, 'producer' | 'batch'>): string {
+  return `${producer}/${batch}`
 }
 
 function listOf(letters: DeadLetter | readonly DeadLetter[]): readonly DeadLetter[] {

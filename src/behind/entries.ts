@@ -10,13 +10,14 @@ import {
   UnflushedError
 } from '../errors.js'
 import { shardOfKey } from '../keys/key-schema.js'
+import type { Awaitable } from '../ports.js'
 import type { SinkOperation } from '../sink.js'
 import type { EntryStore } from '../tiers/entry-store.js'
 import { jittered, pack, stamper, type Packed } from '../tiers/pack.js'
 import type { ReadRequest } from '../tiers/request.js'
 import type { Outcome } from './producer.js'
 import type { Queue } from './queue.js'
-import type { Base, Outgoing } from './record.js'
+import type { Base, Outgoing, OutgoingChange } from './record.js'
 import { Stamps } from './stamps.js'
 
 const LOOK_AGAIN_MS = 15
@@ -61,8 +62,7 @@ export class BehindEntries {
     this.queue.assertTakes('put', tenant)
     if (value === undefined) throw new InvalidOptionError('value', value, 'something; use delete for nothing')
     const packed = await this.#pack(request, value)
-    const change: SinkOperation = { kind: 'put', id, tenant, value, replaces: false }
-    await this.#change(request, { kind: 'put', key, id, tenant, frame: packed.frame! }, change)
+    await this.#change(request, { kind: 'put', key, id, tenant, frame: packed.frame! }, () => packed.copy())
     return packed.copy()
   }
 
@@ -70,11 +70,7 @@ export class BehindEntries {
     const { id, tenant, key } = request
     this.queue.assertTakes('delete', tenant)
     const { frame } = await this.#pack(request, undefined)
-    await this.#change(
-      request,
-      { kind: 'delete', key, id, tenant, frame: frame! },
-      { kind: 'delete', id, tenant }
-    )
+    await this.#change(request, { kind: 'delete', key, id, tenant, frame: frame! }, () => undefined)
   }
 
   /** Resolves with what the number came to. */
@@ -88,6 +84,7 @@ export class BehindEntries {
     const freshMs = jittered(source.policy.ttlMs, source.policy.jitter, clock.random())
     const checksum = counterChecksum(key)
     let base: Base | undefined
+    let unkept = 0
     for (;;) {
       const stamp = (await this.#stamps.capture(scope))?.print ?? NO_STAMP
       const outcome = await this.#submit(request, {
@@ -107,12 +104,22 @@ export class BehindEntries {
         if (through) return ((await this.#read(request)) as number | undefined) ?? Number.NaN
       }
       if (clock.now() > deadline) throw this.#tooLate(outcome)
-      if (outcome.kind === 'needs-base') base = await this.#baseOf(request)
-      else await sleep(LOOK_AGAIN_MS)
+      if (outcome.kind !== 'needs-base') {
+        await sleep(LOOK_AGAIN_MS)
+        continue
+      }
+      base = await this.#baseOf(request)
+      // Mostly it is there at the next look. What is not kept at all must not be loaded as often as the source can.
+      if (base === undefined && unkept++ > 0) await sleep(LOOK_AGAIN_MS * unkept)
     }
   }
 
-  async #change(request: ReadRequest, operation: Outgoing, change: SinkOperation): Promise<void> {
+  /** @param valueOf what it was when it was given; its caller may have changed it since */
+  async #change(
+    request: ReadRequest,
+    operation: OutgoingChange,
+    valueOf: () => Awaitable<unknown>
+  ): Promise<void> {
     const { clock, forget } = this.#parts
     const deadline = clock.now() + this.queue.policy.writeTimeoutMs
     forget([request.key])
@@ -121,8 +128,8 @@ export class BehindEntries {
         const outcome = await this.#submit(request, operation)
         if (outcome.kind === 'accepted') return
         if (outcome.kind === 'full') {
-          const value = change.kind === 'put' ? change.value : undefined
-          if (await this.#writeThrough(request, change, value)) return
+          const value = await valueOf()
+          if (await this.#writeThrough(request, changeOf(operation, value), value)) return
         }
         if (clock.now() > deadline) throw this.#tooLate(outcome)
         await sleep(LOOK_AGAIN_MS)
@@ -167,7 +174,9 @@ export class BehindEntries {
     const isThere = entry.state === 'value'
     const isCurrent = isThere && (entry.unflushed || store.nowMs() < entry.storedAtMs + entry.freshMs)
     if (!isCurrent) {
-      await readThrough(request, isThere)
+      // A tenant over its budget goes on counting, as it goes on putting.
+      const isLeftOut = entry.state === 'failed' && entry.kind === 'uncacheable'
+      await readThrough({ ...request, isNeeded: true }, isThere || isLeftOut)
       return undefined
     }
     if (entry.notFound) return { number: 0, token: entry.token, isNew: true }
@@ -194,11 +203,16 @@ export class BehindEntries {
   async #pack(request: ReadRequest, value: unknown): Promise<Packed> {
     const { store, codec, clock } = this.#parts
     const { source, key, scope } = request
-    const stampOf = stamper(store.generations, request, await this.#stamps.capture(scope))
-    const packed = await pack(key, value, 0, source.policy, codec, clock.random(), async (row, lifeMs) => {
+    const stampOf = stamper(store.generations, request, () => this.#stamps.capture(scope))
+    const packParts = { codec, draw: clock.random(), mostBytes: store.mostBytes(key) }
+    const packed = await pack(key, value, 0, source.policy, packParts, async (row, lifeMs) => {
       return (await stampOf(row, lifeMs)) ?? NO_STAMP
     })
     if (packed.tooLarge !== undefined) throw packed.tooLarge
     return packed
   }
+}
+
+function changeOf({ kind, id, tenant }: OutgoingChange, value: unknown): SinkOperation {
+  return kind === 'put' ? { kind, id: id!, tenant, value, replaces: false } : { kind, id: id!, tenant }
 }

@@ -13,6 +13,7 @@ it('a batch whose time is over while the shard is full is refused as such, whene
       shardsKey: 'shards',
       limits: { operations: 1, bytes: 0, ageMs: 0 },
       whenFull: 'wait',
+      everyPut: false,
       timeoutMs,
       // Each look at it is later than the one before.
       clock: { ...systemClock, now: () => nowMs++, random: () => 0 },

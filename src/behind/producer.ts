@@ -40,6 +40,8 @@ export interface ProducerParts {
   readonly shardsKey: string
   readonly limits: { readonly operations: number; readonly bytes: number; readonly ageMs: number }
   readonly whenFull: 'wait' | 'refuse' | 'write-through'
+  /** None of the puts of a key may stand for another one: which of them counts is the sink's to say. */
+  readonly everyPut: boolean
   readonly timeoutMs: number
   readonly clock: Clock
   /** How appends are sent to this server. Rejects when this queue cannot be written to, before anything is sent. */
@@ -113,13 +115,14 @@ export class Producer {
   }
 
   #placeFor(operation: Outgoing): Place {
-    const { clock, timeoutMs } = this.#parts
+    const { clock, timeoutMs, everyPut } = this.#parts
     let batch = this.#waiting.at(-1)
     const key = keyOf(operation)
     const known = key === undefined ? undefined : batch?.byKey.get(key)
-    if (known !== undefined && merge(known, operation)) return known
+    const isBeside = everyPut && known?.operation.kind === 'put' && operation.kind === 'put'
+    if (known !== undefined && !isBeside && merge(known, operation)) return known
     const isRoom = batch && batch.places.length < MOST_OPERATIONS && batch.bytes < MOST_BYTES
-    if (batch === undefined || !isRoom || known !== undefined) {
+    if (batch === undefined || !isRoom || (known !== undefined && !isBeside)) {
       batch = { places: [], byKey: new Map(), deadline: clock.now() + timeoutMs, bytes: 0 }
       this.#waiting.push(batch)
     }

@@ -34,7 +34,6 @@ export class Queue {
   readonly keepMs: number
   readonly #producers: readonly Producer[]
   readonly #parts: QueueParts
-  readonly #putting = new Map<string, Promise<Outcome>>()
   #closed = false
   #next = 0
 
@@ -52,7 +51,7 @@ export class Queue {
 
   #producerParts(shard: number): ProducerParts {
     const { streams, store, readiness, clock } = this.#parts
-    const { shards, limits, whenFull, writeTimeoutMs } = this.policy
+    const { sink, shards, limits, whenFull, writeTimeoutMs } = this.policy
     return {
       queue: this.name,
       keys: this.shards[shard]!,
@@ -60,6 +59,7 @@ export class Queue {
       shardsKey: this.keys.shards,
       limits,
       whenFull,
+      everyPut: sink.versioned === true,
       timeoutMs: writeTimeoutMs,
       clock,
       prepare: () => readiness.of(this, shard),
@@ -90,34 +90,19 @@ export class Queue {
 
   submit(shard: number, operation: Outgoing): Promise<Outcome> {
     assertRecordable(operation)
-    const producer = this.#producers[shard]!
-    const isVersioned = this.policy.sink.versioned === true && operation.kind === 'put'
-    if (!isVersioned) return producer.submit(operation)
-    return this.#afterPutsOf(operation.key, () => producer.submit(operation))
-  }
-
-  /**
-   * Puts of a key that come together go as one, which is the last; where versions count none may stand for the others. One that
-   * fails takes those behind it along: what it met they would meet too, each after a timeout of its own.
-   */
-  #afterPutsOf(key: string, submit: () => Promise<Outcome>): Promise<Outcome> {
-    const before = this.#putting.get(key)
-    const putting = before === undefined ? submit() : before.then(submit)
-    const isOver = (): void => {
-      if (this.#putting.get(key) === putting) this.#putting.delete(key)
-    }
-    this.#putting.set(key, putting)
-    putting.then(isOver, isOver)
-    return putting
+    return this.#producers[shard]!.submit(operation)
   }
 
   /** One more event; the shards take turns, so that each gets events in batches. */
   async append(value: unknown, tenant: TenantId | undefined): Promise<void> {
     this.assertTakes('append', tenant)
-    const { flags, bytes } = await this.#parts.codec.encode(value)
+    const { codec } = this.#parts
+    const { flags, bytes } = await codec.encode(value)
     const event: Outgoing = { kind: 'append', id: undefined, tenant, flags, payload: bytes }
     const outcome = await this.submit(this.#shardOfEvent(), event)
-    if (outcome.kind === 'full') await this.writeThrough({ kind: 'append', tenant, value })
+    if (outcome.kind !== 'full') return
+    // As it was given: its caller may have changed it since.
+    await this.writeThrough({ kind: 'append', tenant, value: await codec.decode(flags, bytes) })
   }
 
   /**
@@ -174,7 +159,7 @@ export class Queue {
     switch (fact.kind) {
       case 'accepted':
         stats.accepted += fact.operations
-        if (fact.backlog !== undefined) stats.depth[shard] = fact.backlog
+        if (fact.backlog !== undefined) Object.assign(stats.depth[shard]!, fact.backlog)
         return
       case 'retried':
         stats.retriedAppends++
@@ -184,7 +169,7 @@ export class Queue {
         return
       case 'full': {
         stats.timesFull++
-        stats.depth[shard] = fact.backlog
+        Object.assign(stats.depth[shard]!, fact.backlog)
         const { operations, bytes, ageMs } = fact.backlog
         this.#parts.events.emit('backlogFull', { queue: this.name, shard, operations, bytes, ageMs })
       }

@@ -79,6 +79,7 @@ export class ShardWorker {
       }
     }
     const { queue, shard, events } = this.#parts
+    queue.stats.depth[shard]!.held = false
     events.emit('shardLeft', { queue: queue.name, shard, reason: leaving })
     return leaving
   }
@@ -87,7 +88,8 @@ export class ShardWorker {
     const { queue, shard, worker, holdMs, streams } = this.#parts
     const keys = queue.shards[shard]!
     const held = await streams.hold(keys, worker, holdMs)
-    queue.stats.depth[shard] = { operations: held.operations, bytes: held.bytes, ageMs: held.ageMs }
+    const { operations, bytes, ageMs, isMine } = held
+    queue.stats.depth[shard] = { operations, bytes, ageMs, held: isMine }
     if (!held.isMine) return 'hold-lost'
     if (held.operations === 0 && this.#stopping === 'drain') return 'given-back'
     if (this.#claimed === undefined) {

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.js'
 import type { Capture, Scope } from '../tiers/generation.js'
-import { COPY_MS, type Generations } from '../tiers/generations.js'
+import { COPY_MS } from '../tiers/counter-copies.js'
+import type { Generations } from '../tiers/generations.js'
 
 interface Known {
   readonly askedAtMs: number

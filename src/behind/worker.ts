@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { toMilliseconds, type Duration } from '../durations.js'
-import { checkWorkerOptions } from '../behind-options.js'
+import { checkStopOptions, checkWorkerOptions } from '../behind-options.js'
 import { InvalidOptionError, RedisUnavailableError } from '../errors.js'
 import type { ShardStreams } from '../redis/shard-stream.js'
 import type { EntryStore } from '../tiers/entry-store.js'
@@ -98,7 +98,8 @@ export class BehindWorker implements Worker {
     )
   }
 
-  stop(options?: { readonly drain?: Duration }): Promise<void> {
+  async stop(options?: { readonly drain?: Duration }): Promise<void> {
+    checkStopOptions(options)
     this.#stopped ??= this.#stop(toMilliseconds(options?.drain ?? '5s', 'drain'))
     return this.#stopped
   }

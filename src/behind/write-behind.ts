@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { PayloadCodec } from '../codec/codec.js'
 import type { Clock } from '../clock.js'
 import { toMilliseconds, type Duration } from '../durations.js'
-import { NotFlushedError, RedisUnavailableError } from '../errors.js'
+import { ClosedError, NotFlushedError, RedisUnavailableError } from '../errors.js'
 import type { Events } from '../events.js'
 import type { ShardKeys } from '../keys/key-schema.js'
 import { ConfirmedCalls } from '../redis/confirmed-calls.js'
@@ -37,13 +37,16 @@ export class BehindWrites {
   readonly #parts: BehindParts
   readonly #readiness: Readiness
   readonly #confirmed: ConfirmedCalls
+  readonly #acceptedCodec: PayloadCodec
   readonly #queues = new Map<string, Queue>()
   readonly #workers = new Set<BehindWorker>()
+  #closed = false
 
   constructor(parts: BehindParts) {
     const { link, codec, clock } = parts
     this.#parts = parts
     this.streams = new ShardStreams(link)
+    this.#acceptedCodec = codec.unbounded()
     this.#confirmed = new ConfirmedCalls(link)
     this.#readiness = new Readiness(link, this.streams, (confirmation) => {
       if (confirmation.by === 'nobody') return undefined
@@ -52,7 +55,7 @@ export class BehindWrites {
     })
     this.deadLetters = new BehindDeadLetters({
       streams: this.streams,
-      codec,
+      codec: this.#acceptedCodec,
       clock,
       queues: () => this.queues
     })
@@ -85,12 +88,14 @@ export class BehindWrites {
   }
 
   worker(options: WorkerOptions): BehindWorker {
-    const { store, codec, events, clock } = this.#parts
+    // Nobody would stop it, and it keeps its process alive.
+    if (this.#closed) throw new ClosedError()
+    const { store, events, clock } = this.#parts
     const worker = new BehindWorker(options, {
       queues: () => this.queues,
       streams: this.streams,
       store,
-      codec,
+      codec: this.#acceptedCodec,
       events,
       clock,
       onStopped: (stopped) => void this.#workers.delete(stopped)
@@ -126,8 +131,9 @@ export class BehindWrites {
     return [...this.#workers].flatMap((worker) => worker.troubles)
   }
 
-  /** Refuses new operations. */
+  /** Refuses new operations, and new workers. */
   close(): void {
+    this.#closed = true
     for (const queue of this.queues) queue.close()
   }
 

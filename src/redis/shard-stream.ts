@@ -57,8 +57,16 @@ export type Doubt = 'not-done' | 'unknown'
 
 /** What is asked for dead letters beside what everybody asks of a client; any ioredis has it. */
 interface BytesClient extends RedisClient {
-  hgetallBuffer(key: string): Promise<Record<string, Buffer>>
+  hgetBuffer(key: string, field: string): Promise<Buffer | null>
+  hscanBuffer(
+    key: string,
+    cursor: string,
+    ...args: (string | number)[]
+  ): Promise<[cursor: Buffer, fieldsAndValues: Buffer[]]>
 }
+
+/** Each may be as large as any value. */
+const LETTERS_AT_ONCE = 50
 
 /** The scripts over shards, each as one call under a deadline. */
 export class ShardStreams {
@@ -162,11 +170,24 @@ export class ShardStreams {
     await this.#run('keep a dead letter', 'keep-letter', [keys.letters], [letter, content])
   }
 
-  async letters(keys: ShardKeys): Promise<[letter: string, content: Buffer][]> {
-    const all = await this.#link.callFor(keys.letters, 'list dead letters', (client) =>
-      (client as BytesClient).hgetallBuffer(keys.letters)
+  /** Page by page: of tens of thousands one answer would take longer than any call may. */
+  async letters(keys: ShardKeys): Promise<Map<string, Buffer>> {
+    const letters = new Map<string, Buffer>()
+    let cursor = '0'
+    do {
+      const [next, page] = await this.#link.callFor(keys.letters, 'list dead letters', (client) =>
+        (client as BytesClient).hscanBuffer(keys.letters, cursor, 'COUNT', LETTERS_AT_ONCE)
+      )
+      for (let at = 0; at < page.length; at += 2) letters.set(String(page[at]), page[at + 1]!)
+      cursor = String(next)
+    } while (cursor !== '0')
+    return letters
+  }
+
+  letter(keys: ShardKeys, letter: string): Promise<Buffer | null> {
+    return this.#link.callFor(keys.letters, 'read a dead letter', (client) =>
+      (client as BytesClient).hgetBuffer(keys.letters, letter)
     )
-    return Object.entries(all)
   }
 
   async letterNames(keys: ShardKeys): Promise<string[]> {

@@ -4,7 +4,7 @@ import type { CacheId } from '../ports.js'
 import type { Claim, Sink, SinkBatch, SinkOperation } from '../sink.js'
 import { Books } from './postgres-books.js'
 import { Connections } from './postgres-connections.js'
-import { isMissingRight, liesInRow } from './postgres-errors.js'
+import { isMissingRight, liesInRow, mayLieInValue, UnreadableValueError } from './postgres-errors.js'
 import { resolveSinkOptions, type PostgresSinkOptions } from './postgres-options.js'
 import { keyColumnsOf, Statements, type RowShape, type Step } from './postgres-statements.js'
 import { readTable, type PgClient, type PgPool, type PgQuery } from './postgres-tables.js'
@@ -96,7 +96,7 @@ class Postgres implements PostgresSink {
   async apply(batch: SinkBatch): ReturnType<Sink['apply']> {
     const prepared = await this.#prepared()
     const applying = this.#applied(batch, prepared)
-    return applying.catch((error: unknown) => this.#failed(error, prepared))
+    return applying.catch((error: unknown) => this.#failed(error, batch, prepared))
   }
 
   async #applied(
@@ -113,12 +113,24 @@ class Postgres implements PostgresSink {
   }
 
   /** Perhaps a column has another type since: the table is looked at again before an operation is blamed. */
-  async #failed(error: unknown, prepared: Statements): Promise<never> {
+  async #failed(error: unknown, batch: SinkBatch, prepared: Statements): Promise<never> {
     this.#statements = undefined
-    if (this.isPoison(error) && (await this.#prepared()).signature !== prepared.signature) {
+    const found = await this.#told(error, batch, prepared)
+    if (this.isPoison(found) && (await this.#prepared()).signature !== prepared.signature) {
       throw new Error(`Table "${this.#shape.table}" has changed`, { cause: error })
     }
-    throw error
+    throw found
+  }
+
+  /** Where its code does not tell, the values alone are tried: what they meet too lies in one of them. */
+  async #told(error: unknown, { operations }: SinkBatch, prepared: Statements): Promise<unknown> {
+    if (this.isPoison(error) || !mayLieInValue(error)) return error
+    try {
+      await this.#connections.transaction((client) => client.query(prepared.reading(operations)))
+      return error
+    } catch (again) {
+      return mayLieInValue(again) && again.code === error.code ? new UnreadableValueError(error) : error
+    }
   }
 
   async write(operation: SinkOperation): Promise<Written> {

@@ -27,6 +27,11 @@ export function upsert(target: Target, kind: 'put' | 'increment'): string {
   return `${insertInto(target)} ${latestRows(target, kind)} ON CONFLICT (${key}) DO UPDATE SET ${sets}${guard && ` WHERE ${guard}`}`
 }
 
+/** Casts the rows, and leaves the table alone. */
+export function reading({ key, values }: Target): string {
+  return rowsOf([...key, ...values])
+}
+
 export function deletion({ table, key }: Target): string {
   const names = namesOf(key).map((name) => `t.${name}`)
   return `DELETE FROM ${quoted(table)} AS t WHERE (${names.join(', ')}) IN (${rowsOf(key)})`

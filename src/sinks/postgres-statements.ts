@@ -2,7 +2,7 @@ import type { CacheId, TenantId } from '../ports.js'
 import type { SinkOperation } from '../sink.js'
 import { named } from './postgres-books.js'
 import { TwoOfOneRowError, UnwritableValueError } from './postgres-errors.js'
-import { deletion, insertion, lookup, update, upsert, type Target } from './postgres-sql.js'
+import { deletion, insertion, lookup, reading, update, upsert, type Target } from './postgres-sql.js'
 import type { PgClient, PgQuery, TableFacts } from './postgres-tables.js'
 import { toText, type ColumnType } from './postgres-text.js'
 
@@ -63,6 +63,14 @@ export class Statements {
       rows[operation.kind].push(this.#rowOf(operation))
     }
     return ORDER.filter((kind) => rows[kind].length > 0).map((kind) => this.#step(kind, rows[kind]))
+  }
+
+  /** Only reads the rows that such changes would write. */
+  reading(operations: readonly SinkOperation[]): PgQuery {
+    const { key, values } = this.#target
+    const rows = operations.filter(({ kind }) => kind !== 'delete').map((operation) => this.#rowOf(operation))
+    const texts = rows.map((row) => row.map((value, index) => toText(value, [...key, ...values][index]!)))
+    return this.#query('reading', () => reading(this.#target), texts)
   }
 
   /** What such a change would be without any row, to see whether it is allowed. */
@@ -151,9 +159,8 @@ export class Statements {
         return this.#keyOf(operation)
       case 'increment':
         return [...this.#keyOf(operation), ...this.#addendsOf(operation.by)]
-      case 'put': {
-        return [...this.#keyOf(operation), ...this.#valuesOf(operation.value, operation.id)]
-      }
+      case 'put':
+        return [...this.#keyOf(operation), ...this.#versioned(this.#valuesOf(operation.value, operation.id))]
       case 'append': {
         const values = this.#valuesOf(operation.value, undefined)
         return this.#shape.tenant === undefined ? values : [tenantOf(operation.tenant), ...values]
@@ -179,6 +186,15 @@ export class Statements {
         throw new UnwritableValueError(column, value, 'what its function gives', { cause })
       }
     })
+  }
+
+  /** A row without a number is never the newer one, so it would be left out without a word. */
+  #versioned(values: readonly unknown[]): readonly unknown[] {
+    const { columns, version } = this.#shape
+    const at = columns.findIndex(({ column }) => column === version)
+    if (at !== -1 && (values[at] === undefined || values[at] === null))
+      throw new UnwritableValueError(version!, null, this.#types.get(version!)!.type)
+    return values
   }
 
   #keyOf(operation: { readonly id: CacheId; readonly tenant: TenantId | undefined }): unknown[] {

@@ -183,6 +183,38 @@ describe('what is written behind', () => {
     expect(await rowOf(43)).toBeUndefined()
   })
 
+  it('is what it was when it was given, whatever its caller makes of it meanwhile', async () => {
+    interface Note {
+      body: string
+    }
+    const written = postgresSink<string, Note>(world.pool, { table: 'notes', key: ['id'], columns: ['body'] })
+    await world.pool.query('ALTER TABLE notes DROP CONSTRAINT notes_pkey, ADD PRIMARY KEY (id)')
+    const cache = world.open()
+    const notes = cache.collection<string, Note>('notes', {
+      ttl: '1h',
+      load: async () => undefined,
+      write: writeBehind({ sink: written, shards: 1, limits: { operations: 1 }, whenFull: 'write-through' })
+    })
+    const note = { body: 'given' }
+    const putting = notes.put('behind', note)
+    note.body = 'changed'
+    expect((await putting).value).toEqual({ body: 'given' })
+    expect(await notes.get('behind')).toEqual({ body: 'given' })
+
+    // There is no room for another one.
+    const through = notes.put('through', note)
+    note.body = 'changed again'
+    expect((await through).value).toEqual({ body: 'changed' })
+    cache.worker()
+    await cache.flush()
+    const { rows } = await world.pool.query('SELECT id, body FROM notes ORDER BY id')
+    expect(rows).toEqual([
+      { id: 'behind', body: 'given' },
+      { id: 'through', body: 'changed' }
+    ])
+    expect(await notes.get('through')).toEqual({ body: 'changed' })
+  })
+
   it('voids a load that began before it', async () => {
     const cache = world.open()
     let release!: () => void
@@ -289,6 +321,74 @@ describe('rows with several columns, of several tenants', () => {
       { shop: '', id: 'a', body: 'of nobody', stars: 1 },
       { shop: 'acme', id: 'a', body: "acme's", stars: 2 }
     ])
+  })
+
+  it('are counted also for a tenant that has used up its budget, without a load for each look', async () => {
+    await world.reset(`DROP TABLE IF EXISTS stars;
+      CREATE TABLE stars (shop text, id text, n bigint, PRIMARY KEY (shop, id));
+      INSERT INTO stars VALUES ('acme', 'a', 100)`)
+    const ofTenants = postgresSink<string, number>(world.pool, {
+      table: 'stars',
+      key: 'id',
+      value: 'n',
+      tenant: 'shop'
+    })
+    await ofTenants.migrate()
+    const cache = world.open({ tenantBudget: { maxBytes: 1 } })
+    const stars = cache
+      .collection<string, number>('stars', {
+        ttl: '1h',
+        load: async (id, { tenant }) => {
+          loads++
+          const { rows } = await world.pool.query('SELECT n FROM stars WHERE shop = $1 AND id = $2', [
+            tenant,
+            id
+          ])
+          return rows[0] && Number(rows[0].n)
+        },
+        write: writeBehind({ sink: ofTenants, shards: 1 })
+      })
+      .tenant('acme')
+    // Refused, and that is noted in the place of the value.
+    expect([await stars.get('a'), await stars.peek('a')]).toEqual([100, undefined])
+    expect(await stars.increment('a', 5)).toBe(105)
+    expect(await stars.increment('a', 5)).toBe(110)
+    expect(await stars.increment('b')).toBe(1)
+    // One for each call; a few more where this machine is slow, and not hundreds.
+    expect(loads).toBeLessThan(10)
+    cache.worker()
+    await cache.flush()
+    const { rows } = await world.pool.query("SELECT id, n FROM stars WHERE shop = 'acme' ORDER BY id")
+    expect(rows).toEqual([
+      { id: 'a', n: '110' },
+      { id: 'b', n: '1' }
+    ])
+  })
+
+  it('are brought to their table also by a worker that would accept no value of their size', async () => {
+    const body = 'x'.repeat(200_000)
+    const [accepting, working] = [world.open(), world.open({ maxValueBytes: 100_000 })]
+    const [mine] = [accepting, working].map((cache) =>
+      cache.collection<string, Note>('notes', {
+        ttl: '1h',
+        load: async () => undefined,
+        write: writeBehind({
+          sink: postgresSink<string, Note>(world.pool, {
+            table: 'notes',
+            key: 'id',
+            columns: ['body', 'stars'],
+            tenant: 'shop'
+          }),
+          shards: 1
+        })
+      })
+    )
+    await mine!.put('a', { body, stars: 1 })
+    working.worker()
+    await accepting.flush()
+    const { rows } = await world.pool.query('SELECT body FROM notes')
+    expect(rows).toEqual([{ body }])
+    expect(await accepting.deadLetters.list()).toEqual([])
   })
 
   it('are refused by a sink without a column for them', async () => {

@@ -65,6 +65,19 @@ const count = async (): Promise<number> =>
   Number((await pool.query('SELECT count(*) FROM page_views')).rows[0].count)
 
 describe('events on their way to a table', () => {
+  it('are what they were when they were given, also when there is no room for them', async () => {
+    const limits = { operations: 1 }
+    const options = { sink, shards: 1, limits, whenFull: 'write-through' } as const
+    const views = open().ingest<View>('page_views', options)
+    await views.append({ path: '/waits', ms: 1, at })
+    const event = { path: '/given', ms: 2, at }
+    const appending = views.append(event)
+    event.path = '/changed'
+    await appending
+    const { rows } = await pool.query('SELECT path FROM page_views')
+    expect(rows).toEqual([{ path: '/given' }])
+  })
+
   it('are all brought there by a flush, however many batches that takes', async () => {
     const cache = open()
     const views = cache.ingest<View>('page_views', { sink, flushEvery: '1h', maxBatch: 10, shards: 1 })
@@ -128,12 +141,79 @@ describe('events on their way to a table', () => {
 
     const [letter] = await cache.deadLetters.list('page_views')
     expect(letter).toMatchObject({ queue: 'page_views', kind: 'append', value: poison, code: '23514' })
+    expect(letters[0]!.letter).toBe(letter!.letter)
     await pool.query('ALTER TABLE page_views DROP CONSTRAINT page_views_ms_check')
     expect(await cache.deadLetters.replay(letter!)).toBe(1)
     expect(await cache.deadLetters.replay(letter!)).toBe(0)
     await cache.flush()
     expect(await count()).toBe(1000)
     expect(await cache.deadLetters.list()).toEqual([])
+  })
+
+  it('that were put aside by the thousand are sent again without reading all of them for each', async () => {
+    const cache = open()
+    const views = cache.ingest<View>('page_views', { sink, flushEvery: '50ms', shards: 1 })
+    const path = 'x'.repeat(5_000)
+    await Promise.all(Array.from({ length: 120 }, (_, n) => views.append({ path, ms: -n - 1, at })))
+    cache.worker()
+    await cache.flush()
+    const letters = await cache.deadLetters.list('page_views')
+    expect(letters).toHaveLength(120)
+    await pool.query('ALTER TABLE page_views DROP CONSTRAINT page_views_ms_check')
+    const sent = async (): Promise<number> =>
+      Number(/total_net_output_bytes:(\d+)/.exec(await redis.info('stats'))![1])
+    const before = await sent()
+    // Twice each, as when two lists are put together.
+    expect(await cache.deadLetters.replay([...letters, ...letters])).toBe(120)
+    // Each is read here once, and by the worker once, or twice at the border of a batch; not 120 times.
+    expect((await sent()) - before).toBeLessThan(10 * 120 * 5_000)
+    await cache.flush()
+    expect(await count()).toBe(120)
+    expect(await cache.deadLetters.list()).toEqual([])
+  })
+
+  it('are known by their producers for an hour, and those are not looked through at every flush', async () => {
+    const cache = open()
+    const views = cache.ingest<View>('page_views', { sink, flushEvery: '50ms', shards: 1 })
+    const producers = 'shop:#behind:{page_views.0}:producers'
+    const gone = Object.fromEntries(Array.from({ length: 300 }, (_, n) => [`gone${n}`, '1 1 0-0 0']))
+    cache.worker()
+    for (const [known, left] of [
+      ['gone', 1],
+      ['lately', 301]
+    ] as const) {
+      await redis.hset(producers, gone)
+      await views.append({ path: known, ms: 1, at })
+      await cache.flush()
+      expect(await redis.hlen(producers)).toBe(left)
+    }
+  })
+
+  it('of a later version of this library, in a layout of its own, wait for a worker that knows it', async () => {
+    const cache = open()
+    const views = cache.ingest<View>('page_views', { sink, flushEvery: '50ms', shards: 1 })
+    await views.append({ path: '/later', ms: 1, at })
+    const stream = 'shop:#behind:{page_views.0}:stream'
+    const [[id, fields]] = (await redis.xrangeBuffer(stream, '-', '+')) as [[Buffer, Buffer[]]]
+    const record = fields[fields.findIndex((field) => field.toString() === 'o') + 1]!
+    // Behind its length, its number and its kind, and no id, no tenant and no key.
+    const flagsAt = 4 + 2 + 1 + 2 + 2 + 2
+    const layOut = async (layout: number): Promise<void> => {
+      record[flagsAt] = layout << 2
+      await redis
+        .multi()
+        .del(stream)
+        .xadd(stream, id, ...fields)
+        .exec()
+    }
+    await layOut(1)
+    const failed = new Promise((resolve) => cache.on('flushFailed', ({ error }) => resolve(error)))
+    cache.worker()
+    expect(String(await failed)).toContain('waits for a worker of that version')
+    expect(await cache.deadLetters.list()).toEqual([])
+    await layOut(0)
+    await cache.flush()
+    expect(await count()).toBe(1)
   })
 
   it('that were damaged in Redis are put aside, and block nothing', async () => {

@@ -94,6 +94,34 @@ describe('what a trigger refuses', () => {
     )
   })
 
+  it('is put aside also when nothing is raised, but its function meets what it was not made for', async () => {
+    const failing = `
+      CREATE OR REPLACE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN
+        CASE NEW.n WHEN 1, 2, 3 THEN NULL; END CASE;
+        IF NEW.n <> 2 THEN
+          PERFORM CASE WHEN NEW.n = 3 THEN descend(NEW.n) END;
+          RETURN NEW;
+        END IF;
+      END $$;
+      CREATE OR REPLACE FUNCTION descend(n bigint) RETURNS bigint LANGUAGE plpgsql AS
+        'BEGIN RETURN descend(n); END';
+      CREATE TRIGGER failing BEFORE INSERT ON things FOR EACH ROW EXECUTE FUNCTION fail()`
+    const { cache, things } = open(await sinkOf('bigint', failing))
+    await Promise.all([1, 2, 3, 4].map((n) => things.put(n, n)))
+    cache.worker()
+    await cache.flush()
+    expect(await table()).toEqual([{ id: '1', n: '1' }])
+    const letters = await cache.deadLetters.list()
+    expect(new Map(letters.map(({ id, code }) => [id, code]))).toEqual(
+      new Map([
+        [2, '2F005'],
+        [3, '54001'],
+        [4, '20000']
+      ])
+    )
+  })
+
   it('is tried again when its code says that another attempt may pass', async () => {
     const waiting = `
       CREATE TABLE IF NOT EXISTS gate (open boolean); DELETE FROM gate;
@@ -123,6 +151,47 @@ describe('a text that its column cannot parse', () => {
     await cache.flush()
     expect(await table()).toEqual([{ id: 'b', n: "'cat' & 'dog'" }])
     expect(await cache.deadLetters.list()).toMatchObject([{ id: 'a', code: '42601' }])
+  })
+})
+
+describe('a value that its type refuses under a code that tells nothing', () => {
+  // As the types of PostGIS refuse what is no geometry.
+  const kind = `
+    CREATE OR REPLACE FUNCTION is_place(text) RETURNS boolean LANGUAGE sql STABLE AS
+      $$ SELECT $1 <> 'nowhere' OR pg_describe_object(length($1)::oid, 1, 1) IS NOT NULL $$;
+    DROP DOMAIN IF EXISTS place CASCADE; CREATE DOMAIN place AS text CHECK (is_place(VALUE))`
+
+  it('is put aside alone', async () => {
+    await world.pool.query(kind)
+    const { cache, things } = open(await sinkOf('place'))
+    await Promise.all(['here', 'nowhere', 'there'].map((n) => things.put(n, n as never)))
+    cache.worker()
+    await cache.flush()
+    expect(await table()).toEqual([
+      { id: 'here', n: 'here' },
+      { id: 'there', n: 'there' }
+    ])
+    expect(await cache.deadLetters.list()).toMatchObject([{ id: 'nowhere', code: 'XX000' }])
+  })
+
+  it('is tried again when it is not the value', async () => {
+    const failing = `
+      CREATE TABLE IF NOT EXISTS gate (open boolean); DELETE FROM gate;
+      CREATE OR REPLACE FUNCTION wait_for_gate() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN
+        IF NOT EXISTS (SELECT FROM gate) THEN PERFORM pg_describe_object(1, 1, 1); END IF;
+        RETURN NEW;
+      END $$;
+      CREATE TRIGGER waiting BEFORE INSERT ON things FOR EACH ROW EXECUTE FUNCTION wait_for_gate()`
+    const { cache, things } = open(await sinkOf('bigint', failing))
+    await things.put('a', 1)
+    const failed = new Promise((resolve) => cache.on('flushFailed', ({ error }) => resolve(error)))
+    cache.worker()
+    expect(await failed).toMatchObject({ code: 'XX000' })
+    await world.pool.query('INSERT INTO gate VALUES (true)')
+    await cache.flush()
+    expect(await table()).toEqual([{ id: 'a', n: '1' }])
+    expect(await cache.deadLetters.list()).toEqual([])
   })
 })
 
@@ -382,6 +451,29 @@ describe('a row that is newer by its version than what is put', () => {
     await cache.flush()
     expect(await rows.get(1)).toEqual(newer)
     expect(await rows.get(2)).toEqual(newer)
+  })
+
+  it('is what it would be for ever when nothing says how new the other one is, which is put aside', async () => {
+    const { cache, rows } = await numbered({})
+    const nameless = { name: 'of no version' } as Row
+    await Promise.all([rows.put(1, nameless), rows.put(2, { name: 'new', version: 1 })])
+    cache.worker()
+    await cache.flush()
+    expect(await rows.get(1)).toEqual({ name: 'by hand', version: 5 })
+    expect(await rows.get(2)).toEqual({ name: 'new', version: 1 })
+    expect(await cache.deadLetters.list()).toMatchObject([
+      { id: 1, value: nameless, reason: 'Column "version" of type integer cannot hold nothing' }
+    ])
+  })
+
+  it('costs no round trip for each put of it that comes at once', async () => {
+    const { cache, rows } = await numbered({})
+    const versions = Array.from({ length: 1_000 }, (_, version) => (version * 7) % 1_000)
+    await Promise.all(versions.map((version) => rows.put(2, { name: `v${version}`, version })))
+    expect(await world.redis.xlen('shop:#behind:{numbered.0}:stream')).toBeLessThan(100)
+    cache.worker()
+    await cache.flush()
+    expect(await rows.get(2)).toEqual({ name: 'v999', version: 999 })
   })
 
   it('is what is read also when it was written through', async () => {

@@ -64,6 +64,22 @@ describe('workers', () => {
     expect(worker.shards).toEqual([])
   })
 
+  it('begin nowhere any more once their cache is closed, or nothing would end their process', async () => {
+    const cache = world.open()
+    ingest(cache)
+    await cache.close()
+    expect(() => cache.worker()).toThrow(expect.objectContaining({ code: 'CLOSED' }))
+  })
+
+  it('do not take a misspelt or a wrong time to stop for the default', async () => {
+    const cache = world.open()
+    ingest(cache)
+    const worker = cache.worker()
+    for (const wrong of [{ darin: '1m' }, { drain: 'a minute' }, '1m'])
+      await expect(worker.stop(wrong as never)).rejects.toMatchObject({ code: 'INVALID_OPTION' })
+    await worker.stop({ drain: 0 })
+  })
+
   it('leave the rest in Redis when there is no time, and another one brings it', async () => {
     const cache = world.open()
     const events = ingest(cache, { flushEvery: '1h' })
@@ -77,6 +93,25 @@ describe('workers', () => {
     other.worker()
     await other.flush()
     expect(await count()).toBe(100)
+  })
+
+  it('say what waits of the shards that they have, so that the sum over all processes is right', async () => {
+    const [appender, first, second] = [world.open(), world.open(), world.open()]
+    const waitingAt = (cache: Cache): number =>
+      cache
+        .stats()
+        .behind['events']!.depth.filter(({ held }) => held)
+        .reduce((sum, { operations }) => sum + operations, 0)
+    const events = ingest(appender, { flushEvery: '1h' })
+    ingest(first, { flushEvery: '1h' })
+    ingest(second, { flushEvery: '1h' })
+    const worker = first.worker({ lease: '600ms' })
+    await Promise.all(Array.from({ length: 60 }, (_, n) => events.append(`e${n}`)))
+    await until('who has the shards knows of all', () => waitingAt(first) === 60)
+    await worker.stop({ drain: 0 })
+    second.worker({ lease: '600ms' })
+    await until('who has them now does', () => waitingAt(second) === 60)
+    expect([waitingAt(first), waitingAt(appender)]).toEqual([0, 0])
   })
 
   it('wait for nobody who died before the clock of Redis was set back', async () => {

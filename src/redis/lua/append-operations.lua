@@ -84,7 +84,8 @@ local is_full = (most > 0 and total - done >= most) or (most_bytes > 0 and bytes
   or (most_ms > 0 and total > done and now - oldest >= most_ms)
 if is_full then return { 2, total - done, bytes - done_bytes, oldest, now } end
 
--- The entries to be counted, as they are. In a batch each key has one operation. What is no string counts as nothing.
+-- The entries to be counted, as they are. In a batch each of them has one operation; of another key there may be several puts,
+-- of which the last stays. What is no string counts as nothing.
 for first = 1, #counters, READ_TOGETHER do
   local last = math.min(first + READ_TOGETHER - 1, #counters)
   local keys = {}

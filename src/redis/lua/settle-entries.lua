@@ -21,6 +21,7 @@ local stream, state, producers, unflushed = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local id, producer, batch, keep_ms, fates = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local id_ms, id_seq = split_id(id)
 local now = now_ms()
+local LOOK_EVERY_MS = 600000
 
 local found = redis.call('XRANGE', stream, id, id)[1]
 if not found then return 0 end
@@ -66,11 +67,17 @@ if ARGV[6] == '1' then
   local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
   local oldest = first and string.match(first[1], '^(%d+)-') or '0'
   redis.call('HSET', state, 'done', fields.c, 'doneBytes', fields.y, 'oldest', oldest)
-  -- A producer that was not heard of for an hour asks for nothing again.
+  -- A producer that was not heard of for an hour asks for nothing again. Each letter that is sent again has one of its own, so
+  -- there may be tens of thousands: they are not looked through at every flush.
   if redis.call('HLEN', producers) > 256 then
-    for _, name in ipairs(redis.call('HKEYS', producers)) do
-      local heard = string.match(redis.call('HGET', producers, name), '(%d+)$')
-      if now - tonumber(heard or 0) > 3600000 then redis.call('HDEL', producers, name) end
+    local looked = tonumber(redis.call('HGET', state, 'looked') or 0)
+    if math.abs(now - looked) > LOOK_EVERY_MS then
+      redis.call('HSET', state, 'looked', string.format('%.0f', now))
+      local all = redis.call('HGETALL', producers)
+      for index = 1, #all, 2 do
+        local heard = string.match(all[index + 1], '(%d+)$')
+        if now - tonumber(heard or 0) > 3600000 then redis.call('HDEL', producers, all[index]) end
+      end
     end
   end
 end
