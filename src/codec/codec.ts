@@ -15,6 +15,8 @@ const FLAG_COMPRESSED = 0b000010
 /** The number of the layout in `value-format.ts`; an entry with another number is unreadable, that is a miss. */
 const FORMAT_BITS = 0b111100
 const FORMAT = 0b000000
+/** A larger number is garbage, not a later layout. */
+const LATEST_FORMAT = 0b011100
 
 /**
  * Whether the decoded value consists of plain objects, arrays and primitives only. `decode` then returns it deep
@@ -22,6 +24,12 @@ const FORMAT = 0b000000
  */
 export function isShareable(flags: number): boolean {
   return (flags & FLAG_SHAREABLE) !== 0
+}
+
+/** Whether a later version of this library has written it in a layout of its own. */
+export function isOfLaterFormat(flags: number): boolean {
+  const format = flags & FORMAT_BITS
+  return format > FORMAT && format <= LATEST_FORMAT
 }
 
 /** Values to bytes and back, so that what is read deep-equals what was stored. */
@@ -36,6 +44,14 @@ export class PayloadCodec {
   constructor(options: { readonly compressAboveBytes: number; readonly maxValueBytes: number }) {
     this.#compressAboveBytes = options.compressAboveBytes
     this.#maxValueBytes = options.maxValueBytes
+  }
+
+  /** For what was accepted already, by a process that may allow more than this one. */
+  unbounded(): PayloadCodec {
+    return new PayloadCodec({
+      compressAboveBytes: this.#compressAboveBytes,
+      maxValueBytes: Number.POSITIVE_INFINITY
+    })
   }
 
   /**

@@ -12,13 +12,15 @@ export function failedFrame(
   key: string,
   token: Token,
   kind: FailedEntry['kind'],
-  report: FailedEntry['report']
+  report: FailedEntry['report'],
+  untilMs?: number
 ): Buffer {
   const { name, message, code } = report
   const text = JSON.stringify({
     name: name.slice(0, REPORT_TEXT_LIMIT),
     message: message.slice(0, REPORT_TEXT_LIMIT),
-    ...(code === undefined ? {} : { code: code.slice(0, REPORT_TEXT_LIMIT) })
+    ...(code === undefined ? {} : { code: code.slice(0, REPORT_TEXT_LIMIT) }),
+    ...(untilMs === undefined ? {} : { untilMs })
   })
   const frame = Buffer.allocUnsafe(REPORT_AT + Buffer.byteLength(text))
   writeHead(frame, STATE_FAILED, kind === 'uncacheable' ? KIND_UNCACHEABLE : KIND_LOAD_FAILED, token)
@@ -37,17 +39,17 @@ export function parseFailed(key: string, bytes: Buffer): FailedEntry | string {
   if (bytes.readUInt32BE(CHECKSUM_AT) !== failedChecksum(key, bytes)) {
     return 'its checksum does not match'
   }
-  const report = parseReport(bytes.toString('utf8', REPORT_AT))
-  if (report === undefined) return 'its failure report is damaged'
+  const told = parseReport(bytes.toString('utf8', REPORT_AT))
+  if (told === undefined) return 'its failure report is damaged'
   return {
     state: 'failed',
     token: tokenIn(bytes),
     kind: isUncacheable(bytes) ? 'uncacheable' : 'load-failed',
-    report
+    ...told
   }
 }
 
-function parseReport(text: string): FailedEntry['report'] | undefined {
+function parseReport(text: string): Pick<FailedEntry, 'report' | 'untilMs'> | undefined {
   let report: unknown
   try {
     report = JSON.parse(text)
@@ -55,9 +57,12 @@ function parseReport(text: string): FailedEntry['report'] | undefined {
     return undefined // Counted by the caller: an unreadable entry is an event of its own.
   }
   if (typeof report !== 'object' || report === null) return undefined
-  const { name, message, code } = report as Record<string, unknown>
+  const { name, message, code, untilMs } = report as Record<string, unknown>
   if (typeof name !== 'string' || typeof message !== 'string') return undefined
-  return typeof code === 'string' ? { name, message, code } : { name, message }
+  return {
+    report: typeof code === 'string' ? { name, message, code } : { name, message },
+    untilMs: typeof untilMs === 'number' ? untilMs : undefined
+  }
 }
 
 function failedChecksum(key: string, frame: Buffer): number {

@@ -208,12 +208,14 @@ export class ChangeChannel {
   /** Keeps the sign that somebody listens; answers under which name it stands. */
   async #listenOver(client: RedisClient): Promise<string> {
     const { listenersKey } = this.#names
-    const [, , name] = await Promise.all([
-      client.set(listenersKey, randomBytes(8).toString('hex'), 'PX', LISTENER_LIFE_MS, 'NX'),
+    const [, name] = await Promise.all([
       client.call('PEXPIRE', listenersKey, LISTENER_LIFE_MS),
       client.getBuffer(listenersKey)
     ])
-    return String(name)
+    if (name !== null) return String(name)
+    // Not each time: a server that is full refuses it, and goes on telling those who listen.
+    await client.set(listenersKey, randomBytes(8).toString('hex'), 'PX', LISTENER_LIFE_MS, 'NX')
+    return String(await client.getBuffer(listenersKey))
   }
 
   /** @param heard the last number that had been heard when the counter was asked */

@@ -69,6 +69,8 @@ export interface OpenedClient {
   readonly owned: boolean
   /** Which one the connection is in, of those that somebody else may change; undefined of others. */
   database(): number | undefined
+  /** Which one a connection of our own is meant for; 0 of others, and where there is none to choose. */
+  readonly ownDatabase: number
   /** Another connection of Corral's own to the same place, with the same credentials and topology. */
   duplicate(): RedisClient | undefined
   /** One to subscribe to a channel with; of a Cluster any node will do. */
@@ -112,6 +114,7 @@ export function openClient(input: RedisInput, clock: Clock): OpenedClient {
       client: asClient(input),
       owned: false,
       database: () => (input.isCluster ? undefined : databaseOf(input as Redis)),
+      ownDatabase: 0,
       duplicate: () => duplicateOf(input, defaults),
       duplicateForChannel: () => channelOf(input, defaults)
     }
@@ -124,6 +127,7 @@ export function openClient(input: RedisInput, clock: Clock): OpenedClient {
     client: asClient(redis),
     owned: true,
     database: () => undefined,
+    ownDatabase: ownDatabaseOf(redis),
     duplicate: () => duplicateOf(redis, {}),
     duplicateForChannel: () => channelOf(redis, {})
   }
@@ -150,7 +154,7 @@ function duplicateOf(input: Redis | Cluster, overrides: RedisOptions): RedisClie
 }
 
 function channelOf(input: Redis | Cluster, overrides: RedisOptions): RedisClient {
-  return duplicateOf(input, overrides) ?? asClient((input as Cluster).duplicate())
+  return duplicateOf(input, overrides) ?? asClient((input as Cluster).duplicate([], { lazyConnect: false }))
 }
 
 function asClient(instance: Redis | Cluster): RedisClient {
@@ -170,6 +174,16 @@ function assertReadsPrimaries({ isCluster, options: { scaleReads } }: RedisClien
 function assertPlainNumbers({ options: { stringNumbers, redisOptions } }: RedisClient): void {
   if (stringNumbers !== true && redisOptions?.stringNumbers !== true) return
   throw new InvalidOptionError('redis.stringNumbers', true, 'an ioredis instance without it')
+}
+
+/** ioredis goes to the first database for what is no number, and its own error ends the process. */
+function ownDatabaseOf(redis: Redis): number {
+  const { db } = redis.options
+  const database = db == null ? 0 : Number(db)
+  if (Number.isInteger(database) && database >= 0) return database
+  redis.on('error', () => undefined)
+  redis.disconnect()
+  throw new InvalidOptionError('redis.db', db, 'the number of a database, as in redis://127.0.0.1:6379/1')
 }
 
 /** Where it is by now: after a SELECT its options still name the database that it began in. */

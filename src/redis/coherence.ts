@@ -69,6 +69,8 @@ export class Coherence {
   /** Whether somebody depends on being told by us, and when we asked; what is not known counts as yes. */
   #isListenedTo = true
   #knownAtMs = Number.NEGATIVE_INFINITY
+  /** What was asked before that is no answer any more. */
+  #forgottenAtMs = Number.NEGATIVE_INFINITY
 
   constructor({ link, clock, names, kept, reporter }: CoherenceParts) {
     this.#link = link
@@ -82,6 +84,8 @@ export class Coherence {
     const onFailure = (error: unknown): void => reporter.failed(error)
     this.#channel = new ChangeChannel(link, clock, names, this.#listenerFor('channel'), onFailure)
     this.#pair = new TrackedPair(link, clock, names.listenersKey, this.#listenerFor('tracking'), onFailure)
+    // It was asked of that server; on the one that answers next somebody may listen.
+    link.onLost(() => this.#forgetListeners())
     this.#asking = setInterval(() => void this.#askForListeners(), HEARTBEAT_MS)
     this.#asking.unref()
   }
@@ -168,6 +172,8 @@ export class Coherence {
   #listenerFor(mode: 'tracking' | 'channel'): PairListener {
     return {
       armed: () => {
+        // It listens for the day on which Redis does not tell any more; until then Redis knows better.
+        if (mode === 'channel' && this.#pair.tracked !== undefined) return
         const why = mode === 'channel' ? this.#refusal : undefined
         this.#kept?.dropAll()
         this.#decide()
@@ -197,13 +203,13 @@ export class Coherence {
 
   #changed(keys: readonly string[] | null): void {
     if (keys === null) {
-      this.#knownAtMs = Number.NEGATIVE_INFINITY
+      this.#forgetListeners()
       this.#kept?.dropAll()
       return this.#listeners.wakeAll()
     }
     for (const key of keys) {
       // Somebody began to listen, or stopped: the next heartbeat tells.
-      if (key === this.#listenersKey) this.#knownAtMs = Number.NEGATIVE_INFINITY
+      if (key === this.#listenersKey) this.#forgetListeners()
       this.#kept?.drop(key)
       this.#listeners.wake(key)
     }
@@ -223,8 +229,14 @@ export class Coherence {
     }
   }
 
+  /** What is not known counts as "somebody does". */
+  #forgetListeners(): void {
+    this.#knownAtMs = Number.NEGATIVE_INFINITY
+    this.#forgottenAtMs = this.#clock.now()
+  }
+
   #heardOfListeners(flag: Buffer | null, askedAtMs: number): void {
-    if (askedAtMs < this.#knownAtMs) return
+    if (askedAtMs < Math.max(this.#knownAtMs, this.#forgottenAtMs)) return
     this.#isListenedTo = flag !== null
     this.#knownAtMs = askedAtMs
   }

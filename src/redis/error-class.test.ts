@@ -72,6 +72,10 @@ const SAID: readonly (readonly [string, RedisErrorClass, code: string, isTotal: 
     false
   ],
   ["ERR unknown command 'EVALSHA', with args beginning with: ", 'misconfigured', 'ERR', false],
+  // Of services and proxies.
+  ["ERR command 'client|tracking' is not allowed", 'misconfigured', 'ERR', false],
+  ['ERR Command is not available: WAIT', 'misconfigured', 'ERR', false],
+  ['ERR unsupported command `wait`', 'misconfigured', 'ERR', false],
   ['ERR DB index is out of range', 'misconfigured', 'ERR', true],
   ['WRONGTYPE Operation against a key holding the wrong kind of value', 'refused', 'WRONGTYPE', false],
   ['TRYAGAIN Multiple keys request during rehashing of slot', 'refused', 'TRYAGAIN', false],

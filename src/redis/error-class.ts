@@ -68,7 +68,13 @@ const REPLIES: Readonly<Record<string, readonly [RedisErrorClass, total: boolean
 /** Replies that begin with ERR, by what they go on to say. */
 const ERR_REPLIES: readonly (readonly [RegExp, RedisErrorClass, total: boolean, advice?: string])[] = [
   [/max number of clients reached/i, 'down', true, 'raise "maxclients", or open fewer connections'],
-  [/unknown command|unknown subcommand/i, 'misconfigured', false, 'this server lacks a command Corral uses'],
+  // The first by Redis itself; the others by services and proxies in its place, each in words of its own.
+  [
+    /unknown (sub)?command|unsupported|\bnot (allowed|available|supported|permitted)\b/i,
+    'misconfigured',
+    false,
+    'this server lacks a command Corral uses'
+  ],
   [
     /ACL failure in script|user executing the script can't/i,
     'misconfigured',

@@ -1,3 +1,4 @@
+import { LONGEST_TIMER_MS } from '../clock.js'
 import type { RedisClient } from './client.js'
 
 /** AUTH, SELECT and the driver's own questions are a few commands, one behind the other. */
@@ -9,11 +10,12 @@ const LEAST_MS = 500
  * between the two, so behind a silent proxy it would wait for ever. Returns how to stop watching.
  */
 export function watchHandshake(client: RedisClient, commandTimeoutMs: number): () => void {
+  const patienceMs = Math.min(LONGEST_TIMER_MS, Math.max(LEAST_MS, COMMANDS * commandTimeoutMs))
   let timer: NodeJS.Timeout | undefined
   const done = (): void => clearTimeout(timer)
   const begun = (): void => {
     done()
-    timer = setTimeout(() => client.disconnect(true), Math.max(LEAST_MS, COMMANDS * commandTimeoutMs))
+    timer = setTimeout(() => client.disconnect(true), patienceMs)
     timer.unref()
   }
   client.on('connect', begun)

@@ -1,5 +1,5 @@
 import { ClosedError, RedisUnavailableError } from '../errors.js'
-import type { Clock } from '../clock.js'
+import { LONGEST_TIMER_MS, type Clock } from '../clock.js'
 import type { RedisHealth } from '../health.js'
 import { Breaker } from '../policy/breaker.js'
 import { withDeadline } from '../policy/deadline.js'
@@ -89,7 +89,7 @@ export class RedisLink {
       this.#stopWatching.push(watchHandshake(this.client, this.timeoutMs), reviveWhenEnded(this.client))
     this.#bootTimer = setTimeout(
       () => this.#enter('away', 'it was not reached in time'),
-      Math.max(this.timeoutMs, BOOT_MS)
+      Math.min(LONGEST_TIMER_MS, Math.max(this.timeoutMs, BOOT_MS))
     )
     this.#bootTimer.unref()
     if (this.client.status === 'ready') this.#onReady()
@@ -269,6 +269,12 @@ export class RedisLink {
     )
   }
 
+  /** A driver that is refused its database goes on in the first one, where another cache's entries may have the same names. */
+  async #selectDatabase(late: () => Error): Promise<void> {
+    const { ownDatabase } = this.#opened
+    if (ownDatabase !== 0) await withDeadline(this.client.call('SELECT', ownDatabase), this.timeoutMs, late)
+  }
+
   #assertDatabase(): void {
     const database = this.#opened.database()
     if (database === undefined) return
@@ -285,6 +291,7 @@ export class RedisLink {
     this.#breaker.probing()
     try {
       await withDeadline(this.serverClock.sync(this.client), this.timeoutMs, late)
+      await this.#selectDatabase(late)
       this.#assertDatabase()
       if (this.nodes === undefined)
         await withDeadline(this.client.unlink(this.#probeKey), this.timeoutMs, late).catch(this.#unlessTotal)
@@ -310,7 +317,9 @@ export class RedisLink {
     this.#reportBreaker('open')
     this.#enter('away', sentenceOf(trouble))
     this.#refuseIf(trouble, error)
-    if (trouble.errorClass === 'elsewhere' && this.#opened.owned) connectAnew(this.client)
+    // A name may lead to the one before for minutes: asking again takes a pause as every probe does, or a fleet would
+    // do nothing but connect to it.
+    if (trouble.errorClass === 'elsewhere' && this.#opened.owned) this.#later(() => connectAnew(this.client))
     else this.#probeLater()
   }
 
@@ -320,10 +329,15 @@ export class RedisLink {
   }
 
   #probeLater(): void {
+    this.#later(() => void this.#probe())
+  }
+
+  /** When the breaker says so, if the connection is the same by then. */
+  #later(goOn: () => void): void {
     clearTimeout(this.#probeTimer)
     const session = this.#session
     this.#probeTimer = setTimeout(() => {
-      if (session === this.#session && this.#state !== 'closed') void this.#probe()
+      if (session === this.#session && this.#state !== 'closed') goOn()
     }, this.#breaker.probeInMs(this.#clock.now()) ?? PROBE_PAUSE_MS)
     this.#probeTimer.unref()
   }

@@ -1,6 +1,19 @@
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import { RedisUnavailableError } from '../errors.js'
-import { keySlot } from './key-slot.js'
+import {
+  blaming,
+  connectionNamed,
+  isReply,
+  nodeOfSlot,
+  nodeOver,
+  PLAIN_REPLIES,
+  primariesOf,
+  type Argument,
+  type RedisNode
+} from './operator-nodes.js'
+import { servesStrangers } from './strangers.js'
+
+export type { Argument, RedisNode } from './operator-nodes.js'
 
 /** Where an operator's Redis is, and as whom to speak to it. */
 export interface OperatorTarget {
@@ -14,25 +27,13 @@ export interface OperatorTarget {
   /** Asked for the primary in place of the URL, which then only brings credentials and the number of the database. */
   readonly sentinels?: readonly { readonly host: string; readonly port: number }[] | undefined
   readonly masterName?: string | undefined
+  /** What the programs' driver puts before every key. Default ''. */
+  readonly keyPrefix?: string | undefined
   /** The deadline of connecting, and of each command. */
   readonly timeoutMs: number
 }
 
-export type Argument = string | number | Buffer
-
-/** One server, spoken to directly. */
-export interface RedisNode {
-  /** `host:port`, or the path of the socket. */
-  readonly name: string
-  call(command: string, ...args: readonly Argument[]): Promise<unknown>
-  /** Replies as bytes. */
-  callBuffer(command: string, ...args: readonly Argument[]): Promise<unknown>
-  /** Several commands in one round trip; a command that failed gives its error in its place. */
-  pipeline(
-    commands: readonly (readonly [string, ...Argument[]])[],
-    replies?: 'text' | 'bytes'
-  ): Promise<unknown[]>
-}
+export type KeyCommand = (key: string) => readonly [command: string, ...args: Argument[]]
 
 export interface OperatorAddress {
   readonly host: string
@@ -46,14 +47,24 @@ export interface OperatorAddress {
 export interface Operator {
   readonly kind: 'single' | 'sentinel' | 'cluster'
   readonly address: OperatorAddress
-  /** The connection itself, for a cache that works over it; who takes it does not close it. */
-  readonly driver: Redis | Cluster
+  /** Before every key as it stands in Redis, and in no key that is given or told here. */
+  readonly keyPrefix: string
+  /** For a cache that works over it, which does not close it. */
+  driver(): Redis | Cluster
   /** Every server that holds keys of its own: the one there is, or the primaries of a Cluster, those that are lost as well. */
   primaries(): readonly RedisNode[]
   /** The server that has this key. */
   nodeOf(key: string): Promise<RedisNode>
-  /** Whether somebody who brings no credentials is served. */
-  servesStrangers(): Promise<boolean>
+  /**
+   * A command about this key, where it is by now: on a Cluster it is followed while its slot is moved.
+   *
+   * @param command of the key as it stands in Redis
+   */
+  callFor(key: string, command: KeyCommand): Promise<unknown>
+  /** The same, and the reply as bytes. */
+  callBufferFor(key: string, command: KeyCommand): Promise<unknown>
+  /** Whether somebody who brings no credentials is served there. */
+  servesStrangers(node: RedisNode): Promise<boolean>
   /** Another connection to the same place, to be measured or spoilt. */
   another(): Promise<RedisNode & { close(): void }>
   close(): void
@@ -63,18 +74,37 @@ export interface Operator {
 export async function openOperator(target: OperatorTarget): Promise<Operator> {
   const opened: { disconnect(): void }[] = []
   try {
+    mustNameDatabase(target.url)
     const options = connectionOptions(target)
     const first = await connected(target, options, opened)
     const isCluster = await isClusterNode(first)
     const cluster = isCluster ? await connectedCluster(first, options, opened) : undefined
     const alone = nodeOver(first)
+    const { keyPrefix = '' } = target
     return {
+      keyPrefix,
       kind: isCluster ? 'cluster' : target.sentinels === undefined ? 'single' : 'sentinel',
       address: addressOf(first, options),
-      driver: cluster ?? first,
+      driver: () => {
+        if (keyPrefix === '') return cluster ?? first
+        const driver = cluster?.duplicate([], { keyPrefix }) ?? first.duplicate({ keyPrefix })
+        driver.on('error', ignore)
+        opened.push(driver)
+        return driver
+      },
       primaries: () => (cluster === undefined ? [alone] : primariesOf(cluster, alone)),
-      nodeOf: async (key) => (cluster === undefined ? alone : nodeOfSlot(cluster, key)),
-      servesStrangers: () => servesStrangers(first),
+      nodeOf: async (key) => (cluster === undefined ? alone : nodeOfSlot(cluster, keyPrefix + key)),
+      callFor: (key, command) => {
+        const [name, ...args] = command(keyPrefix + key)
+        if (cluster === undefined) return first.call(name, ...args)
+        return cluster.call(name, ...args).catch(blaming(cluster, keyPrefix + key))
+      },
+      callBufferFor: (key, command) => {
+        const [name, ...args] = command(keyPrefix + key)
+        if (cluster === undefined) return first.callBuffer(name, ...args)
+        return cluster.callBuffer(name, ...args).catch(blaming(cluster, keyPrefix + key))
+      },
+      servesStrangers: (node) => servesStrangers((cluster && connectionNamed(cluster, node.name)) ?? first),
       another: async () => {
         const client = first.duplicate()
         client.on('error', ignore)
@@ -92,8 +122,11 @@ export async function openOperator(target: OperatorTarget): Promise<Operator> {
   }
 }
 
-/** Replies look the same under ioredis 5 and 6. */
-const PLAIN_REPLIES = { protocol: 2, replyMapping: 'legacy' } as const
+/** Of a URL with anything else behind the host the driver goes to the first database, and its own error ends the process. */
+function mustNameDatabase(url: string): void {
+  const path = /^rediss?:\/\//.test(url) ? new URL(url).pathname : ''
+  if (!/^\/?\d*$/.test(path)) throw new Error('what stands behind the host is the number of a database')
+}
 
 function connectionOptions(target: OperatorTarget): RedisOptions {
   const { url, sentinels, masterName, timeoutMs } = target
@@ -129,16 +162,27 @@ async function connected(
   opened: { disconnect(): void }[]
 ): Promise<Redis> {
   const redis = new Redis(target.url, { ...options, ...PLAIN_REPLIES })
-  redis.on('error', ignore)
+  let reason: unknown
+  redis.on('error', (error) => (reason = error))
   opened.push(redis)
   // Of two that name the same, the driver takes the URL's.
   if (target.username !== undefined) redis.options.username = target.username
   if (target.password !== undefined) redis.options.password = target.password
-  await redis.connect()
+  // That the connection is closed is what the call has to say of it; the event says why.
+  await redis.connect().catch((error: unknown) => {
+    throw reason ?? error
+  })
   await redis.call('PING').catch((error: unknown) => {
     if (!isNotReady(error)) throw error
   })
+  await selected(redis)
   return redis
+}
+
+/** A driver that is refused the database goes on in the first one, where somebody else's keys are. */
+async function selected(redis: Redis): Promise<void> {
+  const { db = 0 } = redis.options
+  if (db !== 0) await redis.call('SELECT', db)
 }
 
 /** It refuses to serve for now, and tells of itself all the same. */
@@ -163,17 +207,14 @@ async function isClusterNode(redis: Redis): Promise<boolean> {
   }
 }
 
-function isReply(error: unknown): error is Error {
-  return error instanceof Error && error.name === 'ReplyError'
-}
-
 async function connectedCluster(
   first: Redis,
   options: RedisOptions,
   opened: { disconnect(): void }[]
 ): Promise<Cluster> {
-  const { host, port, username, password, tls } = first.options
-  const cluster = new Cluster([{ host: host ?? '127.0.0.1', port: port ?? 6379 }], {
+  const { host, port, path, username, password, tls } = first.options
+  const start = { host: host ?? '127.0.0.1', port: path == null ? (port ?? 6379) : await portOf(first) }
+  const cluster = new Cluster([start], {
     lazyConnect: true,
     // A Cluster with a lost slot is what a doctor wants to see.
     enableReadyCheck: false,
@@ -196,60 +237,11 @@ async function connectedCluster(
   return cluster
 }
 
-function nodeOfSlot(cluster: Cluster, key: string): RedisNode {
-  const slot = keySlot(key)
-  const owner = cluster.slots[slot]?.[0]
-  if (owner === undefined) throw new RedisUnavailableError(`say which node has slot ${slot}`)
-  return nodeNamed(cluster, owner)
-}
-
-/** By the slots that the nodes tell: a node that cannot be reached is in no list of connections, and has keys all the same. */
-function primariesOf(cluster: Cluster, first: RedisNode): RedisNode[] {
-  const owners = new Set(cluster.slots.flatMap(([owner]) => owner ?? []))
-  // Slots that nobody has yet are for the doctor to see.
-  return owners.size === 0 ? [first] : [...owners].map((owner) => nodeNamed(cluster, owner))
-}
-
-function nodeNamed(cluster: Cluster, name: string): RedisNode {
-  const client = cluster.nodes('master').find((one) => nameOf(one) === name)
-  if (client === undefined) return lostNode(name)
-  const node = nodeOver(client)
-  // Which of them it was that said nothing.
-  const named = (error: unknown): never => {
-    throw isReply(error) ? error : new RedisUnavailableError(`answer at ${name}`, { cause: error })
-  }
-  return {
-    ...node,
-    call: (command, ...args) => node.call(command, ...args).catch(named),
-    callBuffer: (command, ...args) => node.callBuffer(command, ...args).catch(named)
-  }
-}
-
-function lostNode(name: string): RedisNode {
-  const refuse = async (): Promise<never> => {
-    throw new RedisUnavailableError(`answer at ${name}`)
-  }
-  return { name, call: refuse, callBuffer: refuse, pipeline: refuse }
-}
-
-function nodeOver(client: Redis): RedisNode {
-  return {
-    name: nameOf(client),
-    call: (command, ...args) => client.call(command, ...args),
-    callBuffer: (command, ...args) => client.callBuffer(command, ...args),
-    pipeline: async (commands, form = 'text') => {
-      if (commands.length === 0) return []
-      const call = form === 'text' ? 'call' : 'callBuffer'
-      const replies = await client
-        .pipeline(commands.map(([command, ...args]) => [call, command, ...args]))
-        .exec()
-      return (replies ?? []).map(([error, reply]) => error ?? reply)
-    }
-  }
-}
-
-function nameOf({ options }: Redis): string {
-  return options.path ?? `${options.host ?? '127.0.0.1'}:${options.port ?? 6379}`
+/** Of a node that was reached by its socket: the nodes of a Cluster know each other by addresses. */
+async function portOf(node: Redis): Promise<number> {
+  const port = /^tcp_port:(\d+)/m.exec(String(await node.call('INFO', ['server'])))?.[1]
+  if (port !== undefined && port !== '0') return Number(port)
+  throw new Error('it does not say at which port; give the URL of a node of the Cluster')
 }
 
 function addressOf(first: Redis, options: RedisOptions): OperatorAddress {
@@ -264,25 +256,6 @@ function addressOf(first: Redis, options: RedisOptions): OperatorAddress {
     database: db ?? 0,
     hasCredentials: username != null || password != null
   }
-}
-
-async function servesStrangers(first: Redis): Promise<boolean> {
-  const { username: _user, password: _password, ...options } = first.options
-  const stranger = new Redis({ ...(options as RedisOptions), ...PLAIN_REPLIES, lazyConnect: true })
-  stranger.on('error', ignore)
-  try {
-    await stranger.connect()
-    return (await stranger.call('PING')) === 'PONG'
-  } catch (error) {
-    if (isRefusal(error)) return false
-    throw error
-  } finally {
-    stranger.disconnect()
-  }
-}
-
-function isRefusal(error: unknown): boolean {
-  return error instanceof Error && /NOAUTH|NOPERM|WRONGPASS/.test(error.message)
 }
 
 function placeOf({ url, sentinels }: OperatorTarget): string {

@@ -93,10 +93,7 @@ export class ScriptRunner {
 
 /** Or one that may not be called by its hash: a user or a service without EVALSHA. */
 export function isUnknownScript(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    /^(NOSCRIPT|NOPERM .*'evalsha'|ERR unknown command .evalsha)/i.test(error.message)
-  )
+  return error instanceof Error && /^(NOSCRIPT|(NOPERM|ERR) .*\bevalsha\b)/i.test(error.message)
 }
 
 export function shaOf(script: ScriptName): string {

@@ -43,9 +43,11 @@ export class ServerClock {
     this.#syncedAt = sentAt
   }
 
-  /** After a reconnect it may be another server, with another clock. */
+  /**
+   * After a reconnect it may be another server, with another clock: the next sample counts, however slow it is. Until then
+   * the clock before is a better guess than none, with which everything would be from the future.
+   */
   forget(): void {
-    this.#offsetMs = undefined
     this.#syncedAt = Number.NEGATIVE_INFINITY
     this.#askedAt = Number.NEGATIVE_INFINITY
   }

@@ -171,9 +171,8 @@ export class TrackedPair {
   }
 
   #refused(error: unknown): void {
-    const trouble = troubleOf(error)
-    const isRefused = trouble.errorClass === 'misconfigured' && !trouble.isTotal
-    this.#listener.lost(trouble.message, isRefused)
+    const isRefused = isRefusal(error)
+    this.#listener.lost(troubleOf(error).message, isRefused)
     clearTimeout(this.#retryTimer)
     this.#retryTimer = isRefused
       ? setTimeout(this.#arm, RETRY_REFUSED_MS)
@@ -233,6 +232,17 @@ export class TrackedPair {
   #logicalKey(key: string): string {
     return key.startsWith(this.#prefix) ? key.slice(this.#prefix.length) : key
   }
+}
+
+/**
+ * Services have words of their own for what they do not let one do, so whatever is answered counts, but that the subscriber
+ * is gone, which another one mends.
+ */
+function isRefusal(error: unknown): boolean {
+  const { errorClass, isTotal, message } = troubleOf(error)
+  if (errorClass === 'misconfigured') return !isTotal
+  const isAnswer = error instanceof Error && error.name === 'ReplyError'
+  return isAnswer && errorClass === 'refused' && !/client ID you want redirect/i.test(message)
 }
 
 /** The name that a server gives itself at its start; undefined where it does not tell. */

@@ -1,3 +1,4 @@
+import { keySlot } from '../../src/redis/key-slot.js'
 import { ask } from './cut-off.js'
 import type { RedisCluster } from './redis-cluster.js'
 import type { RedisServer } from './redis-server.js'
@@ -15,6 +16,23 @@ export interface MovingSlot {
   handOver(): Promise<void>
   /** That, and everybody knows it; while another slot is being moved nobody ever does. */
   end(): Promise<void>
+}
+
+/** Of the slot of `key`, from the node that has it to another one. */
+export async function moveOf(cluster: RedisCluster, key: string, to?: RedisServer): Promise<MovingSlot> {
+  const slot = keySlot(key)
+  const primaries = await cluster.primaries()
+  const nodes = await Promise.all(
+    primaries.map(async (node) => ({ node, name: await ask(node, (redis) => redis.call('CLUSTER', 'MYID')) }))
+  )
+  const slots = (await ask(primaries[0]!, (redis) => redis.call('CLUSTER', 'SLOTS'))) as [
+    first: number,
+    last: number,
+    owner: [host: string, port: number, id: string]
+  ][]
+  const owner = slots.find(([first, last]) => first <= slot && slot <= last)![2][2]
+  const from = nodes.find(({ name }) => name === owner)!.node
+  return movingSlot(cluster, slot, from, to ?? primaries.find((node) => node !== from)!)
 }
 
 export function movingSlot(

@@ -26,8 +26,8 @@ export interface RedisCluster extends AsyncDisposable {
   primaries(): Promise<RedisServer[]>
   /** Runs `redis-cli --cluster …` against the first node that runs. */
   cli(...args: string[]): Promise<string>
-  /** Waits until every node that runs sees all slots served, and `replicasEach` replicas in step where `withReplicas`. */
-  settled(withReplicas?: boolean): Promise<void>
+  /** Waits until every node that runs sees all slots served, and every replica is in step where `withReplicas`. */
+  settled(withReplicas?: boolean, timeoutMs?: number): Promise<void>
   stop(): Promise<void>
 }
 
@@ -74,19 +74,16 @@ export async function startRedisCluster(options: RedisClusterOptions = {}): Prom
       ])
       return stdout
     },
-    settled: async (withReplicas = false) => {
+    settled: async (withReplicas = false, timeoutMs = 30_000) => {
       let unsettled: string[] = []
       try {
         await until(
           'every node of the Cluster sees all slots served',
           async () => {
-            const nodes = await Promise.all(running().map((node) => unsettledIn(node, withReplicas)))
-            unsettled = nodes.filter((what) => what !== undefined)
-            if (unsettled.length > 0) return false
-            unsettled = await ownersSeenBy(running())
-            return unsettled.length === 1
+            unsettled = await unsettledAmong(running(), withReplicas).catch((error: Error) => [String(error)])
+            return unsettled.length === 0
           },
-          30_000
+          timeoutMs
         )
       } catch (error) {
         throw new Error(`${String(error)}\n${unsettled.join('\n')}`, { cause: error })
@@ -111,6 +108,15 @@ export async function startRedisCluster(options: RedisClusterOptions = {}): Prom
     await stop()
     throw error
   }
+}
+
+/** What is not well yet; rejects where one of them does not answer. */
+async function unsettledAmong(nodes: readonly RedisServer[], withReplicas: boolean): Promise<string[]> {
+  const each = await Promise.all(nodes.map((node) => unsettledIn(node, withReplicas)))
+  const unsettled = each.filter((what) => what !== undefined)
+  if (unsettled.length > 0) return unsettled
+  const owners = await ownersSeenBy(nodes)
+  return owners.length === 1 ? [] : owners
 }
 
 /**

@@ -3,6 +3,7 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createCache, postgresSink, writeBehind, type CacheStats } from '../../src/index.js'
 import { startRedisServer, type RedisServer } from '../support/redis-server.js'
+import { spoilingProxy } from '../doctor/examined.js'
 import { until } from '../support/until.js'
 
 /*
@@ -92,6 +93,30 @@ describe('a server that denies', () => {
       redis: { state: 'ready', pushes: false }
     })
   })
+
+  it('CLIENT TRACKING in words of its own, as services do: what is kept in memory hears of changes by the channel', async () => {
+    await admin.acl('SETUSER', 'elsewhere', 'on', '>pw', '~*', '&*', '+@all', '-client|tracking')
+    const words = ["ERR command 'client|tracking' is not allowed", 'ERR in words that nobody has met']
+    await Promise.all(
+      words.map(async (word, index) => {
+        const alter = (reply: Buffer): Buffer =>
+          Buffer.from(
+            reply.toString('latin1').replace(/-NOPERM [^\r]*'client\|tracking'[^\r]*/, `-${word}`),
+            'latin1'
+          )
+        await using proxy = await spoilingProxy(server.port, { alter })
+        const redis = proxy.url.replace('//', '//elsewhere:pw@')
+        const memory = { maxBytes: 1024 * 1024 }
+        const cache = createCache({ redis, namespace: `words${index}`, commandTimeout: '1s', memory })
+        try {
+          await until('it hears by the channel', () => cache.health().memory.mode === 'channel', 60_000)
+          expect(cache.health().memory.reason).toBe(word)
+        } finally {
+          await cache.close()
+        }
+      })
+    )
+  }, 90_000)
 
   it('CLIENT, SUBSCRIBE, INFO, CONFIG, CLUSTER, ACL, SLOWLOG, MEMORY, COMMAND, KEYS and all that is dangerous: the same', async () => {
     const seen = await withDenied(

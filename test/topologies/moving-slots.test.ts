@@ -8,7 +8,7 @@ import { ConfirmedCalls } from '../../src/redis/confirmed-calls.js'
 import { keySlot } from '../../src/redis/key-slot.js'
 import { RedisLink } from '../../src/redis/link.js'
 import { ask } from '../support/cut-off.js'
-import { movingSlot, type MovingSlot } from '../support/moving-slot.js'
+import { moveOf as moveOfKey, movingSlot, type MovingSlot } from '../support/moving-slot.js'
 import { startRedisCluster, type RedisCluster } from '../support/redis-cluster.js'
 import { NOBODYS } from '../support/nobodys-sink.js'
 import { startRedisServer, type RedisServer } from '../support/redis-server.js'
@@ -64,22 +64,7 @@ async function open(
   return { cache, driver }
 }
 
-/** Of the slot of `key`, from the node that has it to another one. */
-async function moveOf(key: string, to?: RedisServer): Promise<MovingSlot> {
-  const slot = keySlot(key)
-  const primaries = await servers.primaries()
-  const nodes = await Promise.all(
-    primaries.map(async (node) => ({ node, name: await ask(node, (redis) => redis.call('CLUSTER', 'MYID')) }))
-  )
-  const slots = (await ask(primaries[0]!, (redis) => redis.call('CLUSTER', 'SLOTS'))) as [
-    first: number,
-    last: number,
-    owner: [host: string, port: number, id: string]
-  ][]
-  const owner = slots.find(([first, last]) => first <= slot && slot <= last)![2][2]
-  const from = nodes.find(({ name }) => name === owner)!.node
-  return movingSlot(servers, slot, from, to ?? primaries.find((node) => node !== from)!)
-}
+const moveOf = (key: string, to?: RedisServer): Promise<MovingSlot> => moveOfKey(servers, key, to)
 
 const LINK = { timeoutMs: 10_000, probeKey: 'scripts:#probe', clock: systemClock }
 const ignored = (): void => undefined

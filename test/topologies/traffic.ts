@@ -18,6 +18,7 @@ export interface Violation {
 export interface TrafficReport {
   readonly reads: number
   readonly writes: number
+  /** Of which the cache was not told, as their callers were. */
   readonly refusedWrites: number
   readonly errors: readonly unknown[]
   readonly violations: readonly Violation[]
@@ -32,10 +33,12 @@ const TICK_MS = 10
 const IDS = 60
 
 /**
- * Readers and writers over several caches, as processes of a fleet have them, with a source that is always well. Every read
- * is held against the writes that were over when it began: it may be newer, never older.
+ * Readers and writers over several caches, as processes of a fleet have them, with a source that is always well. Of the
+ * writes some go through the cache, and some past it and are told by `invalidate`, by a tag, or by clearing the collection.
+ * Every read is held against the writes that were over when it began: it may be newer, never older.
  */
 export class Traffic {
+  readonly #caches: readonly Cache[]
   readonly #collections: Collection<number, Row, 'optional'>[]
   readonly #source = new Map<number, number>()
   readonly #completed = new Map<number, { version: number; atMs: number }[]>()
@@ -73,9 +76,11 @@ export class Traffic {
           this.#source.set(id, this.#row(id).version + 1)
           return this.#row(id)
         },
-        version: (row) => row.version
+        version: (row) => row.version,
+        tags: (row) => [`row:${row.id}`]
       })
     )
+    this.#caches = caches
   }
 
   start(readsPerSecond = 1_000, writesPerSecond = 50): void {
@@ -161,18 +166,32 @@ export class Traffic {
     if (this.#writing.has(id)) return
     this.#writing.add(id)
     try {
-      const { value } = await this.#anyCollection().put(id, this.#row(id))
+      const version = await this.#change(id)
       const over = this.#completed.get(id) ?? []
-      over.push({ version: value.version, atMs: performance.now() })
+      over.push({ version, atMs: performance.now() })
       this.#completed.set(id, over)
       this.#writes++
     } catch (error) {
-      // Refused before the source was changed: the caller was told, and nothing is wrong.
+      // The caller was told that the cache may not know of it, and nothing is wrong.
       if ((error as { code?: string }).code === 'REDIS_UNAVAILABLE') this.#refused++
       else this.#errors.push(error)
     } finally {
       this.#writing.delete(id)
     }
+  }
+
+  /** Resolves with the version that every read from now on must know of. */
+  async #change(id: number): Promise<number> {
+    const which = Math.floor(Math.random() * this.#caches.length)
+    const collection = this.#collections[which]!
+    const draw = Math.random()
+    if (draw < 0.8) return (await collection.put(id, this.#row(id))).value.version
+    const version = this.#row(id).version + 1
+    this.#source.set(id, version)
+    if (draw < 0.9) await collection.invalidate(id)
+    else if (draw < 0.995) await this.#caches[which]!.invalidateTags([`row:${id}`])
+    else await collection.clear()
+    return version
   }
 
   /** The last write that was over long enough ago for every read from now on to know of it. */

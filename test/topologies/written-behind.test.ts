@@ -13,9 +13,11 @@ import {
   type Ingest,
   type RedisInput
 } from '../../src/index.js'
+import { shardKeys } from '../../src/keys/key-schema.js'
 import { differences, readLog } from '../faults/behind-model.js'
 import { readTables, TABLES } from '../faults/behind-storm.js'
 import { ask, cutOff, letIn, replicationOf, untilInStep } from '../support/cut-off.js'
+import { moveOf } from '../support/moving-slot.js'
 import { startPostgresServer, type PostgresServer } from '../support/postgres-server.js'
 import { startRedisCluster, type RedisCluster } from '../support/redis-cluster.js'
 import { startSentinelTrio, type SentinelTrio } from '../support/redis-sentinel.js'
@@ -29,6 +31,8 @@ interface Topology {
   primaries(): Promise<RedisServer[]>
   /** Asks for another primary in place of each, with all of them alive. */
   handOver(): Promise<void>
+  /** Of a Cluster: gives the slot of a key to another primary. */
+  move?(key: string): Promise<void>
   /** All that are there serve, and every primary has a replica in step. */
   settled(): Promise<void>
   stop(): Promise<void>
@@ -70,6 +74,14 @@ async function startCluster(): Promise<Topology> {
       const primaries = await cluster.primaries()
       const replicas = cluster.nodes.filter((node) => !primaries.includes(node))
       for (const replica of replicas) await ask(replica, (redis) => redis.call('CLUSTER', 'FAILOVER'))
+    },
+    move: async (key) => {
+      const move = await moveOf(cluster, key)
+      await move.begin()
+      // What needs some of its keys here and some there has to be made again meanwhile.
+      await move.moveKeys(key)
+      await sleep(100)
+      await move.end()
     },
     settled: async () => {
       await cluster.settled(true)
@@ -221,7 +233,7 @@ class Writers {
 describe.each([
   ['Sentinels', startSentinels],
   ['a Cluster', startCluster]
-] as const)('written behind on %s', (_, start) => {
+] as const)('written behind on %s', (kind, start) => {
   let topology: Topology
   beforeAll(async () => {
     topology = await start()
@@ -264,6 +276,26 @@ describe.each([
     expect(differences(log, await readTables(pool))).toEqual([])
     expect(log.acknowledged).toBeGreaterThan(12 * 40)
   }, 400_000)
+
+  if (kind === 'a Cluster') {
+    it('at "replicated" all that is acknowledged while the slots of its shards are moved is applied once, in order', async () => {
+      const [writing, working] = [
+        open(topology.connect(), 'replicated'),
+        open(topology.connect(), 'replicated')
+      ]
+      working.cache.worker({ lease: '1s' })
+      const writers = new Writers(writing, 12)
+      await writers.untilMore(10, 'all lanes write')
+      for (const queue of ['counters', 'rows', 'events'])
+        for (const shard of [0, 3])
+          await topology.move!(shardKeys(`behind${namespaces}`, queue, shard).stream)
+      await writers.untilMore(10, 'all lanes write again')
+      await writers.stop()
+      await working.cache.flush({ timeout: PATIENCE_MS })
+      const log = readLog(writers.lines)
+      expect(differences(log, await readTables(pool))).toEqual([])
+    }, 400_000)
+  }
 
   it('at "replicated" nothing but the lost primary is waited for: who reads from its successor writes to it', async () => {
     const { cache, counters } = open(topology.connect(), 'replicated')
