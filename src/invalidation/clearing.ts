@@ -24,6 +24,12 @@ export interface ClearOptions {
   readonly clean?: boolean | undefined
 }
 
+/** How a clear of a cache, or of what a tenant has in it, goes about it. */
+export interface ClearAllOptions extends ClearOptions {
+  /** False leaves the collections alone: only what `getOrLoad` and `set` stored without one. Default true. */
+  readonly collections?: boolean | undefined
+}
+
 export interface ClearingParts {
   readonly store: EntryStore
   readonly events: Events

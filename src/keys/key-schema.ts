@@ -50,6 +50,14 @@ export function internalKey(namespace: string, name: string): string {
   return `${namespace}:${INTERNAL}${name}`
 }
 
+/** Where those tell one another of changes whom Redis does not tell, and what stands while somebody listens. */
+export function channelKeys(namespace: string): { counterKey: string; listenersKey: string } {
+  return {
+    counterKey: internalKey(namespace, 'changes'),
+    listenersKey: internalKey(namespace, 'listeners')
+  }
+}
+
 /** What an entry can be cleared with: everything of the namespace, its collection, its tenant, its tenant's collection. */
 export interface Area {
   readonly namespace: string

@@ -20,6 +20,8 @@ export interface EntryStore {
   nowMs(): number
   /** Whether it is known not to answer at present for what lies under `key`: nothing is sent to it. */
   isAway(key: string): boolean
+  /** What an entry under `key` may take; one that is larger is stored by nobody. */
+  mostBytes(key: string): number
   /** Whether a wait made by `listen` and `takeLease` ends by a push; else only a timer ends it. */
   readonly pushes: boolean
 

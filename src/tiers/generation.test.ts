@@ -32,4 +32,21 @@ describe('the copy of a counter', () => {
     cell.apply(null, 40, 45)
     expect([cell.isKnown, cell.askedAtMs]).toEqual([false, 40])
   })
+
+  it('has another version after all that may have changed it, since what is kept goes by that', () => {
+    const cell = cellWith(BEFORE, 20, 25)
+    const happens: readonly (() => void)[] = [
+      () => cell.happened(),
+      () => (cell.undelivered = true),
+      () => (cell.undelivered = false),
+      () => cell.forget(),
+      () => cell.apply(AFTER, 30, 35),
+      () => cell.apply(null, 40, 45)
+    ]
+    for (const happen of happens) {
+      const before = cell.version
+      happen()
+      expect(cell.version).toBeGreaterThan(before)
+    }
+  })
 })

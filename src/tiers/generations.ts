@@ -1,27 +1,20 @@
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.js'
 import type { Stamp, ValueEntry } from '../entry.js'
-import { RedisUnavailableError } from '../errors.js'
 import { generationKeys, tagKey, tagPrefix } from '../keys/key-schema.js'
 import type { TenantId } from '../ports.js'
+import { COPY_MS, CounterCopies } from './counter-copies.js'
 import type { Counters } from './counters.js'
 import {
-  Cell,
   CURRENT,
-  parseCounter,
   Scope,
   standingOf,
   stampWith,
   type Capture,
+  type Cell,
   type Standing
 } from './generation.js'
 
-/**
- * For how long a copy of a counter is believed. Clearing waits a little longer before it returns, so whoever starts to
- * read after that asks for the counter, or has a copy from after it was moved.
- */
-export const COPY_MS = 2
-const CLEARED_AFTER_MS = COPY_MS + 0.5
 /** Of a tag's copy when something is stored under it: one that is older costs a useless fill at worst. */
 const TAG_COPY_MS = 5_000
 /** Tags are as many as the user's data has; their counters are kept for this long after the last entry under them. */
@@ -36,11 +29,7 @@ export class Generations {
   readonly counters: Counters
   readonly #clock: Clock
   readonly #copyMs: number
-  readonly #position: () => number | undefined
-  readonly #cells = new Map<string, WeakRef<Cell>>()
-  readonly #dropped = new FinalizationRegistry<string>((key) => {
-    if (this.#cells.get(key)?.deref() === undefined) this.#cells.delete(key)
-  })
+  readonly #copies: CounterCopies
   /** The tags of entries read lately, so that their counters are asked for together with the entry. */
   readonly #tagsOf = new LRUCache<string, KnownTags>({
     // Not `max`, which takes the memory for so many at once: most caches have few.
@@ -50,8 +39,6 @@ export class Generations {
 
   /** Of the many of one read most stand as the one before. */
   #lastCurrent: { readonly scope: Scope; readonly askedAtMs: number; readonly value: ValueEntry } | undefined
-  #question: Question | undefined
-  readonly #ensuring = new Map<Cell, Promise<void>>()
 
   /**
    * @param copyMs 0 where the counters are in this process and cost nothing to ask
@@ -64,9 +51,9 @@ export class Generations {
     position: () => number | undefined = unkept
   ) {
     this.counters = counters
-    this.#position = position
     this.#clock = clock
     this.#copyMs = copyMs
+    this.#copies = new CounterCopies(counters, clock, copyMs, position)
   }
 
   scope(namespace: string, collection: string, tenant: TenantId | undefined, hasTags: boolean): Scope {
@@ -77,12 +64,7 @@ export class Generations {
 
   /** The one copy of a counter in this process. */
   cell(key: string, keptMs = 0): Cell {
-    const known = this.#cells.get(key)?.deref()
-    if (known !== undefined) return known
-    const cell = new Cell(key, keptMs)
-    this.#cells.set(key, new WeakRef(cell))
-    this.#dropped.register(cell, key)
-    return cell
+    return this.#copies.cell(key, keptMs)
   }
 
   tagCell(prefix: string, part: string): Cell {
@@ -91,9 +73,9 @@ export class Generations {
 
   /** What has to be asked for together with an entry, by now; without `scope` only for its tags. */
   addDue(due: Cell[], key: string, scope: Scope | undefined, nowMs: number): void {
-    if (scope !== undefined) this.#addDue(due, scope.asked, nowMs)
+    if (scope !== undefined) this.#copies.addDue(due, scope.asked, nowMs)
     const tags = this.#tagsOf.size === 0 ? undefined : this.#tagsOf.get(key)
-    if (tags !== undefined) this.#addDue(due, tags.cells, nowMs)
+    if (tags !== undefined) this.#copies.addDue(due, tags.cells, nowMs)
   }
 
   /** Undefined when copies are too old to tell; then the entry has to be read again, with `cellsOf` it. */
@@ -130,12 +112,12 @@ export class Generations {
 
   /** The store says that something happened to what stands under `key`: a counter, perhaps. */
   changed(key: string): void {
-    this.#cells.get(key)?.deref()?.happened()
+    this.#copies.changed(key)
   }
 
-  /** The same, asked for now. */
+  /** How a value stands by counters that are asked for now. */
   async standingNow(value: ValueEntry, key: string, scope: Scope): Promise<Standing> {
-    await this.#ask(this.cellsOf(value, key, scope))
+    await this.#copies.ask(this.cellsOf(value, key, scope))
     return standingOf(value, scope, this.#tagCellsOf(value, key, scope))
   }
 
@@ -147,8 +129,8 @@ export class Generations {
   /** Where a load begins. Undefined while something was cleared that the store has not been told of. */
   async capture(scope: Scope): Promise<Capture | undefined> {
     if (scope.isUndelivered) return undefined
-    await this.#refresh(scope.asked)
-    if (scope.capture() === undefined) await this.#ensure(scope.asked.filter((cell) => !cell.isKnown))
+    await this.#copies.refresh(scope.asked)
+    if (scope.capture() === undefined) await this.#copies.ensure(scope.asked.filter((cell) => !cell.isKnown))
     return scope.capture()
   }
 
@@ -168,7 +150,7 @@ export class Generations {
   /** Whether nothing under which `stamp` was made has moved, by counters of now. */
   async isCurrent(stamp: Stamp, scope: Scope): Promise<boolean> {
     const tagCells = stamp.tags.map(({ tag }) => this.tagCell(scope.tagPrefix, tag))
-    await this.#refresh([...scope.cells, ...tagCells])
+    await this.#copies.refresh([...scope.cells, ...tagCells])
     return standingOf(stamp, scope, tagCells).is === 'current'
   }
 
@@ -177,20 +159,20 @@ export class Generations {
    * in ms on the store's clock.
    */
   async move(key: string, how: 'hard' | 'soft'): Promise<number> {
-    const { hard, soft } = await this.#moved(key, how, undefined, 0)
+    const { hard, soft } = await this.#copies.moved(key, how, undefined, 0)
     await this.untilCopiesAreOver(this.#clock.now())
     return Math.max(hard, soft) / 1000
   }
 
   async moveTags(prefix: string, parts: readonly string[], how: 'hard' | 'soft'): Promise<void> {
     const epoch = await this.moveEpoch(prefix)
-    await Promise.all(parts.map((part) => this.#moved(tagKey(prefix, part), how, epoch, TAG_KEPT_MS)))
+    await Promise.all(parts.map((part) => this.#copies.moved(tagKey(prefix, part), how, epoch, TAG_KEPT_MS)))
     await this.untilCopiesAreOver(this.#clock.now())
   }
 
   /** Before any tag: a load that began before this stores nothing under a tag that is moved after it. */
   async moveEpoch(prefix: string): Promise<number> {
-    return (await this.#moved(prefix, 'hard', undefined, 0)).hard
+    return (await this.#copies.moved(prefix, 'hard', undefined, 0)).hard
   }
 
   /** Announces a writer under a tag, renews it, or takes it away with `guardMs` 0. False when it was lost. */
@@ -204,26 +186,8 @@ export class Generations {
   }
 
   /** Until no process believes a copy that was asked for before `movedAtMs`, on this process's clock. */
-  async untilCopiesAreOver(movedAtMs: number): Promise<void> {
-    if (this.#copyMs === 0) return
-    for (;;) {
-      const leftMs = movedAtMs + CLEARED_AFTER_MS - this.#clock.now()
-      if (leftMs <= 0) return
-      await new Promise((resolve) => setTimeout(resolve, leftMs))
-    }
-  }
-
-  /** The counter as it was moved; the copy may by then be of another moment. */
-  async #moved(
-    key: string,
-    how: 'hard' | 'soft' | 'raise',
-    leastUs: number | undefined,
-    lifeMs: number
-  ): Promise<{ readonly hard: number; readonly soft: number }> {
-    const askedAtMs = this.#clock.now()
-    const text = await this.counters.move(key, how, leastUs, lifeMs)
-    this.cell(key).apply(text, askedAtMs, this.#clock.now())
-    return parseCounter(text)
+  untilCopiesAreOver(movedAtMs: number): Promise<void> {
+    return this.#copies.untilOver(movedAtMs)
   }
 
   async #prepareTags(cells: readonly Cell[], capture: Capture, scope: Scope, lifeMs: number): Promise<void> {
@@ -234,7 +198,7 @@ export class Generations {
       (cell) =>
         cell.epoch !== capture.epoch || cell.askedAtMs < nowMs - TAG_COPY_MS || cell.guardedUntilMs > 0
     )
-    if (old.length > 0) await this.#ask([...old, epochCell])
+    if (old.length > 0) await this.#copies.ask([...old, epochCell])
     for (const cell of old) cell.epoch = epochCell.hard
     // A tag without a counter gets the present epoch. If a tag was moved since the load began it could be this one, and
     // then that is above what was captured: this load stores nothing, but the next finds the counter.
@@ -244,78 +208,12 @@ export class Generations {
         ? cell.keptUntilMs < nowMs + lifeMs + TAG_KEPT_MS / 2 || cell.guardedUntilMs > 0
         : epochCell.isKnown
     )
-    await this.#ensure(toEnsure, epochCell.hard, keptMs)
+    await this.#copies.ensure(toEnsure, epochCell.hard, keptMs)
     // Overlapping moves and dead writers leave a tag above the epoch, as does an epoch that was lost and made anew on a
     // clock that was set back. Nothing loaded under a lower epoch would be stored.
     const highest = Math.max(...cells.map(({ hard, soft }) => Math.max(hard, soft)))
-    if (highest > epochCell.hard && epochCell.isKnown) await this.#moved(epochCell.key, 'raise', highest, 0)
-  }
-
-  async #refresh(cells: readonly Cell[]): Promise<void> {
-    const oldestMs = this.#clock.now() - this.#copyMs
-    const due = cells.filter((cell) => cell.askedAtMs <= oldestMs)
-    if (due.length > 0) await this.#ask(due)
-  }
-
-  /** Questions of one turn go out together; nobody joins one that was sent, whose answer may be older than they are. */
-  async #ask(cells: readonly Cell[]): Promise<void> {
-    const question = (this.#question ??= this.#newQuestion())
-    for (const cell of cells) question.cells.add(cell)
-    const unanswered = await question.answered
-    if (unanswered.size === 0) return
-    for (const cell of cells) {
-      const error = unanswered.get(cell)
-      if (error !== undefined) throw error
-    }
-  }
-
-  #newQuestion(): Question {
-    const cells = new Set<Cell>()
-    const answered = Promise.resolve().then(async () => {
-      this.#question = undefined
-      const [askedAtMs, position] = [this.#clock.now(), this.#position()]
-      const asked = [...cells]
-      const texts = await this.counters.ask(asked.map(({ key }) => key))
-      const answeredAtMs = this.#clock.now()
-      const unanswered = new Map<Cell, RedisUnavailableError>()
-      for (const [index, cell] of asked.entries()) {
-        const text = texts[index]!
-        if (text instanceof RedisUnavailableError) unanswered.set(cell, text)
-        else cell.apply(text, askedAtMs, answeredAtMs, position)
-      }
-      return unanswered
-    })
-    return { cells, answered }
-  }
-
-  /** Whoever comes while one is under way may have its answer: to store under an older generation is safe. */
-  async #ensure(cells: readonly Cell[], firstUs?: number, keptMs = 0): Promise<void> {
-    await Promise.all(
-      cells.map((cell) => {
-        const ensuring = this.#ensuring.get(cell) ?? this.#ensureOne(cell, firstUs, keptMs)
-        this.#ensuring.set(cell, ensuring)
-        return ensuring
-      })
-    )
-  }
-
-  async #ensureOne(cell: Cell, firstUs: number | undefined, keptMs: number): Promise<void> {
-    const askedAtMs = this.#clock.now()
-    try {
-      const text = await this.counters.ensure(cell.key, firstUs, keptMs)
-      cell.apply(text, askedAtMs, this.#clock.now())
-      if (keptMs > 0) cell.keptUntilMs = askedAtMs + keptMs
-    } finally {
-      this.#ensuring.delete(cell)
-    }
-  }
-
-  #addDue(due: Cell[], cells: readonly Cell[], nowMs: number): void {
-    for (const cell of cells) {
-      if (Math.max(cell.askedAtMs, cell.askingSinceMs) > nowMs - this.#copyMs) continue
-      cell.askingSinceMs = nowMs
-      due.push(cell)
-    }
+    if (highest > epochCell.hard && epochCell.isKnown)
+      await this.#copies.moved(epochCell.key, 'raise', highest, 0)
   }
 
   #tagCellsOf({ tags }: ValueEntry, key: string, scope: Scope): readonly Cell[] {
@@ -329,12 +227,6 @@ export class Generations {
     this.#tagsOf.set(key, { parts, cells })
     return cells
   }
-}
-
-interface Question {
-  readonly cells: Set<Cell>
-  /** Resolves with those that the store did not tell. */
-  readonly answered: Promise<ReadonlyMap<Cell, RedisUnavailableError>>
 }
 
 interface KnownTags {

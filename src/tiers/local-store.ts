@@ -64,7 +64,7 @@ export class LocalStore implements EntryStore {
     )
     this.#entries = new LRUCache({
       maxSize: maxBytes,
-      sizeCalculation: (bytes, key) => bytes.length + key.length * 2 + OVERHEAD_BYTES,
+      sizeCalculation: (bytes, key) => bytes.length + besideBytes(key),
       ttl: 1,
       ttlResolution: 0,
       perf: { now: () => clock.now() }
@@ -77,6 +77,10 @@ export class LocalStore implements EntryStore {
 
   isAway(): boolean {
     return false
+  }
+
+  mostBytes(key: string): number {
+    return Math.max(0, this.#entries.maxSize - besideBytes(key))
   }
 
   async read({ key, scope }: Question): Promise<FetchedEntry> {
@@ -325,4 +329,9 @@ export class LocalStore implements EntryStore {
     this.#listeners.wake(key)
     return deleted
   }
+}
+
+/** What an entry takes beside its bytes. */
+function besideBytes(key: string): number {
+  return key.length * 2 + OVERHEAD_BYTES
 }

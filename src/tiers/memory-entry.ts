@@ -13,7 +13,7 @@ export interface KeptFacts {
   /** Frozen, and the same for everybody; undefined where `copy` makes one for each. */
   readonly value: unknown
   readonly copy: (() => unknown) | undefined
-  /** On this process's clock, as are the two below. */
+  /** On this process's clock, as are the two below. Whole milliseconds are kept: V8 gives each fraction a box of 16 bytes. */
   readonly storedAtMs: number
   readonly freshUntilMs: number
   /** When memory lets go of it: the tier's own limit, or a little before it should be refreshed. */
@@ -43,11 +43,11 @@ export class MemoryEntry {
     this.key = facts.key
     this.id = facts.id
     this.tenant = facts.tenant
-    this.storedAtMs = facts.storedAtMs
-    this.freshUntilMs = facts.freshUntilMs
-    this.untilMs = facts.untilMs
+    this.storedAtMs = Math.floor(facts.storedAtMs)
+    this.freshUntilMs = Math.floor(facts.freshUntilMs)
+    this.untilMs = Math.floor(facts.untilMs)
     this.shelf = facts.shelf
-    this.usedAtMs = nowMs
+    this.usedAtMs = Math.floor(nowMs)
     this.#value = facts.value
     this.#copy = facts.copy
     this.#under = facts.under

@@ -14,7 +14,7 @@ import { MemoryEntry } from './memory-entry.js'
 import type { MemoryTier } from './memory-tier.js'
 
 /** What is kept beside a value: its key, its place in the LRU map and the index, its times, its promise. Measured, rounded up. */
-const ENTRY_BYTES = 560
+const ENTRY_BYTES = 490
 /** Of bytes that are kept: the Buffer around them, and what makes a copy of it. */
 const BUFFER_BYTES = 1_050
 /** What would have to be fetched again so soon is not worth keeping. */

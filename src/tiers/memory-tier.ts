@@ -69,7 +69,7 @@ export class MemoryTier implements KeptEntries {
     const nowMs = this.#turn.now()
     if (nowMs >= this.#trustedUntilMs || nowMs >= entry.untilMs || !entry.stands) return false
     if (nowMs - entry.usedAtMs > USE_RESOLUTION_MS) {
-      entry.usedAtMs = nowMs
+      entry.usedAtMs = Math.floor(nowMs)
       room.get(entry.key)
     }
     return true

@@ -12,14 +12,14 @@ import { tagsOf, type ReadRequest } from './request.js'
 /** A loaded value, ready to be stored and to be handed out. */
 export interface Packed {
   /**
-   * Undefined for what must not be stored: larger than `maxValueBytes`, a not-found that is not to be remembered, or
+   * Undefined for what must not be stored: larger than `maxValueBytes` or than the store, a not-found that is not to be remembered, or
    * loaded under a tag that was invalidated since.
    */
   readonly frame: Buffer | undefined
   readonly stamp: Stamp | undefined
   /** What it stands under has moved since the load began. */
   readonly isSuperseded: boolean
-  /** Why it must not be stored, when it is larger than `maxValueBytes`. */
+  /** Why it must not be stored, when it is too large. */
   readonly tooLarge: ValueTooLargeError | undefined
   /** One copy serves every caller: it is frozen, or not the cache's. */
   readonly isShared: boolean
@@ -33,6 +33,15 @@ export interface Packed {
   copy(): Awaitable<unknown>
 }
 
+/** What a value is made into an entry with. */
+export interface PackParts {
+  readonly codec: PayloadCodec
+  /** Uniform in [0, 1). */
+  readonly draw: number
+  /** Of an entry that the store has room for. */
+  readonly mostBytes: number
+}
+
 /**
  * @param stampOf the generations it was loaded under; undefined when it must not be stored
  *
@@ -43,8 +52,7 @@ export async function pack(
   value: unknown,
   loadMs: number,
   policy: EntryPolicy,
-  codec: PayloadCodec,
-  draw: number,
+  { codec, draw, mostBytes }: PackParts,
   stampOf: (value: unknown, lifeMs: number) => Promise<Stamp | undefined>
 ): Promise<Packed> {
   const notFound = value === undefined
@@ -57,6 +65,8 @@ export async function pack(
     const [{ flags, bytes }, stamp] = await Promise.all([encoding, stampOf(value, lifeMs)])
     const fields = { token: newToken(), freshMs, loadMs, flags, notFound, payload: bytes }
     const frame = stamp && valueFrame(key, { ...fields, stamp })
+    if (frame !== undefined && frame.length > mostBytes)
+      throw new ValueTooLargeError(frame.length, mostBytes, 'entry')
     const copy = notFound ? (): unknown => undefined : copies(codec, flags, bytes, policy.isolate)
     const isShared = notFound || (isShareable(flags) && !policy.isolate)
     return {
@@ -76,17 +86,17 @@ export async function pack(
 }
 
 /**
- * How a value gets its stamp: by what was captured before it was loaded or written, and by its own tags. One that a caller
- * brings is captured for when it is stamped.
+ * How a value gets its stamp: by what was captured before it was loaded or written, and by its own tags. For one that a caller
+ * brings `given` captures when it is stamped, after its tags were taken: the caller may go on to change it.
  */
 export function stamper(
   generations: Generations,
   request: ReadRequest,
-  given: Capture | undefined | 'now'
+  given: Capture | undefined | (() => Promise<Capture | undefined>)
 ): (value: unknown, lifeMs: number) => Promise<Stamp | undefined> {
   return async (value, lifeMs) => {
     const tags = tagsOf(request, value)
-    const capture = given === 'now' ? await generations.capture(request.scope) : given
+    const capture = typeof given === 'function' ? await given() : given
     if (capture === undefined) return undefined
     assertRoomForTags(tags)
     try {

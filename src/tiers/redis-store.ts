@@ -147,6 +147,11 @@ export class RedisStore implements EntryStore {
     return state !== 'ready' || (nodes !== undefined && nodes.isAway(nodes.nodeOf(key)))
   }
 
+  /** `maxValueBytes` is less than what Redis takes. */
+  mostBytes(): number {
+    return Number.POSITIVE_INFINITY
+  }
+
   get pushes(): boolean {
     return this.#coherence.trackedClient !== undefined
   }

@@ -30,6 +30,8 @@ export interface ReadRequest extends Question {
   readonly source: Source
   readonly id: CacheId
   readonly tenant: TenantId | undefined
+  /** What it loads is stored whatever the tenant's budget says: something is about to be added to it. */
+  readonly isNeeded?: boolean
 }
 
 /** The tags of a value as they stand in keys, each once; a remembered not-found has none. */
