@@ -52,7 +52,7 @@ export interface AdHocReads {
    * starts to read after this resolved. It takes a few milliseconds however many entries there are. A tenant's tags are
    * its own. Rejects with `RedisUnavailableError` when Redis did not confirm it.
    */
-  invalidateTags(tags: Iterable<string>, options?: InvalidateOptions): Promise<void>
+  invalidateTags(tags: Iterable<string> & object, options?: InvalidateOptions): Promise<void>
   /** All that carries the tag, for `cache.write`. */
   tag(tag: string): TagRef
 }
@@ -143,7 +143,7 @@ export class AdHocView implements AdHocReads {
     await this.#context.writer.invalidate([this.#request(key, nothing, PEEKING)], 'refuse')
   }
 
-  async invalidateTags(tags: Iterable<string>, options?: InvalidateOptions): Promise<void> {
+  async invalidateTags(tags: Iterable<string> & object, options?: InvalidateOptions): Promise<void> {
     checkIterable(tags, 'tags', 'an array or a set of tags')
     checkInvalidateOptions(options)
     const { clearing, namespace } = this.#context
@@ -158,6 +158,8 @@ export class AdHocView implements AdHocReads {
 
   #request(id: CacheId, load: Source['load'], policy: EntryPolicy, tags?: readonly string[]): ReadRequest {
     const view = this.#here()
+    // A load ends a round trip later, when its caller may have changed them.
+    const own = tags?.slice()
     const source: Source = {
       name: AD_HOC,
       policy,
@@ -168,7 +170,7 @@ export class AdHocView implements AdHocReads {
       write: undefined,
       remove: undefined,
       version: undefined,
-      tags: tags && (() => tags),
+      tags: own && (() => own),
       load,
       loadMany: undefined
     }

@@ -1,26 +1,40 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import type { TenantId } from './ports.js'
+import type { Awaitable, TenantId } from './ports.js'
 
 /** The tenant that a piece of code runs for, whatever it awaits. */
 export class AmbientTenant {
-  /** Made at first use: on Node 20 and 22 every promise of the process costs more once there is one. */
-  #storage: AsyncLocalStorage<TenantId | undefined> | undefined
+  /** On Node 20 and 22 every promise of the process costs more while it is in use: from the first `run` on, or during a load. */
+  readonly #storage = new AsyncLocalStorage<TenantId | undefined>()
+  #isRunUsed = false
+  /** Loads and changes under way for a tenant that was named, in a process that has never used `run`. */
+  #underWay = 0
 
   run<Result>(tenant: TenantId, work: () => Result): Result {
-    this.#storage ??= new AsyncLocalStorage()
+    this.#isRunUsed = true
     return this.#storage.run(tenant, work)
   }
 
   /**
    * Runs what loads or changes an entry for the tenant that the entry is of, whoever asked for it. What a loader reads by the
-   * way would otherwise be the caller's, and stored in an entry of another tenant, or of all.
+   * way would otherwise be the caller's, and stored in an entry of another tenant, or of all; and of two callers who share
+   * a load, one inside of `runAs` and one who named the tenant, the first would decide.
    */
-  runFor<Result>(tenant: TenantId | undefined, work: () => Result): Result {
-    const { current } = this
-    return current === undefined || current === tenant ? work() : this.#storage!.run(tenant, work)
+  runFor<Result>(tenant: TenantId | undefined, work: () => Awaitable<Result>): Awaitable<Result> {
+    if (this.current === tenant) return work()
+    return this.#isRunUsed ? this.#storage.run(tenant, work) : this.#runAlone(tenant, work)
   }
 
   get current(): TenantId | undefined {
-    return this.#storage?.getStore()
+    return this.#isRunUsed || this.#underWay > 0 ? this.#storage.getStore() : undefined
+  }
+
+  async #runAlone<Result>(tenant: TenantId | undefined, work: () => Awaitable<Result>): Promise<Result> {
+    this.#underWay++
+    try {
+      return await this.#storage.run(tenant, work)
+    } finally {
+      this.#underWay--
+      if (this.#underWay === 0 && !this.#isRunUsed) this.#storage.disable()
+    }
   }
 }

@@ -4,7 +4,7 @@ import type { Duration } from './durations.js'
 import type { EventName, Listener } from './events.js'
 import type { CacheHealth } from './health.js'
 import type { Cleaning } from './invalidation/cleaning.js'
-import type { ClearOptions } from './invalidation/clearing.js'
+import type { ClearAllOptions } from './invalidation/clearing.js'
 import type { CollectionOptions, Tenancy } from './options.js'
 import type { DeadLetters } from './behind/dead-letters.js'
 import type { Worker, WorkerOptions } from './behind/worker.js'
@@ -50,7 +50,7 @@ export interface CacheControl<T extends Tenancy> {
    * Declares everything wrong, in every collection and of every tenant; inside `runAs`, of its tenant. It takes a few
    * milliseconds however many entries there are. Rejects with `RedisUnavailableError` when Redis did not confirm it.
    */
-  clear(options?: ClearOptions): Promise<Cleaning>
+  clear(options?: ClearAllOptions): Promise<Cleaning>
   /**
    * A change of the source that makes several entries wrong, such as a transaction of your own, with any driver or ORM:
    * guards them all, runs `change`, then publishes what it said and drops the rest. If it throws, all are dropped. A tag
@@ -124,7 +124,7 @@ export type Cache<T extends Tenancy = 'optional'> = CacheControl<T> &
 /** What `cache.tenant(…)` gives. */
 export interface TenantCache extends AdHocReads {
   /** Declares wrong all that is cached for this tenant, in every collection; as `cache.clear`. */
-  clear(options?: ClearOptions): Promise<Cleaning>
+  clear(options?: ClearAllOptions): Promise<Cleaning>
   /**
    * What the tenant takes in the cache, counted now, by SCAN and STRLEN in pages over the whole database; entries being
    * loaded and those cleared but not yet removed included. Rejects with `RedisUnavailableError`.

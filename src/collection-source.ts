@@ -1,5 +1,6 @@
 import type { AmbientTenant } from './ambient-tenant.js'
 import type { CollectionOptions, Tenancy } from './options.js'
+import { checkIterable } from './option-values.js'
 import { ConcurrencyLimit, type QueueBound } from './policy/concurrency-limit.js'
 import type { CacheId } from './ports.js'
 import { orderedLoadMany } from './read/load-many.js'
@@ -35,7 +36,8 @@ export function collectionSource<Id extends CacheId, Value, C extends Tenancy>(
     schema: options.schema,
     loadLimit: most === undefined ? undefined : new ConcurrencyLimit(most, loadQueue),
     load: (id, context) => ambient.runFor(context.tenant, () => options.load(id as Id, context)),
-    loadMany: loadMany && ((ids, context) => ambient.runFor(context.tenant, () => loadMany(ids, context))),
+    loadMany:
+      loadMany && (async (ids, context) => ambient.runFor(context.tenant, () => loadMany(ids, context))),
     write:
       write &&
       ((id, value, context) =>
@@ -44,6 +46,12 @@ export function collectionSource<Id extends CacheId, Value, C extends Tenancy>(
       options.remove &&
       ((id, context) => ambient.runFor(context.tenant, () => options.remove!(id as Id, context))),
     version: options.version && ((row) => options.version!(row as Value)),
-    tags: options.tags && ((value, id) => options.tags!(value as Value, id as Id))
+    tags:
+      options.tags &&
+      ((value, id) => {
+        const tags = options.tags!(value as Value, id as Id)
+        checkIterable(tags, 'tags(…)', 'an array or a set of tags')
+        return tags
+      })
   }
 }

@@ -16,13 +16,13 @@ import type { Clock } from './clock.js'
 import { checkEventName, type EventName, type Events, type Listener } from './events.js'
 import type { CacheHealth } from './health.js'
 import type { Cleaning } from './invalidation/cleaning.js'
-import type { Clearing, ClearOptions } from './invalidation/clearing.js'
+import type { ClearAllOptions, Clearing } from './invalidation/clearing.js'
 import { ingestInto } from './ingest.js'
 import { AD_HOC } from './keys/key-schema.js'
 import { checkIterable, checkName } from './option-values.js'
 import type { CollectionOptions, Tenancy } from './options.js'
 import {
-  checkClearOptions,
+  checkClearAllOptions,
   checkCollectionOptions,
   checkTimeoutOptions,
   checkWriteOptions,
@@ -129,10 +129,10 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     const { entries, tags } = targetsOf(refs, this.#parts.generations, (request) =>
       this.#assertWritable(request)
     )
-    const { writeTimeoutMs, whenRedisAway } = resolveWritePolicy({
-      ...options,
-      writeTimeout: options.timeout
-    })
+    const { writeTimeoutMs, whenRedisAway } = resolveWritePolicy(
+      { ...options, writeTimeout: options.timeout },
+      'timeout'
+    )
     const changed = await this.#parts.writer.change({
       requests: [...entries.values()],
       tags,
@@ -155,7 +155,7 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     return this.#adHoc.delete(key)
   }
 
-  invalidateTags(tags: Iterable<string>, options?: InvalidateOptions): Promise<void> {
+  invalidateTags(tags: Iterable<string> & object, options?: InvalidateOptions): Promise<void> {
     return this.#adHoc.invalidateTags(tags, options)
   }
 
@@ -177,8 +177,8 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
       invalidateTags: (tags, options) => view.invalidateTags(tags, options),
       tag: (tag) => view.tag(tag),
       clear: async (options) => {
-        checkClearOptions(options)
-        return clearing.clear({ namespace, tenant }, options)
+        checkClearAllOptions(options)
+        return clearing.clear({ namespace, tenant, collection: collectionIn(options) }, options)
       },
       usage: () => usageOf(tenant)
     }
@@ -193,11 +193,11 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     return this.#ambient.run(tenant, work)
   }
 
-  async clear(options?: ClearOptions): Promise<Cleaning> {
-    checkClearOptions(options)
+  async clear(options?: ClearAllOptions): Promise<Cleaning> {
+    checkClearAllOptions(options)
     const { clearing, namespace, tenancy } = this.#parts
     const tenant = tenancy === 'none' ? undefined : this.#ambient.current
-    return clearing.clear({ namespace, tenant }, options)
+    return clearing.clear({ namespace, tenant, collection: collectionIn(options) }, options)
   }
 
   ingest<Value>(name: string, options: BehindOptions<never, Value>): Ingest<Value, Tenancy> {
@@ -312,4 +312,9 @@ export class CorralCache implements CacheControl<Tenancy>, AdHocReads {
     this.#stats.set(name, stats)
     return stats
   }
+}
+
+/** What a clear of more than a collection is about: everything, or what has none. */
+function collectionIn(options: ClearAllOptions | undefined): string | undefined {
+  return options?.collections === false ? AD_HOC : undefined
 }

@@ -17,7 +17,7 @@ import { Reader } from './read/reader.js'
 import { openClient, type RedisInput } from './redis/client.js'
 import { RedisLink } from './redis/link.js'
 import { healthOf, readyWithin } from './vitals.js'
-import { internalKey } from './keys/key-schema.js'
+import { channelKeys, internalKey } from './keys/key-schema.js'
 import { PendingInvalidations } from './write/pending-invalidations.js'
 import { Writer } from './write/writer.js'
 import type { CacheStats } from './stats.js'
@@ -212,10 +212,7 @@ function openStore(
     link,
     clock,
     maxRecentBytes: policy.maxRecentBytes,
-    names: {
-      counterKey: internalKey(policy.namespace, 'changes'),
-      listenersKey: internalKey(policy.namespace, 'listeners')
-    },
+    names: channelKeys(policy.namespace),
     memory,
     waitForReplicas: policy.waitForReplicas,
     reporter: {

@@ -30,6 +30,8 @@ export interface FailedEntry {
   /** `uncacheable`: the loader works, but what it returns does not fit the cache, so readers load for themselves. */
   readonly kind: 'load-failed' | 'uncacheable'
   readonly report: { readonly name: string; readonly message: string; readonly code?: string }
+  /** Until when it counts, on the store's clock; its life in Redis grows when that clock is set back. */
+  readonly untilMs?: number | undefined
 }
 
 export interface ValueEntry {

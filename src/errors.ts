@@ -79,18 +79,22 @@ export class UncacheableValueError extends CorralError {
   }
 }
 
-/** A value over `maxValueBytes`, or with more tags than an entry has room for. On a read it is returned to the caller and left out of the cache. */
+const TOO_LARGE = {
+  value: (bytes: number, most: number) =>
+    `The value takes ${bytes} bytes when serialized; "maxValueBytes" is ${most}.`,
+  entry: (bytes: number, most: number) =>
+    `The value takes ${bytes} bytes as it would be stored; "maxLocalBytes" has room for ${most}.`,
+  tags: (bytes: number, most: number) =>
+    `The tags of the value take ${bytes} bytes; an entry has room for ${most}.`
+}
+
+/** A value over `maxValueBytes`, or over `maxLocalBytes` without Redis, or with more tags than an entry has room for. On a read it is returned to the caller and left out of the cache. */
 export class ValueTooLargeError extends CorralError {
   readonly bytes: number
   readonly maxBytes: number
 
-  constructor(bytes: number, maxBytes: number, what: 'value' | 'tags' = 'value') {
-    super(
-      'VALUE_TOO_LARGE',
-      what === 'value'
-        ? `The value takes ${bytes} bytes when serialized; "maxValueBytes" is ${maxBytes}.`
-        : `The tags of the value take ${bytes} bytes; an entry has room for ${maxBytes}.`
-    )
+  constructor(bytes: number, maxBytes: number, what: 'value' | 'entry' | 'tags' = 'value') {
+    super('VALUE_TOO_LARGE', TOO_LARGE[what](bytes, maxBytes))
     this.bytes = bytes
     this.maxBytes = maxBytes
   }
@@ -119,8 +123,19 @@ export class TenantlessError extends CorralError {
 
 /** The loader did not settle within `loadTimeout`. Its AbortSignal has fired. */
 export class LoadTimeoutError extends CorralError {
-  constructor(key: string, timeoutMs: number) {
-    super('LOAD_TIMEOUT', `The load of "${key}" took longer than its "loadTimeout" of ${timeoutMs} ms.`)
+  readonly timeoutMs: number
+  /** How much of that it waited for its turn in this process, under `maxConcurrentLoads`, before the loader was called. */
+  readonly waitedMs: number
+
+  constructor(key: string, timeoutMs: number, waitedMs: number) {
+    const waiting =
+      waitedMs < 1 ? '' : `, of which it waited ${waitedMs} ms for its turn under "maxConcurrentLoads"`
+    super(
+      'LOAD_TIMEOUT',
+      `The load of "${key}" took longer than its "loadTimeout" of ${timeoutMs} ms${waiting}.`
+    )
+    this.timeoutMs = timeoutMs
+    this.waitedMs = waitedMs
   }
 }
 

@@ -68,7 +68,7 @@ export interface CacheEvents {
   }
   /** A batch could not be applied. It is tried again, or divided when the reason lies in one of its operations. */
   flushFailed: ShardFact & { readonly error: unknown; readonly attempt: number }
-  /** The sink can never take an operation: it was put aside with the reason. */
+  /** The sink can never take an operation: it was put aside with the reason, as the `letter` of `deadLetters.list`. */
   deadLettered: ShardFact & { readonly letter: string; readonly reason: string }
   /** A shard is at its limit: writes wait, are refused, or go through, as `whenFull` says. */
   backlogFull: ShardFact & { readonly operations: number; readonly bytes: number; readonly ageMs: number }
@@ -134,7 +134,6 @@ export type LoadReason =
   | 'redis-away'
   | 'uncacheable'
   | 'waited-too-long'
-  | 'invalidation-pending'
 /**
  * Why a loaded value was not stored. `superseded`: the lease was lost, or what it was loaded under was cleared
  * meanwhile.

@@ -19,7 +19,7 @@ export type {
   Written
 } from './collection.js'
 export type { Cleaning, CleaningReport } from './invalidation/cleaning.js'
-export type { ClearOptions } from './invalidation/clearing.js'
+export type { ClearAllOptions, ClearOptions } from './invalidation/clearing.js'
 export type { Usage } from './tenants/usage.js'
 export type { Ingest, IngestAppends, IngestTenants } from './cache.js'
 export type { DeadLetters } from './behind/dead-letters.js'

@@ -22,11 +22,14 @@ export interface EntryOptions {
    * first. Default: as long as `stale`; at least that.
    */
   readonly staleIfError?: Duration | undefined
-  /** How long "there is no such thing" (the loader gave `undefined`) is remembered. Default '30s', never above `ttl`; 0 never. */
+  /** How long "there is no such thing" (the loader gave `undefined`) is remembered. Default '30s', never above `ttl`; 0 never: then the entry goes. */
   readonly notFoundTtl?: Duration | undefined
   /** After a failed load nobody tries again for this long. Default '1s', spread by a fifth; 0 lets the next caller try; at most 60 s. */
   readonly failedTtl?: Duration | undefined
-  /** The deadline of a load, with the wait for its turn under `maxConcurrentLoads`. Default '10s'. */
+  /**
+   * The deadline of a load, with the wait for its turn under `maxConcurrentLoads`; when that took most of it, other processes are
+   * told of no failure. Default '10s'.
+   */
   readonly loadTimeout?: Duration | undefined
   /** How long a caller waits for another process's load before it reads the source itself, storing nothing. Default '10s'. */
   readonly waitTimeout?: Duration | undefined
@@ -65,7 +68,7 @@ export interface CollectionOptions<Id extends CacheId, Value, T extends Tenancy 
    * tag. Called with each value that is stored; a remembered not-found has no tags. Write it after `load`, from which the
    * compiler takes the type of the values.
    */
-  readonly tags?: ((value: NoInfer<Value>, id: Id) => Iterable<string>) | undefined
+  readonly tags?: ((value: NoInfer<Value>, id: Id) => Iterable<string> & object) | undefined
   /**
    * Makes `put` possible. `writeThrough(async (id: Id, value: Value, context) => savedRow)`, or the function alone, whose
    * parameters the compiler then knows by itself; or `writeBehind({ sink, … })`, which makes `delete` possible as well, and
@@ -105,7 +108,10 @@ export interface CollectionOptions<Id extends CacheId, Value, T extends Tenancy 
    * Default: one frozen value for all, where it can be frozen.
    */
   readonly isolate?: 'clone' | undefined
-  /** Checked against what comes back from Redis; a mismatch is a miss. Any Standard Schema: zod, valibot, … */
+  /**
+   * Checked against what comes back from Redis; a mismatch is a miss, and so is no answer within `loadTimeout`. Any Standard Schema:
+   * zod, valibot, …
+   */
   readonly schema?: StandardSchema | undefined
   /** Default: as the cache has it. */
   readonly tenancy?: T | undefined
@@ -215,7 +221,7 @@ export interface CacheLimits {
    * Approximate: see `TenantBudgetOptions`. Default: no limit.
    */
   readonly tenantBudget?: TenantBudgetOptions | undefined
-  /** The bound of a cache without Redis, in bytes. Default 64 MiB. */
+  /** The bound of a cache without Redis, in bytes. What alone is larger is returned but not stored. Default 64 MiB. */
   readonly maxLocalBytes?: number | undefined
 }
 

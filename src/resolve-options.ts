@@ -78,15 +78,15 @@ export function writeBehindOf<Id extends CacheId, Value>(
   return typeof write === 'object' && write.kind === 'write-behind' ? write : undefined
 }
 
-export function resolveWritePolicy(options: {
-  readonly writeTimeout?: Duration | undefined
-  readonly whenRedisAway?: unknown
-}): WritePolicy {
+export function resolveWritePolicy(
+  options: { readonly writeTimeout?: Duration | undefined; readonly whenRedisAway?: unknown },
+  timeoutName = 'writeTimeout'
+): WritePolicy {
   const { whenRedisAway = 'refuse' } = options
   if (whenRedisAway !== 'refuse' && whenRedisAway !== 'remember') {
     throw new InvalidOptionError('whenRedisAway', whenRedisAway, "'refuse' or 'remember'")
   }
-  return { writeTimeoutMs: durationOr(options.writeTimeout, 'writeTimeout', 30_000, 1), whenRedisAway }
+  return { writeTimeoutMs: durationOr(options.writeTimeout, timeoutName, 30_000, 1), whenRedisAway }
 }
 
 /** Undefined: no limit but the cache's. */
@@ -103,12 +103,24 @@ export function checkEntryOptions(options: unknown, more: readonly string[] = []
 
 /** A name that `clear` does not know, such as that of a tenant, would clear more than was meant. */
 export function checkClearOptions(options: unknown): void {
-  if (options !== undefined) assertKnown(options, ['soft', 'clean'], 'clear')
+  if (options !== undefined) checkSwitches(options, ['soft', 'clean'], 'clear')
+}
+
+/** Of a cache, or of a tenant. */
+export function checkClearAllOptions(options: unknown): void {
+  if (options !== undefined) checkSwitches(options, ['soft', 'clean', 'collections'], 'clear')
 }
 
 /** A misspelt `soft` would clear harder than was meant. */
 export function checkInvalidateOptions(options: unknown): void {
-  if (options !== undefined) assertKnown(options, ['soft'], 'an invalidation')
+  if (options !== undefined) checkSwitches(options, ['soft'], 'an invalidation')
+}
+
+function checkSwitches(options: unknown, names: readonly string[], of: string): void {
+  assertKnown(options, names, of)
+  for (const [name, is] of Object.entries(options as Record<string, unknown>)) {
+    if (is !== undefined && typeof is !== 'boolean') throw new InvalidOptionError(name, is, 'true or false')
+  }
 }
 
 /** A misspelt `timeout` would be a wait without an end. */

@@ -58,8 +58,11 @@ export interface BehindStats {
   flushFailures: number
   /** Operations that were put aside for good. */
   deadLetters: number
-  /** What waits in each shard, as far as this process has heard. */
-  readonly depth: { operations: number; bytes: number; ageMs: number }[]
+  /**
+   * What waits in each shard. `held`: a worker of this process has it, and this is how it is now; else it is what it was when this
+   * process last appended to it.
+   */
+  readonly depth: { operations: number; bytes: number; ageMs: number; held: boolean }[]
 }
 
 export function newBehindStats(shards: number): BehindStats {
@@ -74,7 +77,7 @@ export function newBehindStats(shards: number): BehindStats {
     flushMs: 0,
     flushFailures: 0,
     deadLetters: 0,
-    depth: Array.from({ length: shards }, () => ({ operations: 0, bytes: 0, ageMs: 0 }))
+    depth: Array.from({ length: shards }, () => ({ operations: 0, bytes: 0, ageMs: 0, held: false }))
   }
 }
 

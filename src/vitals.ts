@@ -1,3 +1,4 @@
+import { LONGEST_TIMER_MS } from './clock.js'
 import type { BehindWrites } from './behind/write-behind.js'
 import { RedisUnavailableError } from './errors.js'
 import type { CacheHealth, RedisHealth, WakeUpHealth } from './health.js'
@@ -70,10 +71,13 @@ export async function readyWithin({ store, link }: Organs, timeoutMs: number | u
   if (timeoutMs === undefined) return ready
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      const cause = new Error(link.health().reason ?? `it was not reached within ${timeoutMs} ms`)
-      reject(new RedisUnavailableError('become usable', { cause }))
-    }, timeoutMs)
+    timer = setTimeout(
+      () => {
+        const cause = new Error(link.health().reason ?? `it was not reached within ${timeoutMs} ms`)
+        reject(new RedisUnavailableError('become usable', { cause }))
+      },
+      Math.min(timeoutMs, LONGEST_TIMER_MS)
+    )
   })
   return Promise.race([ready, late]).finally(() => clearTimeout(timer))
 }

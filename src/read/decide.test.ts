@@ -98,6 +98,12 @@ describe('what to do with anything else', () => {
     ).toEqual({ act: 'fail' })
   })
 
+  it('a failure that would count for longer than any, since the clock was set back: replace exactly that', () => {
+    const failed = { state: 'failed', token, report: { name: 'E', message: '' }, untilMs: 3_600_000 } as const
+    for (const kind of ['load-failed', 'uncacheable'] as const)
+      expect(decideOn({ ...failed, kind })).toEqual({ act: 'load', seen: token })
+  })
+
   it('a value known not to fit the cache, or an entry of a later version: load, store nothing', () => {
     const report = { name: 'E', message: '' }
     expect(decideOn({ state: 'failed', kind: 'uncacheable', token, report })).toMatchObject({

@@ -1,4 +1,4 @@
-import { ageMs, freshForMs, type Entry, type Token, type ValueEntry } from '../entry.js'
+import { ageMs, freshForMs, type Entry, type FailedEntry, type Token, type ValueEntry } from '../entry.js'
 import type { EntryPolicy } from '../options.js'
 
 /** What to do with what was found. */
@@ -38,6 +38,7 @@ export function decide(entry: Entry, nowMs: number, policy: EntryPolicy, draw: n
     case 'hold':
       return LOAD
     case 'failed':
+      if (isLeftBehind(entry, nowMs)) return { act: 'load', seen: entry.token }
       return entry.kind === 'uncacheable' ? LOAD_UNCACHEABLE : FAIL
     case 'outdated':
       return hasJustFailed(entry, nowMs) ? FAIL : { act: 'load', seen: entry.token }
@@ -88,6 +89,11 @@ export function hasJustFailed(
   nowMs: number
 ): boolean {
   return backingOff && isAhead(leaseUntilMs, nowMs)
+}
+
+/** The clock of the store was set back since, and it would count for as long. */
+function isLeftBehind({ untilMs }: FailedEntry, nowMs: number): boolean {
+  return untilMs !== undefined && untilMs - nowMs > LONGEST_PAUSE_MS
 }
 
 /** Somebody refreshes the entry, or nobody should for now. */

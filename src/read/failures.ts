@@ -1,5 +1,12 @@
 import { LRUCache } from 'lru-cache'
-import { LoadFailedElsewhereError, textOf, type FailureReport } from '../errors.js'
+import {
+  ClosedError,
+  LoadFailedElsewhereError,
+  LoadTimeoutError,
+  OverloadedError,
+  textOf,
+  type FailureReport
+} from '../errors.js'
 import type { Clock } from '../clock.js'
 import type { Entry, Token } from '../entry.js'
 
@@ -52,6 +59,12 @@ export class Failures {
   recentOf(key: string): Remembered | undefined {
     return this.#byKey.get(key)
   }
+}
+
+/** Of this process, and not of the source, which had not its time: another process may do better, and so may the next caller. */
+export function isOfThisProcess(error: unknown): boolean {
+  if (error instanceof LoadTimeoutError) return error.waitedMs > error.timeoutMs / 2
+  return error instanceof ClosedError || error instanceof OverloadedError
 }
 
 /** What other processes are told of an error. Bounded by the frame that carries it. */

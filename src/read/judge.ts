@@ -4,6 +4,7 @@ import type { Clock } from '../clock.js'
 import { ageMs, freshForMs, type Token, type ValueEntry } from '../entry.js'
 import type { Events } from '../events.js'
 import type { Awaitable, StandardResult } from '../ports.js'
+import { withDeadline } from '../policy/deadline.js'
 import type { EntryStore } from '../tiers/entry-store.js'
 import type { FetchedEntry } from '../tiers/fetched-entry.js'
 import { decide, hasJustFailed, isPlainlyFresh, isWithinStale } from './decide.js'
@@ -182,7 +183,7 @@ export class Judge {
     const judged = ({ issues }: StandardResult<unknown>): unknown => this.#matching(issues, value, request)
     try {
       const result = request.source.schema!['~standard'].validate(value)
-      return isThenable(result) ? Promise.resolve(result).then(judged).catch(failed) : judged(result)
+      return isThenable(result) ? inTime(result, request).then(judged).catch(failed) : judged(result)
     } catch (error) {
       return failed(error)
     }
@@ -211,6 +212,13 @@ export class Judge {
     source.stats.unreadable++
     this.#events.emit('unreadable', { key, collection: source.name, reason })
   }
+}
+
+/** One that never answers would hold every reader of the entry, for ever. */
+function inTime<T>(result: Promise<T>, { source }: ReadRequest): Promise<T> {
+  const { loadTimeoutMs } = source.policy
+  const late = (): Error => new Error(`no answer within the "loadTimeout" of ${loadTimeoutMs} ms`)
+  return withDeadline(Promise.resolve(result), loadTimeoutMs, late)
 }
 
 /** By its shape: a schema is the user's, and so is its promise. */

@@ -81,15 +81,19 @@ export class LoadRunner {
     const { signal } = controller
     const timeoutMs = Math.min(source.policy.loadTimeoutMs, LONGEST_TIMER_MS)
     // As for Redis calls: after a stall of this process the answer may be waiting to be read.
-    const timer = setTimeout(
-      () => setImmediate(() => controller.abort(new LoadTimeoutError(key, timeoutMs))),
-      timeoutMs
-    )
+    const queuedAt = this.#clock.now()
+    let begunAt: number | undefined
+    const late = (): LoadTimeoutError =>
+      new LoadTimeoutError(key, timeoutMs, Math.floor((begunAt ?? this.#clock.now()) - queuedAt))
+    const timer = setTimeout(() => setImmediate(() => controller.abort(late())), timeoutMs)
     this.#running.add(controller)
     try {
-      return await this.#inTurn(source.loadLimit, signal, () =>
-        this.#reported(requests, reason, () => this.#nested(requests, signal, () => work({ signal, tenant })))
-      )
+      return await this.#inTurn(source.loadLimit, signal, () => {
+        begunAt = this.#clock.now()
+        return this.#reported(requests, reason, () =>
+          this.#nested(requests, signal, () => work({ signal, tenant }))
+        )
+      })
     } finally {
       clearTimeout(timer)
       this.#running.delete(controller)

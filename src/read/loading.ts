@@ -1,6 +1,6 @@
 import type { PayloadCodec } from '../codec/codec.js'
 import { newToken } from '../codec/frame-head.js'
-import { ClosedError, NotFlushedError, OverloadedError, RedisUnavailableError } from '../errors.js'
+import { ClosedError, NotFlushedError, RedisUnavailableError } from '../errors.js'
 import { spread, type Clock } from '../clock.js'
 import type { Token } from '../entry.js'
 import type { LoadReason } from '../events.js'
@@ -8,6 +8,7 @@ import type { Wake } from '../redis/key-listeners.js'
 import type { LeaseAnswer, LeaseRequest } from '../tiers/entry-store.js'
 import type { Capture } from '../tiers/generation.js'
 import type { FetchedEntry } from '../tiers/fetched-entry.js'
+import { isOfThisProcess } from './failures.js'
 import { Flight, NOTHING, type Landing } from './flight.js'
 import type { Verdict } from './judge.js'
 import { keepLease } from './lease-keeper.js'
@@ -264,7 +265,7 @@ export class Loading {
       const { value, durationMs } = await this.#runLoader(request, plan)
       packed = await this.#pack(request, value, durationMs)
     } catch (error) {
-      if (error instanceof OverloadedError) throw error
+      if (isOfThisProcess(error)) throw error
       failures.remember(key, newToken(), error, failedLifeMs(source, clock))
       throw error
     }
@@ -296,9 +297,11 @@ export class Loading {
   /** @param capture undefined for what is not going to be stored */
   async #pack(request: ReadRequest, value: unknown, loadMs: number, capture?: Capture): Promise<Packed> {
     const { codec, clock, store } = this.#parts
+    const { key, source } = request
     const stampOf = stamper(store.generations, request, capture)
+    const packParts = { codec, draw: clock.random(), mostBytes: store.mostBytes(key) }
     try {
-      return await pack(request.key, value, loadMs, request.source.policy, codec, clock.random(), stampOf)
+      return await pack(key, value, loadMs, source.policy, packParts, stampOf)
     } catch (error) {
       this.#settling.reportRejected(request, 'uncacheable')
       throw error

@@ -36,6 +36,9 @@ interface Missing {
 /** Of one `readMany`. */
 const LOADS_AT_ONCE = 1_000
 
+/** Of one `readMany`: each inflation takes some 170 KB while it lasts. */
+const JUDGED_AT_ONCE = 64
+
 const REDIS_AWAY: LoadPlan = { reason: 'redis-away', blocking: true, alone: true }
 
 /**
@@ -116,6 +119,14 @@ export class Reader {
     const nowMs = store.nowMs()
     const hearsHits = events.has('hit')
     const missing: Missing[] = []
+    const settle = (index: number, request: ReadRequest, verdict: Verdict | undefined): void => {
+      if (verdict?.act === 'serve')
+        many.values[index] = this.#served(verdict.lookup, verdict.refresh, request).value
+      else if (verdict?.act === 'fail') many.expect(index, Promise.reject(verdict.error as Error))
+      else missing.push({ index, request, verdict })
+    }
+    // Of those that have to be inflated, or asked an asynchronous schema about.
+    const judging: Promise<void>[] = []
     for (let at = 0; at < toAsk.length; at++) {
       const index = toAsk[at]!
       const request = requests[index]!
@@ -127,12 +138,14 @@ export class Reader {
         continue
       }
       const judged = fetched && judge.judge(fetched, request, nowMs)
-      const verdict = judged instanceof Promise ? await judged : judged
-      if (verdict?.act === 'serve')
-        many.values[index] = this.#served(verdict.lookup, verdict.refresh, request).value
-      else if (verdict?.act === 'fail') many.expect(index, Promise.reject(verdict.error as Error))
-      else missing.push({ index, request, verdict })
+      if (!(judged instanceof Promise)) {
+        settle(index, request, judged)
+        continue
+      }
+      judging.push(judged.then((verdict) => settle(index, request, verdict)))
+      if (judging.length >= JUDGED_AT_ONCE) await Promise.all(judging.splice(0))
     }
+    await Promise.all(judging)
     if (missing.length > 0) await this.#loadInPages(missing, many)
     return many.all()
   }
@@ -161,6 +174,7 @@ export class Reader {
     for (;;) {
       const current = loading.flightOf(request.key)
       const joinable = current?.forced === true && !current.loading
+      if (!joinable) this.#assertOutsideOf(request.key)
       const flight = joinable
         ? current
         : loading.launch(request, { reason: 'forced', blocking: false, forced: true })
@@ -203,15 +217,23 @@ export class Reader {
   #flightFor(request: ReadRequest, verdict: LoadingVerdict): Flight {
     const { loading } = this.#parts
     const current = loading.flightOf(request.key)
-    if (current === undefined) return loading.launch(request, planFor(verdict))
+    if (current === undefined) {
+      this.#assertOutsideOf(request.key)
+      return loading.launch(request, planFor(verdict))
+    }
     // Perhaps a refresh behind a value that has meanwhile gone: now readers do wait for it.
     current.blocking = true
     return current
   }
 
   #join(flight: Flight): Promise<Lookup | undefined> {
-    if (this.#parts.loads.isInsideLoadOf(flight.key)) throw new RecursiveLoadError(flight.key)
+    this.#assertOutsideOf(flight.key)
     return flight.join()
+  }
+
+  /** Before a load is begun as well as before one is joined: a loader that begins its own again would go on without end. */
+  #assertOutsideOf(key: string): void {
+    if (this.#parts.loads.isInsideLoadOf(key)) throw new RecursiveLoadError(key)
   }
 
   /** Undefined when Redis is away: everything is missing then. */
@@ -243,6 +265,7 @@ export class Reader {
 
   #loadMissing(missing: readonly Missing[], many: ManyReads): void {
     const { loading, loads } = this.#parts
+    for (const { request } of missing) this.#assertOutsideOf(request.key)
     // One flight for each key: two ids may be spelt differently and mean the same, as `{a, b}` and `{b, a}`.
     const firstOfKey = new Map<string, Missing>()
     for (const one of missing) if (!firstOfKey.has(one.request.key)) firstOfKey.set(one.request.key, one)
@@ -283,7 +306,8 @@ export class Reader {
   }
 
   #refreshBehind(request: ReadRequest, refresh: Refresh): void {
-    const { loading } = this.#parts
+    const { loading, loads } = this.#parts
+    if (loads.isInsideLoadOf(request.key)) return
     if (loading.flightOf(request.key) === undefined) loading.launch(request, { ...refresh, blocking: false })
   }
 

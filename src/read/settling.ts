@@ -1,5 +1,5 @@
 import { failedFrame } from '../codec/failed-frame.js'
-import { ClosedError, OverloadedError, RedisUnavailableError, type FailureReport } from '../errors.js'
+import { RedisUnavailableError, type FailureReport } from '../errors.js'
 import { spread, type Clock } from '../clock.js'
 import type { FailedEntry, Token } from '../entry.js'
 import type { Events, RejectionReason } from '../events.js'
@@ -8,7 +8,7 @@ import type { FetchedEntry } from '../tiers/fetched-entry.js'
 import { ADMIT_ALL, type FillGate } from '../tiers/fill-gate.js'
 import type { Packed } from '../tiers/pack.js'
 import type { Lookup, ReadRequest, Source } from '../tiers/request.js'
-import { reportOf, type Failures } from './failures.js'
+import { isOfThisProcess, reportOf, type Failures } from './failures.js'
 import type { Flight, Landing } from './flight.js'
 import type { Judge } from './judge.js'
 
@@ -45,12 +45,13 @@ export class Settling {
     const { store, failures } = this.#parts
     const { key } = request
     if (packed.frame === undefined || packed.stamp === undefined) {
-      return this.#leaveUnstored(flight, request, token, packed)
+      return this.#leaveUnstored(flight, request, token, packed, replaces === true || flight.forced)
     }
     // What takes the place of a value needs no more room than was granted to that one.
-    const gate = replaces === true ? ADMIT_ALL : this.#parts.gate
+    const isAdmitted = replaces === true || request.isNeeded === true
+    const gate = isAdmitted ? ADMIT_ALL : this.#parts.gate
     if (!gate.reserve(request, packed.frame.length)) {
-      return this.#leaveUnstored(flight, request, token, { ...packed, isOverBudget: true })
+      return this.#leaveUnstored(flight, request, token, { ...packed, isOverBudget: true }, false)
     }
     const cameBeforeLoad = flight.marked
     // That the lease stands when the store takes the value proves it current for those who have come by now. Who comes
@@ -84,7 +85,8 @@ export class Settling {
     flight: Flight,
     request: ReadRequest,
     token: Token,
-    packed: Packed & { readonly isOverBudget?: boolean }
+    packed: Packed & { readonly isOverBudget?: boolean },
+    mayReplace: boolean
   ): Promise<Landing> {
     const { key } = request
     if (packed.tooLarge !== undefined) {
@@ -93,8 +95,13 @@ export class Settling {
     } else if (packed.isOverBudget) {
       this.reportRejected(request, 'over-budget')
       await this.#settleLease(key, token, 'uncacheable', OVER_BUDGET, UNCACHEABLE_LIFE_MS)
+    } else if (packed.isSuperseded) {
+      this.reportRejected(request, 'superseded')
+      await this.#settleLease(key, token, 'release')
+    } else if (mayReplace) {
+      // There is no such thing any more, and that is not to be remembered: nor is what was there before.
+      await this.#parts.store.drop([key]).catch(untold)
     } else {
-      if (packed.isSuperseded) this.reportRejected(request, 'superseded')
       await this.#settleLease(key, token, 'release')
     }
     return await landingOf(packed, 0, flight.marked)
@@ -112,8 +119,7 @@ export class Settling {
     const { key, source } = request
     flight.mark()
     const lifeMs = failedLifeMs(source, clock)
-    // Of this process, not of the source: another process may do better.
-    const isOwn = error instanceof ClosedError || error instanceof OverloadedError
+    const isOwn = isOfThisProcess(error)
     const outcome =
       lifeMs < 1 || isOwn
         ? await this.#settleLease(key, token, 'release')
@@ -138,7 +144,7 @@ export class Settling {
       const settled =
         how === 'release' || report === undefined
           ? await store.release(key, token)
-          : await store.fail(key, token, failedFrame(key, token, how, report), lifeMs)
+          : await store.fail(key, token, failedFrame(key, token, how, report, store.nowMs() + lifeMs), lifeMs)
       return settled ? 'settled' : 'lost'
     } catch (error) {
       if (error instanceof RedisUnavailableError) return 'unknown'
@@ -178,6 +184,11 @@ export async function landingOf(packed: Packed, ttlMs: number, validBelow: numbe
   // One answer for thousands of callers: each costs no more than being woken.
   const lookup: Lookup = { value: await packed.copy(), source: 'loader', ageMs: 0, ttlMs }
   return { give: () => lookup, validBelow }
+}
+
+/** The store has reported it, and the lease runs out. */
+function untold(error: unknown): void {
+  if (!(error instanceof RedisUnavailableError)) throw error
 }
 
 /** The store has reported it. Who came while the loader ran reads again. */

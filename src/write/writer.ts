@@ -138,9 +138,10 @@ export class Writer {
   async #set(request: ReadRequest, value: unknown): Promise<boolean> {
     if (this.#closed) throw new ClosedError()
     const { store, codec, clock, forget, pending, gate } = this.#parts
-    const { key, source } = request
-    const stampOf = stamper(store.generations, request, 'now')
-    const packed = await pack(key, value, 0, source.policy, codec, clock.random(), stampOf)
+    const { key, scope, source } = request
+    const stampOf = stamper(store.generations, request, () => store.generations.capture(scope))
+    const packParts = { codec, draw: clock.random(), mostBytes: store.mostBytes(key) }
+    const packed = await pack(key, value, 0, source.policy, packParts, stampOf)
     if (packed.tooLarge !== undefined) throw packed.tooLarge
     if (packed.frame === undefined || pending.has(key)) return false
     if (!gate.reserve(request, packed.frame.length)) return false
@@ -315,9 +316,11 @@ export class Writer {
     capture: Capture | undefined
   ): Promise<Packed | undefined> {
     const { codec, clock, store } = this.#parts
+    const { key, source } = request
     const stampOf = stamper(store.generations, request, capture)
+    const packParts = { codec, draw: clock.random(), mostBytes: store.mostBytes(key) }
     try {
-      return await pack(request.key, value, 0, request.source.policy, codec, clock.random(), stampOf)
+      return await pack(key, value, 0, source.policy, packParts, stampOf)
     } catch (error) {
       if (error instanceof UncacheableValueError) return undefined
       throw error
