@@ -35,13 +35,15 @@ const KEY_LIFE_MS = 60_000
 export async function runBench(operator: Operator, options: BenchOptions): Promise<BenchResult[]> {
   const results: BenchResult[] = []
   const connection = await operator.another()
+  const { keyPrefix } = operator
   const prefix = `${scopePrefix(options)}#bench:${randomBytes(4).toString('hex')}:`
   try {
     results.push(await measure('PING, one caller', 0, 1, options, 1, () => connection.call('PING')))
     for (const size of options.sizes) {
-      const keys = Array.from({ length: KEYS }, (_, index) => `${prefix}{${size}}:${index}`)
+      const tag = `${prefix}{${size}}`
+      const keys = Array.from({ length: KEYS }, (_, index) => `${keyPrefix}${tag}:${index}`)
       // All keys of a size are in one slot, so in a Cluster one node is measured, and MGET may be used.
-      const node = await nodeFor(operator, connection, keys[0]!)
+      const node = await nodeFor(operator, connection, tag)
       try {
         await fill(node, keys, size)
         results.push(...(await measureSize(node, keys, size, options)))

@@ -1,9 +1,8 @@
-import { createCache, type Cache } from '../index.js'
+import { createCache, type Cache, type Cleaning } from '../index.js'
 import { AD_HOC } from '../keys/key-schema.js'
 import { parseId } from '../keys/parse-id.js'
 import type { TenantId } from '../ports.js'
 import type { Operator } from '../redis/operator.js'
-import { dropScope } from './drop.js'
 import type { Progress, Scope } from './survey.js'
 
 export interface ClearRequest {
@@ -27,12 +26,18 @@ export class CannotClear extends Error {}
  */
 export async function clearScope(operator: Operator, request: ClearRequest): Promise<number> {
   const { scope, soft, expected, timeoutMs, progress, onCleared } = request
-  // What has no collection has no counter of its own that the library would move: its entries go one by one.
-  if (scope.collection === AD_HOC) return dropScope(operator, scope, progress)
-  const cache = createCache({ redis: operator.driver, namespace: scope.namespace, commandTimeout: timeoutMs })
+  const cache = createCache({
+    redis: operator.driver(),
+    namespace: scope.namespace,
+    commandTimeout: timeoutMs
+  })
   try {
     cache.on('cleaning', ({ removed }) => progress?.(removed, expected))
-    const cleaning = await clearableOf(cache, scope).clear({ soft })
+    const cleaning = await clear(cache, scope, soft).catch((error: unknown) => {
+      // Such as that this is a replica.
+      const { reason } = cache.health().redis
+      throw reason === undefined ? error : new Error(`Nothing was cleared: ${reason}.`)
+    })
     onCleared?.()
     const { outcome, removed, error } = await cleaning.finished
     if (outcome === 'failed')
@@ -48,13 +53,14 @@ export async function clearScope(operator: Operator, request: ClearRequest): Pro
   }
 }
 
-type Clearable = Pick<Cache, 'clear'>
-
-function clearableOf(cache: Cache, { tenant: part, collection: name }: Scope): Clearable {
+function clear(cache: Cache, { tenant: part, collection: name }: Scope, soft: boolean): Promise<Cleaning> {
   const tenant = part === undefined ? undefined : tenantOf(part)
-  if (name === undefined) return tenant === undefined ? cache : cache.tenant(tenant)
+  if (name === undefined || name === AD_HOC) {
+    const all = tenant === undefined ? cache : cache.tenant(tenant)
+    return all.clear({ soft, collections: name === undefined })
+  }
   const collection = cache.collection(name, { ttl: 1, load: (_id: number): undefined => undefined })
-  return tenant === undefined ? collection : collection.tenant(tenant)
+  return (tenant === undefined ? collection : collection.tenant(tenant)).clear({ soft })
 }
 
 function tenantOf(part: string): TenantId {

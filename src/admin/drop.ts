@@ -1,27 +1,32 @@
-import { isInternalKey, mayBeInternalKey } from '../keys/key-parts.js'
-import { shardOfKey } from '../keys/key-schema.js'
+import { mayBeInternalKey } from '../keys/key-parts.js'
+import { channelKeys, shardOfKey } from '../keys/key-schema.js'
 import { textOf } from '../redis/scripts.js'
-import type { Operator } from '../redis/operator.js'
-import { keysInScope, type Progress, type Scope } from './survey.js'
+import type { KeyCommand, Operator } from '../redis/operator.js'
 
-/** Redis frees them in the background; a page is what one command may hold it up with. */
+/** Under way at once. */
 const PAGE = 500
 
 /** A key that holds no entry, and so cannot be declared wrong. */
 export class NoEntry extends Error {}
 
 /**
- * Deletes keys, which is the invalidation: every load and every write on them that began before is void. Gives how many
- * were there. Right also in a Cluster, where each key goes to its own node. Rejects with `NoEntry`, and then nothing was
- * deleted, when one of them is Corral's own: it may be a stream of writes that the database does not have yet.
+ * Deletes keys, which is the invalidation: every load and every write on them that began before is void, and whoever keeps
+ * them in memory drops them. Gives how many were there. Rejects with `NoEntry`, and then nothing was deleted, when one of
+ * them is Corral's own: it may be a stream of writes that the database does not have yet.
  */
 export async function dropKeys(operator: Operator, keys: readonly string[]): Promise<number> {
   mustBeEntries(keys)
   let dropped = 0
-  for (const key of new Set(keys)) {
-    const node = await operator.nodeOf(key)
-    const [command, ...args] = deletionOf(key)
-    dropped += Number(await node.call(command, ...args))
+  for (const page of pagesOf(keys)) {
+    const deleted = await Promise.allSettled(
+      page.map((key) => operator.callFor(key, deletionOf(key)).then(Number))
+    )
+    // Those as well of which nobody knows whether they are gone.
+    await tell(operator, page)
+    for (const one of deleted) {
+      if (one.status === 'rejected') throw one.reason
+      dropped += one.value
+    }
   }
   return dropped
 }
@@ -33,34 +38,44 @@ export function mustBeEntries(keys: readonly string[]): void {
   throw new NoEntry(`${own}${rest} is Corral's own and holds no entry: nothing was dropped.`)
 }
 
-/** What is written behind stays until the source has it. */
-function deletionOf(key: string): [command: string, ...args: string[]] {
-  if (shardOfKey(key) === undefined) return ['UNLINK', key]
-  return ['EVAL', textOf('drop-flushed'), '1', key]
-}
-
 export async function countExisting(operator: Operator, keys: readonly string[]): Promise<number> {
   let existing = 0
-  for (const key of new Set(keys)) existing += Number(await (await operator.nodeOf(key)).call('EXISTS', key))
+  for (const page of pagesOf(keys)) {
+    const found = await Promise.all(page.map((key) => operator.callFor(key, (name) => ['EXISTS', name])))
+    existing += found.reduce<number>((sum, one) => sum + Number(one), 0)
+  }
   return existing
 }
 
-/**
- * Deletes the entries of a scope, a page at a time on every primary. Corral's own counters and streams stay: a stream may
- * hold writes that are not in the database yet.
- */
-export async function dropScope(operator: Operator, scope: Scope, progress?: Progress): Promise<number> {
-  let dropped = 0
-  for await (const { node, keys } of keysInScope(operator, scope, progress)) {
-    const entries = keys.filter((key) => !isInternalKey(key))
-    for (let at = 0; at < entries.length; at += PAGE) {
-      // One key a command: in a Cluster the keys of a page are in many slots.
-      const replies = await node.pipeline(entries.slice(at, at + PAGE).map(deletionOf))
-      for (const reply of replies) {
-        if (reply instanceof Error) throw reply
-        dropped += Number(reply)
-      }
+/** What is written behind stays until the source has it. */
+function deletionOf(key: string): KeyCommand {
+  if (shardOfKey(key) === undefined) return (name) => ['UNLINK', name]
+  return (name) => ['EVAL', textOf('drop-flushed'), 1, name]
+}
+
+/** Those who keep values in memory, where Redis does not tell them of a deletion itself. */
+async function tell(operator: Operator, keys: readonly string[]): Promise<void> {
+  for (const namespace of new Set(keys.map(namespaceOf))) {
+    const { counterKey, listenersKey } = channelKeys(namespace)
+    const own = keys.filter((key) => namespaceOf(key) === namespace).join('\n')
+    try {
+      if (Number(await operator.callFor(listenersKey, (name) => ['EXISTS', name])) === 0) continue
+      // The counter's name is the channel's too.
+      await operator.callFor(counterKey, (name) => ['EVAL', textOf('announce-changes'), 1, name, name, own])
+    } catch (cause) {
+      throw new Error(
+        'They are dropped from Redis; who keeps them in memory was not told, and may serve them until its memory.ttl ends.',
+        { cause }
+      )
     }
   }
-  return dropped
+}
+
+function namespaceOf(key: string): string {
+  return key.slice(0, key.indexOf(':'))
+}
+
+function* pagesOf(keys: readonly string[]): Generator<readonly string[]> {
+  const each = [...new Set(keys)]
+  for (let at = 0; at < each.length; at += PAGE) yield each.slice(at, at + PAGE)
 }

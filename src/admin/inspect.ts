@@ -4,19 +4,21 @@ import { parseFrame, readHeader } from '../codec/frame.js'
 import { isGuard, readGuard } from '../codec/guard-frame.js'
 import type { Entry, Token } from '../entry.js'
 import { partsOfKey, type KeyParts } from '../keys/key-parts.js'
-import type { Operator, RedisNode } from '../redis/operator.js'
+import type { Operator } from '../redis/operator.js'
 import type { Standing } from '../tiers/generation.js'
 import { standingNow } from './standing.js'
 
 /** Everything there is to tell of one key. Times in milliseconds. */
 export interface KeyStory {
+  /** As it stands in Redis. */
   readonly key: string
   readonly parts: KeyParts | undefined
   readonly node: string
   /**
    * `absent`; `foreign`: no string of Corral's; `unreadable`: damaged; `loading`: held by who loads; `writing`: guarded by writers;
-   * `failed`: the last load failed; `fresh`, `stale`: a value within and past its ttl; `cleared`: a value that was declared wrong
-   * since, with its collection, its tenant, or by a tag.
+   * `failed`: the last load failed; `fresh`, `stale`: a value within and past its ttl; `unflushed`: one that the source does
+   * not have yet, which is served however old it is; `cleared`: a value that was declared wrong since, with its collection, its
+   * tenant, or by a tag.
    */
   readonly state:
     | 'absent'
@@ -27,6 +29,7 @@ export interface KeyStory {
     | 'failed'
     | 'fresh'
     | 'stale'
+    | 'unflushed'
     | 'cleared'
   readonly detail: string
   /** Until Redis removes the key; undefined when it never does, or is not there. */
@@ -68,19 +71,19 @@ const TOKEN_SHOWN = 8
 
 export async function inspectKey(operator: Operator, key: string, showValue = false): Promise<KeyStory> {
   const node = await operator.nodeOf(key)
-  const [type, ttlMs, memory, time] = await node.pipeline([
-    ['TYPE', key],
-    ['PTTL', key],
-    ['MEMORY', 'USAGE', key],
-    ['TIME']
+  const [type, ttlMs, memory, time] = await Promise.all([
+    operator.callFor(key, (name) => ['TYPE', name]),
+    operator.callFor(key, (name) => ['PTTL', name]),
+    operator.callFor(key, (name) => ['MEMORY', 'USAGE', name]).catch(undefinedIfRefused),
+    // Its own clock is what it has written ages by.
+    node.call('TIME')
   ])
-  for (const reply of [type, ttlMs, time]) if (reply instanceof Error) throw reply
   const base = {
-    key,
+    key: operator.keyPrefix + key,
     parts: partsOfKey(key),
     node: node.name,
     expiresInMs: Number(ttlMs) < 0 ? undefined : Number(ttlMs),
-    memoryBytes: memory instanceof Error || memory === null ? undefined : Number(memory),
+    memoryBytes: memory == null ? undefined : Number(memory),
     value: undefined,
     holders: []
   }
@@ -88,19 +91,23 @@ export async function inspectKey(operator: Operator, key: string, showValue = fa
   if (type !== 'string') {
     return { ...base, state: 'foreign', detail: `a ${String(type)}, which Corral reads as a miss`, bytes: 0 }
   }
-  const bytes = await bytesOf(node, key)
+  const bytes = (await operator.callBufferFor(key, (name) => ['GET', name])) as Buffer | null
   if (bytes === null) return { ...base, state: 'absent', detail: 'it went just now', bytes: 0 }
   const [seconds, micros] = time as [string, string]
   const nowMs = Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000)
   const entry = parseFrame(key, bytes)
+  // What the source does not have yet is served whatever was cleared.
   const standing =
-    entry.state === 'value' && base.parts ? await standingNow(operator, base.parts, entry) : undefined
+    entry.state === 'value' && !entry.unflushed && base.parts
+      ? await standingNow(operator, base.parts, entry)
+      : undefined
   const story = await storyOf(entry, bytes, nowMs, base.expiresInMs, showValue)
   return { ...base, bytes: bytes.length, ...(standing === undefined ? story : withStanding(story, standing)) }
 }
 
-async function bytesOf(node: RedisNode, key: string): Promise<Buffer | null> {
-  return (await node.callBuffer('GET', key)) as Buffer | null
+/** Some services know no MEMORY, and some users may not ask it. */
+function undefinedIfRefused(error: unknown): undefined {
+  if (!(error instanceof Error && error.name === 'ReplyError')) throw error
 }
 
 type Told = Pick<KeyStory, 'state' | 'detail' | 'value' | 'holders'>
@@ -131,6 +138,12 @@ async function storyOf(
       return valueStory(entry, bytes, nowMs, showValue)
     case 'failed': {
       const { name, message, code } = entry.report
+      if (entry.kind === 'uncacheable')
+        return {
+          ...nothing,
+          state: 'failed',
+          detail: `what is loaded is not stored, so readers load for themselves until this expires. ${message}`
+        }
       const reason = `${name}${code === undefined ? '' : ` (${code})`}: ${message}`
       return {
         ...nothing,
@@ -174,12 +187,13 @@ async function valueStory(
     ...(showValue && !entry.notFound ? { shown: await decoded(entry.flags, entry.payload) } : {})
   }
   const details = [
+    ...(entry.unflushed ? ['written behind: it stays until the source has it'] : []),
     ...(entry.notFound ? ['the source has no such thing'] : []),
     ...(isLeased ? ['being refreshed'] : []),
     ...(entry.backingOff ? ['its refresh failed a moment ago'] : [])
   ]
   return {
-    state: freshForMs > 0 ? 'fresh' : 'stale',
+    state: entry.unflushed ? 'unflushed' : freshForMs > 0 ? 'fresh' : 'stale',
     detail: details.join('; '),
     value,
     holders: isLeased

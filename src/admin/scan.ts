@@ -4,6 +4,7 @@ import type { Operator, RedisNode } from '../redis/operator.js'
 
 export interface ScanPage {
   readonly node: RedisNode
+  /** Without the driver's `keyPrefix`. */
   readonly keys: readonly string[]
   /** Keys looked at so far and keys there are, over all nodes; the latter is what they said at the start. */
   readonly scanned: number
@@ -26,15 +27,17 @@ const PAGE_SIZE = 1_000
  * there from start to end comes at least once; one that comes or goes meanwhile may or may not.
  */
 export async function* scanPages(operator: Operator, options: ScanOptions): AsyncGenerator<ScanPage> {
-  const { pageSize = PAGE_SIZE, onLost } = options
+  const { prefix, pageSize = PAGE_SIZE, onLost } = options
+  const { keyPrefix } = operator
   const nodes = operator.primaries()
   const sizes = await Promise.all(nodes.map((node) => sizeOf(node)))
   const total = sizes.reduce((sum, size) => sum + size, 0)
   let done = 0
   for (const [index, node] of nodes.entries()) {
     let onThisNode = 0
-    for await (const keys of pagesOf(node, options.prefix, pageSize, onLost)) {
+    for await (const names of pagesOf(node, keyPrefix + prefix, pageSize, onLost)) {
       onThisNode = Math.min(onThisNode + pageSize, sizes[index]!)
+      const keys = keyPrefix === '' ? names : names.map((name) => name.slice(keyPrefix.length))
       yield { node, keys, scanned: done + onThisNode, total }
     }
     done += sizes[index]!

@@ -1,4 +1,4 @@
-import type { Operator } from '../redis/operator.js'
+import { isNotReady, type Operator, type RedisNode } from '../redis/operator.js'
 import { numberIn, parseInfo, type Info } from './info.js'
 
 /** One server's numbers at one moment. Counts are since its start. */
@@ -37,16 +37,42 @@ export interface ServerRates {
   readonly bytesOut: number
 }
 
-export async function sampleServers(operator: Operator): Promise<ServerSample[]> {
-  return Promise.all(
-    operator.primaries().map(async (node) => {
-      const startedAt = performance.now()
-      await node.call('PING')
-      const pingMs = performance.now() - startedAt
-      const info = parseInfo(String(await node.call('INFO')))
-      return sampleOf(node.name, info, pingMs)
-    })
+/** What all servers say, and which of them say nothing. Rejects when all are silent. */
+export interface Samples {
+  readonly servers: readonly ServerSample[]
+  readonly silent: readonly SilentServer[]
+}
+
+export interface SilentServer {
+  readonly node: string
+  readonly because: string
+}
+
+export async function sampleServers(operator: Operator): Promise<Samples> {
+  const nodes = operator.primaries()
+  const looks = await Promise.allSettled(nodes.map(sampleServer))
+  const servers = looks.flatMap((look) => (look.status === 'fulfilled' ? [look.value] : []))
+  const silent = looks.flatMap((look, index) =>
+    look.status === 'rejected' ? [{ node: nodes[index]!.name, reason: look.reason as unknown }] : []
   )
+  if (servers.length === 0) throw silent[0]!.reason
+  return {
+    servers,
+    silent: silent.map(({ node, reason }) => ({
+      node,
+      because: reason instanceof Error ? reason.message : String(reason)
+    }))
+  }
+}
+
+async function sampleServer(node: RedisNode): Promise<ServerSample> {
+  const startedAt = performance.now()
+  // One that loads its data tells its numbers all the same.
+  await node.call('PING').catch((error: unknown) => {
+    if (!isNotReady(error)) throw error
+  })
+  const pingMs = performance.now() - startedAt
+  return sampleOf(node.name, parseInfo(String(await node.call('INFO'))), pingMs)
 }
 
 function sampleOf(node: string, info: Info, pingMs: number): ServerSample {

@@ -25,8 +25,7 @@ export async function standingNow(
 }
 
 async function readCounter(operator: Operator, key: string): Promise<Cell> {
-  const node = await operator.nodeOf(key)
   const cell = new Cell(key)
-  cell.apply((await node.call('GET', key)) as string | null, 0, 0)
+  cell.apply((await operator.callFor(key, (name) => ['GET', name])) as string | null, 0, 0)
   return cell
 }

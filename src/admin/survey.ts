@@ -67,7 +67,9 @@ export async function surveyKeys(
   const groups = new Map<string, GroupCount>()
   let [total, totalBytes, internalKeys, unsized] = [0, 0, 0, 0]
   for await (const { node, keys } of keysInScope(operator, scope, progress, onLost)) {
-    const sizes = await node.pipeline(keys.map((key) => ['MEMORY', 'USAGE', key] as const))
+    const sizes = await node.pipeline(
+      keys.map((key) => ['MEMORY', 'USAGE', operator.keyPrefix + key] as const)
+    )
     for (const [index, key] of keys.entries()) {
       const size = sizes[index]
       const bytes = size instanceof Error || size === null ? 0 : Number(size)

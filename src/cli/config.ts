@@ -12,6 +12,7 @@ export interface ConnectionFlags {
   readonly username?: string
   readonly sentinels?: string
   readonly masterName?: string
+  readonly keyPrefix?: string
   readonly tlsCa?: string
   readonly tlsCert?: string
   readonly tlsKey?: string
@@ -32,6 +33,7 @@ const SETTINGS = {
   password: ['REDIS_PASSWORD', undefined],
   sentinels: ['REDIS_SENTINELS', 'sentinels'],
   masterName: ['REDIS_MASTER_NAME', 'masterName'],
+  keyPrefix: ['CORRAL_KEY_PREFIX', 'keyPrefix'],
   tlsCa: ['REDIS_TLS_CA', 'tlsCa'],
   tlsCert: ['REDIS_TLS_CERT', 'tlsCert'],
   tlsKey: ['REDIS_TLS_KEY', 'tlsKey'],
@@ -43,6 +45,7 @@ type Name = keyof typeof SETTINGS
 const CONFIG_FILE = 'corral.config.json'
 const DEFAULT_URL = 'redis://127.0.0.1:6379'
 const DEFAULT_TIMEOUT = '5s'
+const LAST_PORT = 65_535
 const NAMESPACE = /^[A-Za-z0-9_.-]{1,64}$/
 
 /** A flag wins over the environment, that over the file, that over the default. Throws `UsageError`. */
@@ -64,7 +67,10 @@ export function resolveSettings(flags: ConnectionFlags, terminal: Terminal): Set
   }
   const namespace = setting('namespace')
   if (namespace !== undefined && !NAMESPACE.test(namespace)) {
-    throw new UsageError(`The namespace is "${namespace}"; needed: 1 to 64 letters, digits, '_', '.' or '-'.`)
+    const hint = namespace.includes(':') ? " What a driver's keyPrefix puts before it is --key-prefix." : ''
+    throw new UsageError(
+      `The namespace is "${namespace}"; needed: 1 to 64 letters, digits, '_', '.' or '-'.${hint}`
+    )
   }
   const sentinels = setting('sentinels')
   return {
@@ -76,6 +82,7 @@ export function resolveSettings(flags: ConnectionFlags, terminal: Terminal): Set
       tls: tlsOf(setting('tlsCa'), setting('tlsCert'), setting('tlsKey'), terminal.folder),
       sentinels: sentinels === undefined ? undefined : sentinels.split(',').map(hostAndPort),
       masterName: setting('masterName'),
+      keyPrefix: setting('keyPrefix'),
       timeoutMs: milliseconds(setting('timeout') ?? DEFAULT_TIMEOUT, 'timeout')
     }
   }
@@ -125,7 +132,11 @@ function checkedConfig(file: string, text: string): Partial<Record<Name, string>
   try {
     content = JSON.parse(text)
   } catch (error) {
-    throw new UsageError(`The configuration file ${file} is no JSON: ${(error as Error).message}`)
+    // Not its message, which repeats what stands around the mistake: a password may.
+    const where = /position \d+/.exec((error as Error).message)?.[0]
+    throw new UsageError(
+      `The configuration file ${file} is no JSON${where === undefined ? '' : `: look at ${where}`}.`
+    )
   }
   if (typeof content !== 'object' || content === null || Array.isArray(content)) {
     throw new UsageError(`The configuration file ${file} must hold one object.`)
@@ -165,6 +176,9 @@ function tlsOf(
 
 function hostAndPort(text: string): { host: string; port: number } {
   const match = /^\s*\[?([^\s[\]]+?)\]?:(\d+)\s*$/.exec(text)
-  if (match === null) throw new UsageError(`"${text}" is no Sentinel; needed: host:port,host:port,…`)
-  return { host: match[1]!, port: Number(match[2]) }
+  const port = Number(match?.[2])
+  if (match !== null && !match[1]!.includes('@') && port > 0 && port <= LAST_PORT)
+    return { host: match[1]!, port }
+  // It may be a URL with a password in it, which is not repeated.
+  throw new UsageError('Sentinels are given as host:port,host:port,…, without a URL and without credentials.')
 }

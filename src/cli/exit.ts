@@ -23,11 +23,20 @@ export class Interrupted extends Error {
   }
 }
 
-/** Rejects on Ctrl-C, and never resolves. */
-export function untilInterrupted(interrupted: AbortSignal): Promise<never> {
-  return new Promise((_resolve, reject) => {
-    const end = (): void => reject(new Interrupted())
-    if (interrupted.aborted) end()
-    else interrupted.addEventListener('abort', end, { once: true })
+/** As `work` does; or rejects on Ctrl-C, whatever becomes of the work. */
+export async function unlessInterrupted<Result>(
+  interrupted: AbortSignal,
+  work: () => Promise<Result>
+): Promise<Result> {
+  let end = (): void => {}
+  const ended = new Promise<never>((_resolve, reject) => {
+    end = () => reject(new Interrupted())
   })
+  if (interrupted.aborted) end()
+  interrupted.addEventListener('abort', end, { once: true })
+  try {
+    return await Promise.race([ended, work()])
+  } finally {
+    interrupted.removeEventListener('abort', end)
+  }
 }

@@ -10,10 +10,11 @@ export interface ScopeFlags {
 
 const COLLECTION = /^([A-Za-z0-9_.-]{1,64}|~)$/
 
-/** The key as it stands in Redis. */
-export function fullKey(key: string, namespace: string | undefined): string {
-  if (namespace === undefined || key.startsWith(`${namespace}:`)) return key
-  return `${namespace}:${key}`
+/** With its namespace and without the driver's `keyPrefix`, however it was given: as it stands in Redis, or without either. */
+export function fullKey(key: string, { namespace, target: { keyPrefix = '' } }: Settings): string {
+  const start = namespace === undefined ? '' : `${namespace}:`
+  if (keyPrefix !== '' && key.startsWith(keyPrefix + start)) return key.slice(keyPrefix.length)
+  return key.startsWith(start) ? key : start + key
 }
 
 export function scopeOf(flags: ScopeFlags, settings: Settings): Scope {

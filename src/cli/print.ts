@@ -35,8 +35,9 @@ export function table(
   rows: readonly (readonly string[])[],
   paint: Paint
 ): string {
+  // Not by spreading: there may be more rows than a call takes arguments.
   const widths = columns.map(({ title }, index) =>
-    Math.max(title.length, ...rows.map((row) => widthOf(row[index] ?? '')))
+    rows.reduce((width, row) => Math.max(width, widthOf(row[index] ?? '')), title.length)
   )
   const line = (cells: readonly string[]): string =>
     columns

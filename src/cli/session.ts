@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { openOperator, type Operator } from '../admin/connect.js'
 import { resolveSettings, type ConnectionFlags, type Settings } from './config.js'
-import { untilInterrupted } from './exit.js'
+import { unlessInterrupted } from './exit.js'
 import type { Terminal } from './terminal.js'
 
 export interface CommonFlags extends ConnectionFlags {
@@ -16,6 +16,7 @@ export function withConnection(command: Command): Command {
       'redis://, rediss:// or unix:// (REDIS_URL); a Cluster is found by any of its nodes'
     )
     .option('--namespace <name>', 'the first part of the keys (CORRAL_NAMESPACE)')
+    .option('--key-prefix <text>', "the driver's keyPrefix, if it has one (CORRAL_KEY_PREFIX)")
     .option(
       '--username <name>',
       'the ACL user (REDIS_USERNAME); the password only by REDIS_PASSWORD or the URL'
@@ -56,5 +57,5 @@ export async function withOperator<Result>(
       close()
     }
   }
-  return Promise.race([untilInterrupted(interrupted), connectAndWork()])
+  return unlessInterrupted(interrupted, connectAndWork)
 }

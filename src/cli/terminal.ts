@@ -30,6 +30,10 @@ export function processTerminal(): Terminal {
     if (error.code === 'EPIPE') process.exit(0)
     throw error
   })
+  // Nobody reads the progress any more: what is under way is done all the same.
+  process.stderr.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+  })
   return {
     out: (text) => process.stdout.write(text),
     err: (text) => process.stderr.write(text),
@@ -45,8 +49,10 @@ export function processTerminal(): Terminal {
       const prompt = createInterface({ input: process.stdin, output: process.stderr })
       // While it reads, Ctrl-C is a character of the line and no signal.
       prompt.on('SIGINT', () => process.kill(process.pid, 'SIGINT'))
+      // Ctrl-D: then there is no answer, and the question would be waited for without an end.
+      const ended = new Promise<string>((resolve) => prompt.once('close', () => resolve('')))
       try {
-        return await prompt.question(question, { signal: interruption.signal })
+        return await Promise.race([prompt.question(question, { signal: interruption.signal }), ended])
       } finally {
         prompt.close()
       }

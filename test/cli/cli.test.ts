@@ -7,7 +7,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Cluster, Redis } from 'ioredis'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { createCache, type Cache } from '../../src/index.js'
+import { surveyText } from '../../src/cli/commands/stats.js'
+import { createCache, writeBehind, type Cache } from '../../src/index.js'
+import { movingSlot } from '../support/moving-slot.js'
+import { NOBODYS } from '../support/nobodys-sink.js'
+import { until } from '../support/until.js'
 import { startRedisCluster } from '../support/redis-cluster.js'
 import { startRedisServer, type RedisServer } from '../support/redis-server.js'
 import { keySlot } from '../../src/redis/key-slot.js'
@@ -138,6 +142,32 @@ describe('inspect', () => {
     expect(await parsed('inspect', 'odd:6')).toMatchObject({ state: 'foreign' })
     expect(await parsed('inspect', 'odd:7')).toMatchObject({ state: 'absent' })
   })
+
+  it('tells what is too large to be stored, and what the source does not have yet, whatever was cleared', async () => {
+    const writing = createCache({ redis: server.url, namespace: 'shop', maxValueBytes: 1_000 })
+    try {
+      const large = writing.collection('large', {
+        ttl: '1h',
+        load: async (_id: number) => 'x'.repeat(2_000)
+      })
+      await large.get(1)
+      expect(await parsed('inspect', 'large:1')).toMatchObject({
+        state: 'failed',
+        detail: expect.stringContaining('what is loaded is not stored') as string
+      })
+      const views = writing.collection('views', {
+        ttl: '1h',
+        load: (_id: number): number | undefined => undefined,
+        write: writeBehind({ sink: NOBODYS, shards: 1 })
+      })
+      await views.put(1, 7)
+      await views.clear()
+      expect(await views.get(1)).toBe(7)
+      expect(await parsed('inspect', 'views:{views.0}:1')).toMatchObject({ state: 'unflushed' })
+    } finally {
+      await writing.close({ timeout: 0 })
+    }
+  })
 })
 
 describe('keys', () => {
@@ -239,6 +269,50 @@ describe('invalidate', () => {
   })
 })
 
+describe('where Redis does not tell who keeps values in memory', () => {
+  let kept: Cache
+  beforeEach(async () => {
+    await redis.acl('SETUSER', 'untold', 'on', '>pw', '~*', '&*', '+@all', '-client|tracking')
+    kept = createCache({
+      redis: server.url.replace('//', '//untold:pw@'),
+      namespace: 'shop',
+      memory: { maxBytes: 1024 * 1024 }
+    })
+    await until('it hears by the channel', () => kept.health().memory.mode === 'channel', 60_000)
+    return () => kept.close()
+  }, 70_000)
+
+  it('invalidate tells them', async () => {
+    let version = 1
+    const rows = kept.collection('rows', { ttl: '1h', load: async (_id: number) => version })
+    await until('it is kept', async () => (await rows.lookup(1)).source === 'memory', 60_000)
+    version = 2
+    expect(await shop('invalidate', 'rows:1', '--yes')).toMatchObject({ out: '1 entry dropped.\n' })
+    await until('it is not served any more', async () => (await rows.get(1)) === 2, 20_000)
+  }, 90_000)
+
+  it('clear does, also of what has no collection and is in Redis no more', async () => {
+    let version = 1
+    const read = (): Promise<number | undefined> => kept.getOrLoad('home', () => version, { ttl: '1h' })
+    // What was deleted by hand is not told of, so it is still read from memory.
+    await until(
+      'it is kept',
+      async () => {
+        version = 1
+        await redis.unlink('shop:~:home')
+        // Loaded, and kept when it is read.
+        for (let time = 0; time < 2; time++) await read()
+        await redis.unlink('shop:~:home')
+        version = 2
+        return (await read()) === 1
+      },
+      60_000
+    )
+    expect(await shop('clear', '--collection', '~', '--yes')).toMatchObject({ code: 0 })
+    await until('it is not served any more', async () => (await read()) === 2, 20_000)
+  }, 90_000)
+})
+
 describe('clear', () => {
   it('clears a tenant and nothing else: nobody is served what was loaded before, and it is removed', async () => {
     const things = cache.collection('clearable', { ttl: '1h', load: async (id: number) => ({ id }) })
@@ -296,14 +370,36 @@ describe('clear', () => {
     expect(await parsed('keys')).toMatchObject({
       keys: expect.not.arrayContaining([`shop:${other}:1`]) as string[]
     })
-    for (const args of [
-      [],
-      ['--all', '--tenant', '1'],
-      ['--collection', 'a:b'],
-      ['--collection', '~', '--soft']
-    ]) {
+    for (const args of [[], ['--all', '--tenant', '1'], ['--collection', 'a:b']]) {
       expect((await shop('clear', ...args, '--yes')).code, args.join(' ')).toBe(2)
     }
+  })
+
+  it('says that nothing was cleared, and why, of a replica', async () => {
+    await redis.config('SET', 'repl-diskless-sync-delay', '0')
+    await using replica = await startRedisServer({ args: ['--replicaof', server.host, String(server.port)] })
+    const client = new Redis(replica.url)
+    await until('it follows', async () =>
+      (await client.info('replication')).includes('master_link_status:up')
+    )
+    client.disconnect()
+    expect(await corral(['clear', '--all', '--yes', '--redis', replica.url], here())).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/Nothing was cleared: .*READONLY/) as string
+    })
+  })
+
+  it('does so for a user that may not look what there is', async () => {
+    const name = await filled([1])
+    await redis.acl('SETUSER', 'blind', 'on', '>pw', '~*', '&*', '+@all', '-scan')
+    const url = server.url.replace('//', '//blind:pw@')
+    const clearing = (...flags: string[]): Promise<Outcome> =>
+      corral(['clear', '--collection', name, '--redis', url, ...flags], here())
+    expect((await clearing('--dry-run')).code).toBe(1)
+    const { err } = await clearing('--yes')
+    expect(err).toContain('What there is cannot be counted: NOPERM')
+    expect(err).toContain('It is cleared, and what is left of it')
+    expect(await parsed('inspect', `${name}:1`)).toMatchObject({ state: 'cleared' })
   })
 
   it('leaves stale values to be served with --soft, and inspect tells what was cleared', async () => {
@@ -319,6 +415,10 @@ describe('clear', () => {
       detail: expect.stringContaining('made stale') as string
     })
     expect((await soft.lookup(1)).source).toBe('stale')
+    const read = (): Promise<unknown> => cache.getOrLoad('soft', () => 1, { ttl: '1h', stale: '1h' })
+    await read()
+    expect(await shop('clear', '--collection', '~', '--soft', '--yes')).toMatchObject({ code: 0 })
+    expect(await parsed('inspect', '~:soft')).toMatchObject({ state: 'stale' })
     const hard = cache.collection('hardened', {
       ttl: '1h',
       tags: () => ['red'],
@@ -351,7 +451,75 @@ describe('Ctrl-C', () => {
   })
 })
 
+describe('a driver that puts a prefix before every key', () => {
+  it('is followed with --key-prefix, and a namespace is not taken for both', async () => {
+    const driver = new Redis(server.url, { keyPrefix: 'theirs:' })
+    const theirs = createCache({ redis: driver, namespace: 'shop' })
+    try {
+      const rows = theirs.collection('prefixed', { ttl: '1h', load: async (id: number) => ({ id }) })
+      await rows.getMany([1, 2, 3])
+      await theirs.getOrLoad('home', () => 1, { ttl: '1h' })
+      const at = (...args: string[]): Promise<Outcome> =>
+        corral(args, here({ env: { CORRAL_KEY_PREFIX: 'theirs:' } }))
+      const { out } = await at('keys', '--collection', 'prefixed')
+      expect(out.trim().split('\n').sort()).toEqual([1, 2, 3].map((id) => `theirs:shop:prefixed:${id}`))
+      for (const key of ['prefixed:1', 'shop:prefixed:1', 'theirs:shop:prefixed:1']) {
+        expect(JSON.parse((await at('inspect', key, '--json')).out)).toMatchObject({
+          key: 'theirs:shop:prefixed:1',
+          state: 'fresh',
+          parts: { namespace: 'shop', collection: 'prefixed', id: '1' }
+        })
+      }
+      expect(await at('invalidate', 'theirs:shop:prefixed:1', '--yes')).toMatchObject({
+        out: '1 entry dropped.\n'
+      })
+      expect((await rows.lookup(1)).source).toBe('loader')
+      expect(await at('clear', '--collection', '~', '--yes')).toMatchObject({
+        out: 'Cleared; 1 entry removed.\n'
+      })
+      expect(await at('clear', '--all', '--yes')).toMatchObject({ out: 'Cleared; 3 entries removed.\n' })
+      expect((await rows.lookup(2)).source).toBe('loader')
+      const { code, err } = await corral(['keys', '--namespace', 'theirs:shop'], here())
+      expect([code, err]).toEqual([2, expect.stringContaining('--key-prefix')])
+    } finally {
+      await theirs.close()
+      driver.disconnect()
+    }
+  })
+})
+
 describe('stats, top and bench', () => {
+  it('show no more groups than asked for, and as many as there are', () => {
+    const group = { tenant: 't', collection: 'c', keys: 1, bytes: 1 }
+    const groups = Array.from({ length: 200_000 }, () => group)
+    const survey = { groups, keys: 200_000, bytes: 1, internalKeys: 0, unsized: 0 }
+    const plain = (_style: string, text: string): string => text
+    expect(surveyText(survey, plain).split('\n')).toHaveLength(200_003)
+    expect(surveyText(survey, plain, 30)).toContain('… and 199,970 more\n')
+  })
+
+  it('top goes on when Redis went and came back', async () => {
+    await using other = await startRedisServer()
+    const interruption = new AbortController()
+    let [looks, isLost] = [0, false]
+    const watching = corral(['top', '--interval', '20ms', '--redis', other.url], {
+      isTerminal: true,
+      interrupted: interruption.signal,
+      onText: (text) => {
+        if (text.includes('\u001B[H')) looks++
+        if (text.includes('It is tried again')) isLost = true
+      }
+    })
+    await until('it looks', () => looks > 0, 60_000)
+    await other.kill()
+    await until('it says so', () => isLost, 60_000)
+    await other.restart()
+    const before = looks
+    await until('it looks again', () => looks > before + 1, 60_000)
+    interruption.abort()
+    expect((await watching).code).toBe(0)
+  }, 120_000)
+
   it('stats tells the server’s numbers, and what each collection holds', async () => {
     const name = await filled([1, 2])
     await filled([1], 'acme')
@@ -493,6 +661,41 @@ describe('settings', () => {
     })
   })
 
+  it('lead to no other database than they name, and say why nobody answers', async () => {
+    const name = await filled([1])
+    for (const database of ['99', 'x']) {
+      const { code, err } = await corral(
+        ['clear', '--all', '--yes', '--redis', `${server.url}/${database}`],
+        here()
+      )
+      expect([code, err]).toEqual([1, expect.stringMatching(/database|DB index is out of range/)])
+    }
+    expect(await parsed('inspect', `${name}:1`)).toMatchObject({ state: 'fresh' })
+    expect((await corral(['keys', '--redis', 'redis://127.0.0.1:1'], here())).err).toContain('ECONNREFUSED')
+    expect((await corral(['keys', '--redis', 'unix:///nowhere'], here())).err).toContain('ENOENT')
+  })
+
+  it('never put on the screen what stands in a file or a list that cannot be read', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'corral-cli-'))
+    try {
+      await writeFile(join(folder, 'corral.config.json'), '{"password": hunter2}')
+      const { code, err } = await corral(['stats'], { folder })
+      expect([code, err]).toEqual([2, expect.stringContaining('is no JSON')])
+      expect(err).not.toContain('ter2')
+    } finally {
+      await rm(folder, { recursive: true })
+    }
+    for (const sentinels of [
+      'redis://:hunter2@sentinel',
+      'redis://:hunter2@sentinel:26379',
+      'sentinel:99999'
+    ]) {
+      const { code, err } = await corral(['stats', '--sentinels', sentinels])
+      expect([code, err]).toEqual([2, expect.stringContaining('host:port')])
+      expect(err).not.toContain('ter2')
+    }
+  })
+
   it('never put a password on the screen, also when Redis cannot be reached or refuses it (#112)', async () => {
     for (const url of [
       'redis://user:hunter2@127.0.0.1:1',
@@ -562,6 +765,39 @@ it('runs as a program of its own', async () => {
   expect(JSON.parse(result.stdout)).toMatchObject({ counts: { fail: 1 } })
 })
 
+it('takes the end of what is typed for a no', async () => {
+  const terminal = new URL('../../src/cli/terminal.ts', import.meta.url).href
+  const asking = `
+    import { processTerminal } from ${JSON.stringify(terminal)}
+    console.log(JSON.stringify(await processTerminal().ask('Sure?')))
+  `
+  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', asking], {
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
+  let out = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    out += text
+  })
+  await once(child, 'close')
+  expect(out).toBe('""\n')
+}, 60_000)
+
+it('does what it was told to, though nobody reads how it goes', async () => {
+  const name = await filled([1])
+  const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+  const child = spawn(process.execPath, ['--import', 'tsx', main, 'clear', '--collection', name, '--yes'], {
+    env: { ...process.env, REDIS_URL: server.url, CORRAL_NAMESPACE: 'shop' },
+    stdio: ['ignore', 'pipe', 'pipe']
+  })
+  child.stderr.destroy()
+  let out = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    out += text
+  })
+  const [code] = (await once(child, 'close')) as [number]
+  expect([code, out]).toEqual([0, 'Cleared; 1 entry removed.\n'])
+}, 60_000)
+
 it('gives a slow reader all of it', async () => {
   await redis.eval(
     "for i = 1, 3000 do redis.call('SET', 'shop:long:' .. i .. string.rep('x', 300), 'x') end",
@@ -588,7 +824,7 @@ it('gives a slow reader all of it', async () => {
 it('looks at every node of a Cluster, given any one of them', async () => {
   await using cluster = await startRedisCluster({
     replicasEach: 0,
-    args: ['--cluster-require-full-coverage', 'no']
+    args: ['--cluster-require-full-coverage', 'no', '--unixsocket', 'socket']
   })
   const url = cluster.nodes[1]!.url
   const whole = new Cluster([{ host: '127.0.0.1', port: cluster.nodes[0]!.port }])
@@ -598,13 +834,35 @@ it('looks at every node of a Cluster, given any one of them', async () => {
   const count = async (): Promise<{ keys: number }> =>
     JSON.parse((await corral(['keys', '--count', '--json'], world)).out) as { keys: number }
   expect(await count()).toMatchObject({ keys: 100 })
+  // By its socket it is as much of a Cluster.
+  const bySocket = ['keys', '--redis', join(cluster.nodes[1]!.folder, 'socket'), '--limit', '0']
+  expect((await corral(bySocket, world)).out.trim().split('\n')).toHaveLength(100)
+
+  // While a slot is moved its keys are here and there.
+  const moving = 'shop:things:0'
+  const [from, to] = [cluster.nodes[ownerOf(moving, 3)]!, cluster.nodes[(ownerOf(moving, 3) + 1) % 3]!]
+  const move = movingSlot(cluster, keySlot(moving), from, to)
+  await move.begin()
+  await move.moveKeys(moving)
+  expect(JSON.parse((await corral(['inspect', moving, '--json'], world)).out)).toMatchObject({
+    key: moving,
+    expiresInMs: expect.any(Number) as number
+  })
+  expect(await corral(['invalidate', moving, '--yes'], world)).toMatchObject({
+    code: 0,
+    out: '1 entry dropped.\n'
+  })
+  await move.cancel()
   const keys = Array.from({ length: 40 }, (_, id) => `things:${id}`)
   expect(await corral(['invalidate', ...keys, '--yes'], world)).toMatchObject({
     code: 0,
-    out: '40 entries dropped.\n'
+    out: '39 entries dropped.\n'
   })
   expect(await count()).toMatchObject({ keys: 60 })
-  expect(JSON.parse((await corral(['stats', '--json'], world)).out)).toMatchObject({ servers: [{}, {}, {}] })
+  expect(JSON.parse((await corral(['stats', '--json'], world)).out)).toMatchObject({
+    servers: [{}, {}, {}],
+    silent: []
+  })
   expect(JSON.parse((await corral(['inspect', 'things:99', '--json'], world)).out)).toMatchObject({
     state: 'unreadable'
   })
@@ -622,7 +880,7 @@ it('looks at every node of a Cluster, given any one of them', async () => {
   }
   expect(await count()).toMatchObject({ keys: all })
 
-  // A part of it must not pass for the whole.
+  // A part of it must not pass for the whole, and is told all the same.
   const [lost] = cluster.nodes
   const slotsOfOthers = (id: number): boolean => ownerOf(`shop:things:${id}`, 3) !== 0
   const elsewhere = Array.from({ length: 100 }, (_, id) => id).find((id) => id >= 40 && slotsOfOthers(id))!
@@ -631,6 +889,17 @@ it('looks at every node of a Cluster, given any one of them', async () => {
     code: 1,
     err: expect.stringContaining(`127.0.0.1:${lost!.port}`) as string
   })
+  const stats = await corral(['stats', '--json'], world)
+  expect([stats.code, stats.err]).toEqual([
+    1,
+    expect.stringContaining(`127.0.0.1:${lost!.port} says nothing`)
+  ])
+  expect(JSON.parse(stats.out)).toMatchObject({
+    servers: [{}, {}],
+    silent: [{ node: `127.0.0.1:${lost!.port}` }]
+  })
+  const top = await corral(['top', '--once', '--json', '--interval', '10ms'], world)
+  expect([top.code, JSON.parse(top.out)]).toMatchObject([0, [{}, {}]])
   expect(await corral(['invalidate', `things:${elsewhere}`, '--yes'], world)).toMatchObject({ code: 0 })
   expect(await corral(['clear', '--all', '--dry-run'], world)).toMatchObject({
     code: 0,

@@ -14,6 +14,8 @@ export interface World {
   readonly answer?: string
   readonly isTerminal?: boolean
   readonly interrupted?: AbortSignal
+  /** Told of what goes to the screen, as it comes. */
+  readonly onText?: (text: string) => void
 }
 
 /** One command line, as a shell would run it in this world. */
@@ -23,9 +25,11 @@ export async function corral(args: readonly string[], world: World = {}): Promis
   const terminal: Terminal = {
     out: (text) => {
       out += text
+      world.onText?.(text)
     },
     err: (text) => {
       err += text
+      world.onText?.(text)
     },
     outIsTerminal: isTerminal,
     errIsTerminal: isTerminal,

@@ -1,4 +1,4 @@
-import { chmod, mkdir } from 'node:fs/promises'
+import { chmod, mkdir, readFile } from 'node:fs/promises'
 import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
@@ -7,6 +7,8 @@ import { createCache } from '../../src/index.js'
 import { openOperator } from '../../src/admin/connect.js'
 import { CHECKS, examine } from '../../src/admin/doctor/doctor.js'
 import type { Finding, Severity } from '../../src/admin/doctor/finding.js'
+import { installShipped } from '../deploy/shipped.js'
+import { freePort } from '../support/free-port.js'
 import { startRedisCluster } from '../support/redis-cluster.js'
 import { startRedisServer, type RedisServer, type RedisServerOptions } from '../support/redis-server.js'
 import { until } from '../support/until.js'
@@ -91,6 +93,17 @@ describe('memory', () => {
     expect(found).toMatchObject({ severity: 'fail', what: expect.stringContaining('1 stream') as string })
     await mend(redis, found)
     expect(await severity(server, 'eviction-policy', { namespace: 'shop' })).toBe('pass')
+  })
+
+  it('eviction-policy: allkeys-* is no pass where streams may hide among more keys than are looked at', async () => {
+    const server = await start(['--maxmemory', '50mb', '--maxmemory-policy', 'allkeys-lru'])
+    const redis = connect(server)
+    await redis.eval("for i = 1, 20000 do redis.call('SET', 'shop:a:' .. i, 'x', 'EX', 600) end", 0)
+    const looking = { namespace: 'shop', sampleKeys: 10 }
+    expect(await severity(server, 'eviction-policy', looking)).toBe('pass')
+    await redis.xadd('shop:#behind:{orders.0}:stream', '*', 'id', '1')
+    // A failure, if the stream is in the first page.
+    expect(await severity(server, 'eviction-policy', looking)).not.toBe('pass')
   })
 
   it('maxmemory: none is a failure; too near to what there is is one too', async () => {
@@ -337,6 +350,22 @@ describe('clients', () => {
     expect(await redis.call('ACL', 'DRYRUN', 'default', 'PUBLISH', 'shop:#changes', '1')).toBe('OK')
   })
 
+  it('tracking: a user without channels is told of nothing, though it may track', async () => {
+    const server = await start()
+    const redis = connect(server)
+    // As ACL SETUSER makes them since Redis 7: without channels.
+    await redis.acl('SETUSER', 'app', 'on', '>pw', '~*', '+@all')
+    const url = `redis://app:pw@127.0.0.1:${server.port}`
+    const found = finding(await examined(url), 'tracking')
+    expect(found).toMatchObject({ severity: 'warn', what: expect.stringContaining('channel') as string })
+    const fix = found.fix.map(({ line, ...place }) => ({
+      ...place,
+      line: line.replace('<user>', 'app').replace('<namespace>', 'shop')
+    }))
+    await mend(redis, { ...found, fix })
+    expect((await examined(url)).get('tracking')).toMatchObject({ severity: 'pass' })
+  })
+
   it('push-buffers: too small, and without an end', async () => {
     const server = await start(['--client-output-buffer-limit', 'pubsub 1mb 256kb 60'])
     const redis = connect(server)
@@ -382,6 +411,59 @@ describe('security', () => {
     expect(finding(findings, 'password').severity).toBe('pass')
     expect(finding(findings, 'protected-mode').severity).toBe('pass')
     expect(JSON.stringify([...findings])).not.toContain('long enough')
+  })
+
+  it('password: who may not PING may read all the same', async () => {
+    const server = await start(['--protected-mode', 'yes'])
+    const redis = connect(server)
+    await redis.acl('SETUSER', 'people', 'on', '>pw', '~*', '&*', '+@all')
+    const url = `redis://people:pw@127.0.0.1:${server.port}`
+    const asPeople = async (): Promise<Severity> => finding(await examined(url), 'password').severity
+    const admin = new Redis(url)
+    opened.push(admin)
+    await admin.acl('SETUSER', 'default', '-@all', '+get')
+    expect(await asPeople()).toBe('warn')
+    await admin.acl('SETUSER', 'default', '-@all')
+    expect(await asPeople()).toBe('pass')
+    await admin.acl('SETUSER', 'default', 'off')
+    expect(await asPeople()).toBe('pass')
+  })
+
+  it('password: a certificate that the server asks for is one, too', async () => {
+    const shipped = await installShipped()
+    try {
+      const file = (name: string): string => join(shipped.folder, 'tls', name)
+      const files = [
+        '--tls-cert-file',
+        file('redis.crt'),
+        '--tls-key-file',
+        file('redis.key'),
+        '--tls-ca-cert-file',
+        file('ca.crt')
+      ]
+      const read = (name: string): Promise<string> => readFile(file(name), 'utf8')
+      const tls = { ca: shipped.ca, cert: await read('redis.crt'), key: await read('redis.key') }
+      for (const [asked, protocols, expected] of [
+        ['yes', 'TLSv1.3', 'pass'],
+        ['yes', 'TLSv1.2', 'pass'],
+        ['no', 'TLSv1.3', 'warn']
+      ] as const) {
+        const port = await freePort()
+        await start([
+          '--tls-port',
+          String(port),
+          ...files,
+          '--tls-auth-clients',
+          asked,
+          '--tls-protocols',
+          protocols
+        ])
+        const found = finding(await examined(`rediss://127.0.0.1:${port}`, {}, { tls }), 'password')
+        expect([asked, protocols, found.severity]).toEqual([asked, protocols, expected])
+      }
+    } finally {
+      await shipped.remove()
+    }
   })
 
   it('tls: passwords in the clear on a network', async () => {
@@ -440,6 +522,22 @@ describe('a Cluster', () => {
     const [first, second] = cluster.nodes as [RedisServer, RedisServer]
     const whole = await examined(first.url)
     expect(finding(whole, 'cluster-health').severity).toBe('pass')
+    // The nodes have users of their own.
+    for (const node of cluster.nodes)
+      await connect(node).acl('SETUSER', 'people', 'on', '>pw', '~*', '&*', '+@all')
+    await connect(first).acl('SETUSER', 'default', 'resetpass')
+    const asPeople = { url: first.url, username: 'people', password: 'pw', timeoutMs: 5_000 }
+    const people = await openOperator(asPeople)
+    const { nodes } = await examine(people)
+    people.close()
+    const served = nodes.filter(({ findings }) =>
+      findings.some(({ id, severity: how }) => id === 'password' && how !== 'pass')
+    )
+    expect(served.map(({ node }) => node)).not.toContain(`127.0.0.1:${first.port}`)
+    expect(served).toHaveLength(2)
+    const admin = new Redis(first.url, { username: 'people', password: 'pw' })
+    await admin.acl('SETUSER', 'default', 'nopass')
+    admin.disconnect()
     expect(finding(whole, 'cluster-replicas')).toMatchObject({
       severity: 'warn',
       what: expect.stringContaining(`127.0.0.1:${second.port}`) as string
@@ -456,8 +554,8 @@ describe('a Cluster', () => {
     const operator = await openOperator({ url: first.url, timeoutMs: 5_000 })
     const lost = (await examine(operator)).nodes.find(({ node }) => node.endsWith(`:${second.port}`))
     operator.close()
-    // Not known as a primary any more, or known and silent.
-    if (lost !== undefined) expect(lost.findings).toMatchObject([{ id: 'reachable', severity: 'fail' }])
+    expect(lost?.findings).toMatchObject([{ id: 'reachable', severity: 'fail' }])
+    provoked.add('reachable')
     const redis = connect(first)
     await redis.cluster('DELSLOTS', 0)
     await until(
@@ -540,5 +638,5 @@ describe('a server that does not let itself be looked at', () => {
 })
 
 it('every check has been provoked on a real server', () => {
-  expect(CHECKS.map(({ id }) => id).filter((id) => !provoked.has(id))).toEqual([])
+  expect([...CHECKS.map(({ id }) => id), 'reachable'].filter((id) => !provoked.has(id))).toEqual([])
 })

@@ -1,4 +1,4 @@
-import type { Operator, RedisNode } from '../../redis/operator.js'
+import type { Operator, OperatorAddress, RedisNode } from '../../redis/operator.js'
 import { numberIn, pairsOf, parseInfo, type Info } from '../info.js'
 import { percentilesOf } from '../percentiles.js'
 import { gatherAccount } from './account.js'
@@ -33,23 +33,22 @@ export async function gatherFacts(
   // One after the other: the round trips that are measured must not queue behind the rest.
   const latency = await attempt(() => measureLatency(node))
   const clock = await attempt(() => readClock(node, options.wallClock ?? Date.now))
+  const address = addressOf(operator, node)
   return {
     node: node.name,
-    address: operator.address,
+    address,
     info,
     latency,
     clock,
     config: await attempt(() => readConfig(node)),
-    memoryLimit: await attempt(() =>
-      findMemoryLimit(knownOr(info), operator.address, options.memoryLimitBytes)
-    ),
+    memoryLimit: await attempt(() => findMemoryLimit(knownOr(info), address, options.memoryLimitBytes)),
     slowLog: await attempt(() => readSlowLog(node)),
-    tracking: await attempt(() => tryTracking(node)),
-    strangers: await attempt(() => operator.servesStrangers()),
+    tracking: await attempt(() => tryTracking(operator, node)),
+    strangers: await attempt(() => operator.servesStrangers(node)),
     account: await attempt(() => gatherAccount(node)),
     cluster: await attempt(() => gatherCluster(node, isClusterNode(operator, info))),
     // Last: the longest, and what it reads must not show in the numbers above.
-    keys: await attempt(() => sampleKeys(node, options.namespace, options.sampleKeys))
+    keys: await attempt(() => sampleKeys(node, operator.keyPrefix, options.namespace, options.sampleKeys))
   }
 }
 
@@ -110,9 +109,29 @@ async function readSlowLog(node: RedisNode): Promise<readonly SlowCommand[]> {
   }))
 }
 
-/** OPTIN: nothing is tracked unless asked for, so nothing is left behind. */
-async function tryTracking(node: RedisNode): Promise<true> {
-  await node.call('CLIENT', 'TRACKING', 'ON', 'OPTIN')
+/** The nodes of a Cluster are on machines of their own. */
+function addressOf({ kind, address }: Operator, { name }: RedisNode): OperatorAddress {
+  if (kind !== 'cluster') return address
+  const portAt = name.lastIndexOf(':')
+  return { ...address, host: name.slice(0, portAt), port: Number(name.slice(portAt + 1)) }
+}
+
+/** As the engine does it. OPTIN: nothing is tracked unless asked for, so nothing is left behind. */
+async function tryTracking(operator: Operator, node: RedisNode): Promise<true> {
+  // Where nobody tracks, because each node would have to be watched, there is nobody to tell either.
+  if (operator.kind === 'cluster') return turnTracking(node, [])
+  const subscriber = await operator.another()
+  try {
+    const id = Number(await subscriber.call('CLIENT', 'ID'))
+    await subscriber.call('subscribe', '__redis__:invalidate')
+    return await turnTracking(node, ['REDIRECT', id])
+  } finally {
+    subscriber.close()
+  }
+}
+
+async function turnTracking(node: RedisNode, to: readonly (string | number)[]): Promise<true> {
+  await node.call('CLIENT', 'TRACKING', 'ON', ...to, 'OPTIN')
   await node.call('CLIENT', 'TRACKING', 'OFF')
   return true
 }

@@ -17,10 +17,11 @@ const NO_TTL = -1
 /** Looks at keys of the namespace on one server, or at any keys without one: reads sizes and lives, never values. */
 export async function sampleKeys(
   node: RedisNode,
+  keyPrefix: string,
   namespace: string | undefined,
   most: number = SAMPLE
 ): Promise<KeySample> {
-  const prefix = namespace === undefined ? '' : scopePrefix({ namespace })
+  const prefix = keyPrefix + (namespace === undefined ? '' : scopePrefix({ namespace }))
   const big: { key: string; bytes: number }[] = []
   const examples: string[] = []
   let [looked, scanned, withoutTtl, behindStreams] = [0, 0, 0, 0]
@@ -37,7 +38,7 @@ export async function sampleKeys(
       looked++
       if (typeof bytes !== 'number') unsized ??= bytes.message
       else if (bytes >= BIG_KEY_BYTES) big.push({ key, bytes })
-      if (isInternalKey(key)) {
+      if (isInternalKey(key.slice(keyPrefix.length))) {
         if (type === 'stream') behindStreams++
       } else if (ttlMs === NO_TTL) {
         withoutTtl++

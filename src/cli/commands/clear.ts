@@ -18,10 +18,13 @@ interface Flags extends CommonFlags, ScopeFlags {
   readonly yes?: boolean
 }
 
+/** Above a question that is to be read; `--dry-run` lists them all. */
+const MOST_GROUPS = 30
+
 export function addClear(program: Command, terminal: Terminal): void {
   withConnection(program.command('clear'))
     .description('declare a collection, a tenant or the whole namespace wrong, at once and without a herd')
-    .option('--collection <name>', 'of every tenant, or with --tenant of one')
+    .option('--collection <name>', 'of every tenant, or with --tenant of one; ~ for what has none')
     .option('--tenant <tenant>', 'as it stands in keys')
     .option('--all', 'the whole namespace')
     .option('--soft', 'values become stale: they may be served while each is refreshed')
@@ -37,29 +40,34 @@ async function clear(flags: Flags, terminal: Terminal): Promise<void> {
       'Say what to clear: --collection, --tenant or both; or --all for the whole namespace.'
     )
   }
-  if (flags.soft === true && flags.collection === '~') {
-    throw new UsageError(
-      'What has no collection cannot be made stale as a whole; without --soft it is dropped.'
-    )
-  }
   await withOperator(flags, terminal, async (operator, settings) => {
     const scope = scopeOf(flags, settings)
     const counting = progressBar(terminal, 'counting')
     // To clear moves a counter, which needs no node that is lost: what that one has need not be counted.
     const survey = await surveyKeys(operator, scope, counting.report, (node) =>
       terminal.err(`${node} does not answer: what it has is not counted.\n`)
-    ).finally(counting.end)
-    const entries = survey.keys - survey.internalKeys
+    )
+      .catch((error: unknown) => {
+        // Nor does it need to know what there is.
+        if (flags.dryRun === true || !isRefusal(error)) throw error
+        terminal.err(`What there is cannot be counted: ${error.message}\n`)
+        return undefined
+      })
+      .finally(counting.end)
+    const entries = survey && survey.keys - survey.internalKeys
     const report = { scope, soft: flags.soft === true, entries }
     if (flags.dryRun === true) return told(terminal, flags, { ...report, removed: 0, dryRun: true }, survey)
-    if (flags.json !== true) terminal.err(surveyText(survey, painter(terminal, terminal.errIsTerminal)))
-    const what = `${flags.soft === true ? 'Make stale' : 'Clear'} ${scopeText(scope)}: ${plural(entries, 'entry', 'entries')}?`
+    if (flags.json !== true && survey !== undefined)
+      terminal.err(surveyText(survey, painter(terminal, terminal.errIsTerminal), MOST_GROUPS))
+    const many =
+      entries === undefined ? 'however many entries there are' : plural(entries, 'entry', 'entries')
+    const what = `${flags.soft === true ? 'Make stale' : 'Clear'} ${scopeText(scope)}: ${many}?`
     await confirm(terminal, what, flags.yes === true)
     const cleaning = progressBar(terminal, 'removing')
     const removed = await clearScope(operator, {
       scope,
       soft: flags.soft === true,
-      expected: entries,
+      expected: entries ?? 0,
       timeoutMs: settings.target.timeoutMs,
       progress: cleaning.report,
       // Whatever becomes of the rest, Ctrl-C among it.
@@ -77,14 +85,20 @@ function told(
   flags: Flags,
   report: {
     readonly soft: boolean
-    readonly entries: number
+    /** Undefined where they could not be counted. */
+    readonly entries: number | undefined
     readonly removed: number
     readonly dryRun: boolean
   },
-  survey: Survey
+  survey: Survey | undefined
 ): void {
   if (flags.json === true) return terminal.out(json(report))
-  if (report.dryRun) return terminal.out(surveyText(survey, painter(terminal)))
+  if (report.dryRun && survey !== undefined) return terminal.out(surveyText(survey, painter(terminal)))
   if (report.soft) return terminal.out('Stale from now on; each is refreshed by its next reader.\n')
   terminal.out(`Cleared; ${plural(report.removed, 'entry', 'entries')} removed.\n`)
+}
+
+/** Redis does not let this user look; to clear takes less. */
+function isRefusal(error: unknown): error is Error {
+  return error instanceof Error && /^(NOPERM|ERR) /.test(error.message)
 }

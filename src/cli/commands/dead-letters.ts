@@ -1,7 +1,7 @@
 import { Argument, type Command } from 'commander'
 import type { DeadLetter } from '../../index.js'
 import { confirm } from '../confirm.js'
-import { untilInterrupted } from '../exit.js'
+import { unlessInterrupted } from '../exit.js'
 import { plural } from '../../admin/units.js'
 import { json, printable } from '../print.js'
 import type { Terminal } from '../terminal.js'
@@ -31,7 +31,7 @@ export function addDeadLetters(program: Command, terminal: Terminal): void {
 async function handle(module: string, action: Action, flags: Flags, terminal: Terminal): Promise<void> {
   const cache = await importCache(module, terminal)
   try {
-    await Promise.race([untilInterrupted(terminal.interrupted), carryOut(cache, action, flags, terminal)])
+    await unlessInterrupted(terminal.interrupted, () => carryOut(cache, action, flags, terminal))
   } finally {
     await cache.close()
   }

@@ -20,8 +20,8 @@ export function addInspect(program: Command, terminal: Terminal): void {
 }
 
 async function inspect(key: string, flags: Flags, terminal: Terminal): Promise<void> {
-  const story = await withOperator(flags, terminal, (operator, { namespace }) =>
-    inspectKey(operator, fullKey(key, namespace), flags.showValue)
+  const story = await withOperator(flags, terminal, (operator, settings) =>
+    inspectKey(operator, fullKey(key, settings), flags.showValue)
   )
   if (flags.json === true) terminal.out(json(story))
   else terminal.out(storyText(story, painter(terminal)))

@@ -22,8 +22,8 @@ export function addInvalidate(program: Command, terminal: Terminal): void {
 }
 
 async function invalidate(given: readonly string[], flags: Flags, terminal: Terminal): Promise<void> {
-  await withOperator(flags, terminal, async (operator, { namespace }) => {
-    const keys = given.map((key) => fullKey(key, namespace))
+  await withOperator(flags, terminal, async (operator, settings) => {
+    const keys = given.map((key) => fullKey(key, settings))
     // Before anybody is asked.
     mustBeEntries(keys)
     const existing = await countExisting(operator, keys)

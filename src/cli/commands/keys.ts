@@ -39,7 +39,7 @@ async function keys(flags: Flags, terminal: Terminal): Promise<void> {
     let [shown, isCut] = [0, false]
     for await (const page of keysInScope(operator, scope, bar.report)) {
       const room = limit === 0 ? page.keys.length : limit - shown
-      const names = page.keys.slice(0, room)
+      const names = page.keys.slice(0, room).map((key) => operator.keyPrefix + key)
       shown += names.length
       // Names go out as they come, no faster than they are read, and none is kept; a JSON document cannot do so.
       if (flags.json === true) found.push(...names)

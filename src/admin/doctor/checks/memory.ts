@@ -1,4 +1,4 @@
-import { numberIn } from '../../info.js'
+import { numberIn, rowIn } from '../../info.js'
 import { bytesText, countText, percentText, plural, redisArgument, redisBytes } from '../../units.js'
 import { allowing, both, check, unseen, type Check } from '../check.js'
 import type { MemoryLimit } from '../facts.js'
@@ -40,6 +40,14 @@ const evictionPolicy = check(
       return warn(policy, 'It pushes out hot entries as readily as those that nobody reads.', ...use)
     }
     // A few streams among millions of keys are hardly ever in a sample.
+    const appended = Number(rowIn(info, 'cmdstat_xadd')['calls'] ?? 0)
+    if (policy.startsWith('allkeys-') && appended > 0 && !(keys.known && keys.value.isWhole)) {
+      return warn(
+        `${policy}, and somebody appends to streams here (XADD ran ${plural(appended, 'time')})`,
+        'When memory is short Redis deletes whole streams without a word: writes that are not in the database yet, if they are those of write-behind.',
+        ...use
+      )
+    }
     const isGuess = policy.startsWith('allkeys-') && keys.known && !keys.value.isWhole
     return pass(
       isGuess
