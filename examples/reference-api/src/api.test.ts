@@ -8,7 +8,9 @@ import { type RedisServer, startRedisServer } from '../../../test/support/redis-
 import { until } from '../../../test/support/until.js'
 import { startApi } from './api.js'
 import { loadStore } from './seed/load.js'
-import type { ApiServer } from './server.js'
+import { type ApiServer, serve } from './server.js'
+import { StartError } from './start-error.js'
+import { openDatabase } from './store/database.js'
 
 const ADMIN_TOKEN = 'only for this test'
 
@@ -568,6 +570,58 @@ describe('the rest', () => {
     await release()
     // For a second nobody tries again.
     await expect.poll(async () => (await get('/api/homepage')).status, { timeout: 10_000 }).toBe(200)
+  })
+
+  it('is healthy, and says so, while every connection to the database has something to do', async () => {
+    const busy = await startApi({
+      databaseUrl: postgres.url,
+      redisUrl: redis.url,
+      connections: 1,
+      worker: false
+    })
+    try {
+      await database.query('begin; lock table movie_store.offers in access exclusive mode')
+      const waiting = fetch(`${busy.url}/api/products/60`)
+      await until('its only connection waits for the table', async () => {
+        const { rows } = await database.query('select from pg_locks where not granted')
+        return rows.length > 0
+      })
+      const health = await fetch(`${busy.url}/health`)
+      expect([health.status, await health.json()]).toMatchObject([200, { database: 'ready' }])
+      await database.query('commit')
+      expect((await waiting).status).toBe(200)
+    } finally {
+      await database.query('rollback')
+      await busy.close()
+    }
+  })
+
+  it('cancels in PostgreSQL what its caller gave up, also when that has the last connection', async () => {
+    const store = openDatabase(postgres.url, { connections: 1, applicationName: 'gives up' })
+    try {
+      const caller = new AbortController()
+      const statement = store.query('select pg_sleep(25)', [], caller.signal)
+      const running = async (): Promise<boolean> => {
+        const { rows } = await database.query(
+          "select from pg_stat_activity where application_name = 'gives up' and state = 'active'"
+        )
+        return rows.length > 0
+      }
+      await until('it runs', running)
+      caller.abort(new Error('enough'))
+      await expect(statement).rejects.toThrow('due to user request')
+    } finally {
+      await store.close()
+    }
+  })
+
+  it('says in a line that its port is in use', async () => {
+    const port = Number(new URL(apis[0]!.url).port)
+    const second = serve([], { port })
+    await expect(second).rejects.toThrow(StartError)
+    await expect(second).rejects.toThrow(
+      `Port ${port} is in use: set PORT to another, or to 0 for a free one.`
+    )
   })
 
   it('goes on when a client leaves before its answer', async () => {

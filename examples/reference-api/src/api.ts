@@ -1,4 +1,5 @@
 import { createCatalogue } from './catalogue.js'
+import { createOperatorRoutes } from './operator-routes.js'
 import { createRoutes, type Route } from './routes.js'
 import { type ApiServer, serve, type ServeOptions } from './server.js'
 import { openDatabase } from './store/database.js'
@@ -23,7 +24,8 @@ export async function startApi(options: ApiOptions): Promise<ApiServer> {
   const store = createMovieStore(database)
   const catalogue = createCatalogue(store, options.redisUrl, database.pool)
   const routes = [
-    ...createRoutes(catalogue, store, options.adminToken),
+    ...createRoutes(catalogue, options.adminToken),
+    ...createOperatorRoutes(catalogue.cache, store),
     ...(options.moreRoutes?.(store) ?? [])
   ]
   await catalogue.views.migrate()

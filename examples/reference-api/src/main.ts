@@ -3,35 +3,43 @@
 import { startApi } from './api.js'
 import { findServers } from './local-servers.js'
 import { isLoaded, loadStore } from './seed/load.js'
+import { explained, portOf } from './start-error.js'
 
-const DEFAULT_PORT = 3000
 /** What is under way when the process is told to end has this long. */
 const GRACE_MS = 10_000
 
-const servers = await findServers(process.env)
-if (!(await isLoaded(servers.databaseUrl))) {
-  console.log('Loading the catalogue into schema "movie_store"')
-  const { products, orderItems } = await loadStore(servers.databaseUrl)
-  console.log(`Loaded ${products} films and ${orderItems} order items`)
-}
-const api = await startApi({
-  ...servers,
-  port: Number(process.env['PORT'] ?? DEFAULT_PORT),
-  adminToken: process.env['ADMIN_TOKEN'],
-  worker: process.env['WORKER'] !== 'off'
-})
-console.log(`Listening on ${api.url}`)
-
+/** Until it serves nothing is under way: the private servers end with this process. */
+let close = async (): Promise<void> => undefined
 let stopping = false
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop())
 // Started by scripts/run.mjs: it is gone.
 process.once('disconnect', () => void stop())
 
+await explained(async () => {
+  const port = portOf(process.env['PORT'])
+  const servers = await findServers(process.env)
+  if (!(await isLoaded(servers.databaseUrl))) {
+    console.log('Loading the catalogue into schema "movie_store"')
+    const { products, orderItems } = await loadStore(servers.databaseUrl)
+    console.log(`Loaded ${products} films and ${orderItems} order items`)
+  }
+  const api = await startApi({
+    ...servers,
+    port,
+    adminToken: process.env['ADMIN_TOKEN'],
+    worker: process.env['WORKER'] !== 'off'
+  })
+  close = async () => {
+    await api.close()
+    await servers.stop()
+  }
+  console.log(`Listening on ${api.url}`)
+})
+
 async function stop(): Promise<void> {
   if (stopping) return
   stopping = true
   setTimeout(() => process.exit(1), GRACE_MS).unref()
-  await api.close()
-  await servers.stop()
+  await close()
   process.exit(0)
 }

@@ -62,9 +62,14 @@ export function renderMetrics({
       queues,
       (queue) => queue.deadLetters
     ),
-    ...ofQueues('cache_behind_waiting', 'gauge', 'Operations that wait for the database.', queues, (queue) =>
-      queue.depth.reduce((sum, { operations }) => sum + operations, 0)
+    ...ofQueues(
+      'cache_behind_flush_failures_total',
+      'counter',
+      'Attempts of this process to write to the database that failed.',
+      queues,
+      (queue) => queue.flushFailures
     ),
+    ...waiting(queues),
     ...gauge('cache_redis_up', 'Whether Redis answers.', redis.state === 'ready' ? 1 : 0),
     ...gauge('cache_loads_running', 'Loads running now.', loads.running),
     ...gauge('cache_loads_queued', 'Loads waiting for their turn now.', loads.queued),
@@ -72,11 +77,31 @@ export function renderMetrics({
   ].join('\n')}\n`
 }
 
+type Queues = readonly [name: string, stats: BehindStats][]
+
+/** Told by whoever brings it to the database, and knows how it is now: so the sum over all processes is right. */
+function waiting(queues: Queues): string[] {
+  const here = queues.filter(([, { depth }]) => depth.some(({ held }) => held))
+  const held = ({ depth }: BehindStats): BehindStats['depth'] => depth.filter((shard) => shard.held)
+  return [
+    ...ofQueues('cache_behind_waiting', 'gauge', 'Operations that wait for the database.', here, (queue) =>
+      held(queue).reduce((sum, { operations }) => sum + operations, 0)
+    ),
+    ...ofQueues(
+      'cache_behind_oldest_seconds',
+      'gauge',
+      'For how long the oldest of them has waited.',
+      here,
+      (queue) => Math.max(...held(queue).map(({ ageMs }) => ageMs)) / 1_000
+    )
+  ]
+}
+
 function ofQueues(
   name: string,
   type: string,
   help: string,
-  queues: readonly [name: string, stats: BehindStats][],
+  queues: Queues,
   of: (stats: BehindStats) => number
 ): string[] {
   const lines = queues.map(([queue, stats]) => `${name}{queue="${queue}"} ${of(stats)}`)

@@ -1,5 +1,4 @@
 import type { Catalogue } from './catalogue.js'
-import { renderMetrics } from './metrics.js'
 import { Problem } from './problems.js'
 import {
   type ApiRequest,
@@ -12,7 +11,7 @@ import {
   referrerOf,
   tenantOf
 } from './requests.js'
-import { MAIN_SHOP, type MovieStore } from './store/movie-store.js'
+import { MAIN_SHOP } from './store/movie-store.js'
 
 /** An answer as plain data: `json` for the API, `text` for the metrics. */
 export type ApiAnswer =
@@ -25,8 +24,8 @@ export interface Route {
   readonly handle: (request: ApiRequest) => Promise<ApiAnswer>
 }
 
-/** @param adminToken without it nobody is an administrator */
-export function createRoutes(catalogue: Catalogue, store: MovieStore, adminToken?: string): Route[] {
+/** What the shop's visitors and its administrators ask. @param adminToken without it nobody is an administrator */
+export function createRoutes(catalogue: Catalogue, adminToken?: string): Route[] {
   return [
     { method: 'get', path: '/api/products/:id', handle: getProduct },
     { method: 'get', path: '/api/products', handle: getProducts },
@@ -36,9 +35,7 @@ export function createRoutes(catalogue: Catalogue, store: MovieStore, adminToken
     { method: 'get', path: '/api/products/:id/views', handle: getViews },
     { method: 'get', path: '/api/homepage', handle: getHomepage },
     { method: 'get', path: '/api/genres/:genre', handle: getGenre },
-    { method: 'delete', path: '/api/admin/cache', handle: clearCache },
-    { method: 'get', path: '/health', handle: getHealth },
-    { method: 'get', path: '/metrics', handle: getMetrics }
+    { method: 'delete', path: '/api/admin/cache', handle: clearCache }
   ]
 
   async function getProduct(request: ApiRequest): Promise<ApiAnswer> {
@@ -106,24 +103,6 @@ export function createRoutes(catalogue: Catalogue, store: MovieStore, adminToken
     if (genre === undefined) await catalogue.clear(tenant)
     else await catalogue.clearGenre(genreOf(genre), tenant)
     return { json: { cleared: { tenant: tenant ?? 'all', ...(genre === undefined ? {} : { genre }) } } }
-  }
-
-  /** Without Redis the API is slower but serves; without the database it does not. */
-  async function getHealth(): Promise<ApiAnswer> {
-    const redis = catalogue.cache.stats().redis.state
-    try {
-      await store.ping()
-      return { json: { status: 'ok', database: 'ready', redis } }
-    } catch {
-      return { status: 503, json: { status: 'down', database: 'away', redis } }
-    }
-  }
-
-  async function getMetrics(): Promise<ApiAnswer> {
-    return {
-      text: renderMetrics(catalogue.cache.stats()),
-      contentType: 'text/plain; version=0.0.4; charset=utf-8'
-    }
   }
 
   /** Whether a shop exists is cached like anything else: made-up names do not reach the database twice. */

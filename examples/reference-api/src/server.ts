@@ -5,6 +5,7 @@ import express, { type NextFunction, type Request, type Response } from 'express
 import { describeProblem, Problem } from './problems.js'
 import type { ApiRequest } from './requests.js'
 import type { ApiAnswer, Route } from './routes.js'
+import { StartError } from './start-error.js'
 
 export interface ApiServer {
   readonly url: string
@@ -54,12 +55,22 @@ export async function serve(routes: readonly Route[], options: ServeOptions = {}
   const host = options.host ?? '127.0.0.1'
   const server = app.listen(options.port ?? 0, host)
   server.keepAliveTimeout = KEEP_ALIVE_MS
-  await Promise.race([
-    once(server, 'listening'),
-    once(server, 'error').then(([error]) => Promise.reject(error as Error))
-  ])
+  try {
+    await once(server, 'listening')
+  } catch (error) {
+    throw whyNot(error as NodeJS.ErrnoException, options.port)
+  }
   const { port } = server.address() as AddressInfo
   return { url: `http://${host}:${port}`, close: () => close(server) }
+}
+
+/** Why it does not listen. */
+function whyNot(error: NodeJS.ErrnoException, port: number | undefined): Error {
+  if (error.code === 'EADDRINUSE')
+    return new StartError(`Port ${port} is in use: set PORT to another, or to 0 for a free one.`)
+  if (error.code === 'EACCES')
+    return new StartError(`Port ${port} is for root only: set PORT to one above 1023.`)
+  return error
 }
 
 /** What is no JSON would be ignored by its parser, and look like an empty body. */

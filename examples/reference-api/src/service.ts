@@ -3,8 +3,8 @@
 // brought to PostgreSQL by processes of their own, `node worker.js`.
 import { startApi } from './api.js'
 import { isLoaded, loadStore } from './seed/load.js'
+import { explained, portOf } from './start-error.js'
 
-const DEFAULT_PORT = 3000
 /** What is under way when the process is told to end has this long; less than an orchestrator waits before it kills. */
 const GRACE_MS = 10_000
 
@@ -14,7 +14,7 @@ if (process.argv[2] === 'load') {
   if (!(await isLoaded(databaseUrl))) await loadStore(databaseUrl)
   console.log('The catalogue is loaded')
 } else {
-  await serve()
+  await explained(serve)
 }
 
 async function serve(): Promise<void> {
@@ -23,7 +23,7 @@ async function serve(): Promise<void> {
     // Without it the cache would live in this process alone, which nobody means in production.
     redisUrl: required('REDIS_URL'),
     host: process.env['HOST'] ?? '0.0.0.0',
-    port: Number(process.env['PORT'] ?? DEFAULT_PORT),
+    port: portOf(process.env['PORT']),
     worker: process.env['WORKER'] !== 'off'
   })
   console.log(`Listening on ${api.url}`)

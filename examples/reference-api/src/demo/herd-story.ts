@@ -62,12 +62,9 @@ export function releaseOn(variant: Variant, stage: Stage): Promise<Outcome> {
   })
 }
 
-/**
- * Waits until no process of the API has work left over from this round. A health check asks the database through the
- * same pool, so its answer comes after all that was queued there.
- */
+/** Waits until no process of the API has work left over from this round, queued or running. */
 async function settle({ urls, counter }: Stage): Promise<void> {
-  await Promise.all(urls.map(async (url) => (await fetch(new URL('/health', url))).arrayBuffer()))
+  await Promise.all(urls.map(async (url) => (await fetch(new URL('/demo/drained', url))).arrayBuffer()))
   await counter.idle()
 }
 

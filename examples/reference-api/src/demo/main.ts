@@ -7,6 +7,7 @@ import { startRedisServer, startStoreDatabase, startWorker, type WorkerProcess }
 import { loadStore } from '../seed/load.js'
 import { connectClient, openDatabase } from '../store/database.js'
 import { createMovieStore } from '../store/movie-store.js'
+import { adviceFor } from './advice.js'
 import type { ApiCommands } from './api-process.js'
 import { type DemoOptions, parseArguments, USAGE, UsageError } from './arguments.js'
 import { describeOutcomes, type Outcome, releaseOn, type Stage, VARIANTS } from './herd-story.js'
@@ -41,6 +42,8 @@ try {
 } catch (error) {
   if (!ending) {
     console.error(error instanceof UsageError ? `${error.message}\n\n${USAGE}` : error)
+    const advice = adviceFor(error)
+    if (advice !== undefined) console.error(`\n${advice}`)
     await end(error instanceof UsageError ? 2 : 1)
   }
 }

@@ -72,7 +72,14 @@ export function createRivalRoutes(store: MovieStore, redis: Redis): Route[] {
     return { json: { data: product } }
   }
 
+  /** Through the connections of all the others, so its answer comes after all that was queued for one. */
+  const drained = async (): Promise<ApiAnswer> => {
+    await store.findShop(MAIN_SHOP)
+    return { json: {} }
+  }
+
   return [
+    { method: 'get', path: '/demo/drained', handle: drained },
     { method: 'get', path: '/demo/no-cache/homepage', handle: ({ signal }) => withoutCache(signal) },
     { method: 'get', path: '/demo/blog/homepage', handle: ({ signal }) => getElseLoadAndSet(signal) },
     { method: 'get', path: '/demo/lock/homepage', handle: ({ signal }) => lockAndPoll(signal) },

@@ -1,12 +1,14 @@
 import pg from 'pg'
 
 export interface Database {
-  /** Runs one statement. When the signal fires, it is taken off the queue or cancelled in PostgreSQL. */
+  /** Runs one statement. When the signal fires, it is not begun any more, or cancelled in PostgreSQL. */
   query<Row extends pg.QueryResultRow>(
     sql: string,
     parameters: readonly unknown[],
     signal?: AbortSignal
   ): Promise<Row[]>
+  /** Rejects when PostgreSQL does not answer. Never waits behind statements. */
+  ping(): Promise<void>
   close(): Promise<void>
   /** For who runs transactions of their own. */
   readonly pool: pg.Pool
@@ -21,18 +23,26 @@ export interface DatabaseOptions {
 
 /** The longest a statement may run: what nobody waits for any more should not hold a connection. */
 const STATEMENT_TIMEOUT_MS = 30_000
+/** Beside the others, for what is asked just when all of them are busy: a health check, and to cancel a statement. */
+const CONTROL_CONNECTIONS = 2
+/** A health check that has no answer by then is one. */
+const CONTROL_TIMEOUT_MS = 2_000
 
 export function openDatabase(url: string, options: DatabaseOptions = {}): Database {
-  const pool = new pg.Pool({
+  const applicationName = options.applicationName ?? 'reference-api'
+  const pool = openPool({
     connectionString: url,
     max: options.connections ?? 10,
-    application_name: options.applicationName ?? 'reference-api',
+    application_name: applicationName,
     statement_timeout: STATEMENT_TIMEOUT_MS
   })
-  // A broken connection is replaced by the pool, and fails the statement under way if there is one. Without listeners it
-  // would end the process as well: on the pool for idle ones, on each for those that are lent out.
-  pool.on('error', (error) => console.error(`An idle PostgreSQL connection broke: ${error.message}`))
-  pool.on('connect', (client) => client.on('error', () => undefined))
+  const control = openPool({
+    connectionString: url,
+    max: CONTROL_CONNECTIONS,
+    application_name: applicationName,
+    connectionTimeoutMillis: CONTROL_TIMEOUT_MS,
+    query_timeout: CONTROL_TIMEOUT_MS
+  })
 
   return {
     query: async <Row extends pg.QueryResultRow>(
@@ -44,7 +54,7 @@ export function openDatabase(url: string, options: DatabaseOptions = {}): Databa
       let unusable = false
       const cancel = (): void => {
         unusable = true
-        cancelQuery(pool, client)
+        cancelQuery(control, client)
       }
       // The pool does not see that a connection breaks while it is lent out.
       const markBroken = (): void => {
@@ -63,15 +73,35 @@ export function openDatabase(url: string, options: DatabaseOptions = {}): Databa
         client.release(unusable)
       }
     },
-    close: () => pool.end(),
+    ping: async () => {
+      await control.query('select 1')
+    },
+    close: async () => {
+      await pool.end()
+      await control.end()
+    },
     pool
   }
 }
 
-/** pg has no way to cancel, PostgreSQL has: from another connection, by the number of the backend. */
-function cancelQuery(pool: pg.Pool, client: pg.PoolClient): void {
+/**
+ * A broken connection is replaced by the pool, and fails the statement under way if there is one. Without listeners it
+ * would end the process as well: on the pool for idle ones, on each for those that are lent out.
+ */
+function openPool(config: pg.PoolConfig): pg.Pool {
+  const pool = new pg.Pool(config)
+  pool.on('error', (error) => console.error(`An idle PostgreSQL connection broke: ${error.message}`))
+  pool.on('connect', (client) => client.on('error', () => undefined))
+  return pool
+}
+
+/**
+ * pg has no way to cancel, PostgreSQL has: from another connection, by the number of the backend. Not one of those that
+ * run statements: when all of these are held by what is to be cancelled, none would come free for it.
+ */
+function cancelQuery(control: pg.Pool, client: pg.PoolClient): void {
   const { processID } = client as unknown as { processID: number }
-  pool.query('select pg_cancel_backend($1)', [processID]).catch((error: Error) => {
+  control.query('select pg_cancel_backend($1)', [processID]).catch((error: Error) => {
     console.error(`A statement could not be cancelled and ends by its timeout: ${error.message}`)
   })
 }
