@@ -91,8 +91,30 @@ describe('compose.yaml', () => {
     // The others run what the image runs by itself.
     expect(textOf(join(deploy, 'Dockerfile'))).toContain('"examples/reference-api/dist/service.js"]')
     for (const [name, { environment }] of ours) expect(environment, name).toMatchObject({ WORKER: 'off' })
-    // The image's own check asks a port that the worker does not open.
-    expect(compose.services['worker']).toMatchObject({ healthcheck: { disable: true } })
+  })
+
+  it('has each process that counts scraped, the worker too, which alone knows what waits for the database', () => {
+    const { scrape_configs: jobs } = documentsOf(join(deploy, 'prometheus/prometheus.yml'))[0] as {
+      scrape_configs: { static_configs: { targets: string[] }[] }[]
+    }
+    const scraped = jobs.flatMap((job) => job.static_configs.flatMap(({ targets }) => targets))
+    const counting = services.filter(
+      ([name, { image }]) => image === 'corral-reference-api' && name !== 'load'
+    )
+    expect(scraped).toEqual(expect.arrayContaining(counting.map(([name]) => `${name}:3000`)))
+    expect(counting.map(([name]) => name)).toContain('worker')
+  })
+
+  it('has a gateway that asks for addresses again, since whoever is made anew has another', () => {
+    const text = textOf(join(deploy, 'gateway/nginx.conf'))
+    const servers = [...text.matchAll(/^ {2}server (\S+):3000(.*);$/gm)]
+    expect(servers.map(([, name]) => name)).toEqual(['api-1', 'api-2'])
+    for (const [, , options] of servers) expect(options).toContain(' resolve ')
+    expect(text).toMatch(/^resolver 127\.0\.0\.11 /m)
+    expect(text).toMatch(/^ {2}zone api \d+k;$/m)
+    // It learnt to do so, without a licence, in 1.27.3.
+    const [, minor] = /^nginx:1\.(\d+)/.exec(compose.services['gateway']!.image!)!
+    expect(Number(minor)).toBeGreaterThanOrEqual(28)
   })
 
   it('gives Redis a third more than its maxmemory', () => {
@@ -171,6 +193,16 @@ describe('the Kubernetes manifests', () => {
         for (const { name } of container.volumeMounts ?? []) expect(volumes).toContain(name)
       }
     }
+  })
+
+  it('give Redis its certificate under the names that its tls.conf has, from a secret as cert-manager makes it', () => {
+    const { volumes = [] } = podOf(objects.find(({ kind }) => kind === 'StatefulSet')!)
+    const tls = volumes.find(({ name }) => name === 'tls')!.secret as unknown as {
+      items: { key: string; path: string }[]
+    }
+    const wanted = [...textOf(join(deploy, 'redis/tls.conf')).matchAll(/^tls-\S+-file .*\/(\S+)$/gm)]
+    expect(new Set(tls.items.map(({ path }) => path))).toEqual(new Set(wanted.map(([, file]) => file)))
+    expect(new Set(tls.items.map(({ key }) => key))).toEqual(new Set(['ca.crt', 'tls.crt', 'tls.key']))
   })
 
   it('mount nothing into a read-only volume in which no folder was made for it', () => {
@@ -289,6 +321,33 @@ describe('the Terraform files', () => {
         expect(existsSync(join(folder, path!)), path).toBe(true)
     })
   }
+
+  it('watch each node of ElastiCache, which CloudWatch has its series for, and not the group, which it has none for', async () => {
+    const file = join(deploy, 'terraform/elasticache/main.tf')
+    const { resource } = (await parseHcl(file, textOf(file))) as {
+      resource: Record<string, Record<string, { dimensions: Plain; count?: string }[]>>
+    }
+    const alarms = Object.values(resource['aws_cloudwatch_metric_alarm']!).flat()
+    expect(alarms.length).toBeGreaterThan(1)
+    for (const { dimensions, count } of alarms) {
+      expect(Object.keys(dimensions)).toEqual(['CacheClusterId'])
+      expect(count).toBe('${local.node_count}')
+    }
+  })
+
+  it('make another host of what is another start script, because that runs once; disk and address stay', async () => {
+    const file = join(deploy, 'terraform/ec2/main.tf')
+    const { resource } = (await parseHcl(file, textOf(file))) as {
+      resource: Record<string, Record<string, Plain[]>>
+    }
+    expect(resource['aws_instance']!['redis']![0]).toMatchObject({
+      user_data_replace_on_change: true,
+      network_interface: [{ network_interface_id: '${aws_network_interface.redis.id}' }]
+    })
+    expect(resource['aws_volume_attachment']!['data']![0]).toMatchObject({
+      stop_instance_before_detaching: true
+    })
+  })
 
   it('refuse what is no HCL', async () => {
     await expect(parseHcl('broken.tf', 'variable "x" {')).rejects.toThrow()

@@ -1,10 +1,20 @@
+import { execFile } from 'node:child_process'
+import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { connect } from 'node:tls'
+import { promisify } from 'node:util'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { parseAllDocuments } from 'yaml'
 import { openOperator } from '../../src/admin/connect.js'
 import { examine } from '../../src/admin/doctor/doctor.js'
 import { createCache } from '../../src/index.js'
+import { type GuardedProcess, spawnGuarded } from '../support/guarded-process.js'
 import { until } from '../support/until.js'
 import { installShipped, PASSWORDS, startShipped, type Shipped, type ShippedServer } from './shipped.js'
+
+const run = promisify(execFile)
 
 let shipped: Shipped
 beforeAll(async () => {
@@ -79,6 +89,30 @@ describe('the shipped redis.conf', () => {
     redis.disconnect()
   })
 
+  it('lets "metrics" ask all that redis_exporter asks, and nothing of what is cached', async () => {
+    const operator = server.connect()
+    const mayAsk = async (command: string): Promise<boolean> =>
+      (await operator.call('ACL', 'DRYRUN', 'metrics', ...command.split(' '))) === 'OK'
+    for (const command of [
+      'PING',
+      'INFO ALL',
+      'CONFIG GET *',
+      'CLIENT SETNAME redis_exporter',
+      'CLIENT LIST',
+      'LATENCY LATEST',
+      'LATENCY HISTOGRAM',
+      'SLOWLOG LEN',
+      'SLOWLOG GET 1',
+      'CLUSTER INFO'
+    ]) {
+      expect(await mayAsk(command), command).toBe(true)
+    }
+    for (const command of ['GET shop:products:1', 'SCAN 0', 'CONFIG SET maxmemory 1']) {
+      expect(await mayAsk(command), command).toBe(false)
+    }
+    operator.disconnect()
+  })
+
   it('lets nobody in without a name and a password', async () => {
     const stranger = new Redis({
       port: server.port,
@@ -127,6 +161,109 @@ describe('standalone.conf', () => {
     }
   })
 })
+
+describe('a running Redis', () => {
+  it('serves a certificate that was renewed once it is told to read it, and not before', async () => {
+    const own = await installShipped()
+    const server = await startShipped(own, 'standalone.conf')
+    const admin = server.connect('admin')
+    try {
+      const first = await certificateAt(server.port)
+      await own.renewCertificate()
+      expect(await certificateAt(server.port)).toBe(first)
+      await admin.config('SET', 'tls-cert-file', join(own.folder, 'tls/redis.crt'))
+      expect(await certificateAt(server.port)).not.toBe(first)
+    } finally {
+      admin.disconnect()
+      await server.stop()
+      await own.remove()
+    }
+  })
+})
+
+describe('a Redis that reads its file after a restart', () => {
+  it('is alive for Kubernetes, and not ready', async () => {
+    const server = await startShipped(shipped, 'standalone.conf')
+    const admin = server.connect('admin')
+    let loading: GuardedProcess | undefined
+    try {
+      await Promise.all([probe('liveness', server.port), probe('readiness', server.port)])
+      for (let at = 0; at < 10_000; at++) void admin.set(`shop:${at}`, 'x')
+      // As a snapshot, in which it answers between a few keys; of commands it reads a thousand at a time.
+      await admin.bgrewriteaof()
+      await until('the file is written', async () =>
+        /aof_rewrite_in_progress:0[^]*aof_rewrite_scheduled:0/.test(await admin.info('persistence'))
+      )
+      admin.disconnect()
+      await server.crash()
+      loading = await spawnGuarded(
+        'redis-server',
+        [
+          join(shipped.folder, 'standalone.conf'),
+          '--tls-port',
+          String(server.port),
+          '--bind',
+          '127.0.0.1',
+          '--dir',
+          server.folder,
+          // Forty seconds at least: more than any machine takes to ask two questions.
+          '--key-load-delay',
+          '4000',
+          '--loading-process-events-interval-bytes',
+          '1024'
+        ],
+        { endSignal: 'KILL', cwd: server.folder }
+      )
+      await until('it is alive', () =>
+        probe('liveness', server.port).then(
+          () => true,
+          () => false
+        )
+      )
+      await expect(probe('readiness', server.port)).rejects.toThrow()
+    } finally {
+      admin.disconnect()
+      await loading?.end()
+      await server.stop()
+    }
+  })
+})
+
+/** Runs a probe as it stands in the manifest, but for where this server and its certificate are. Rejects when it fails. */
+async function probe(kind: 'liveness' | 'readiness', port: number): Promise<void> {
+  const manifests = parseAllDocuments(
+    await readFile(new URL('../../deploy/kubernetes/redis.yaml', import.meta.url), 'utf8'),
+    { merge: true }
+  )
+  const set = manifests.map((one) => one.toJS() as StatefulSet).find((one) => one.kind === 'StatefulSet')!
+  const [shell, flag, command] = set.spec.template.spec.containers[0]![`${kind}Probe`].exec.command
+  const here = command
+    .replace('/etc/redis/tls', join(shipped.folder, 'tls'))
+    .replace('-h localhost', `-h localhost -p ${port}`)
+  await run(shell, [flag, here], { env: { ...process.env, METRICS_PASSWORD: PASSWORDS.metrics } })
+}
+
+interface Probe {
+  readonly exec: { readonly command: readonly [shell: string, flag: string, command: string] }
+}
+
+interface StatefulSet {
+  readonly kind: string
+  readonly spec: {
+    template: { spec: { containers: readonly { livenessProbe: Probe; readinessProbe: Probe }[] } }
+  }
+}
+
+/** What it shows to who connects now. */
+async function certificateAt(port: number): Promise<string> {
+  const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false })
+  try {
+    await once(socket, 'secureConnect')
+    return socket.getPeerCertificate().fingerprint256
+  } finally {
+    socket.destroy()
+  }
+}
 
 describe('replica-set.conf', () => {
   it('boots a primary and two replicas; writes need a replica in step', async () => {

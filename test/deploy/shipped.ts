@@ -25,6 +25,8 @@ export const PASSWORDS = {
 export interface Shipped {
   readonly folder: string
   readonly ca: string
+  /** Puts another certificate, of the same authority, in the place of the one that there is. */
+  renewCertificate(): Promise<void>
   remove(): Promise<void>
 }
 
@@ -51,18 +53,30 @@ export async function installShipped(): Promise<Shipped> {
       CACHE_NAMESPACES: 'shop store'
     }
   })
-  await makeCertificates(join(folder, 'tls'))
-  return { folder, ca: await readFile(join(folder, 'tls/ca.crt'), 'utf8'), remove: () => temporary.remove() }
+  const tls = join(folder, 'tls')
+  await mkdir(tls)
+  await makeAuthority(tls)
+  await makeCertificate(tls)
+  return {
+    folder,
+    ca: await readFile(join(tls, 'ca.crt'), 'utf8'),
+    renewCertificate: () => makeCertificate(tls),
+    remove: () => temporary.remove()
+  }
 }
 
-async function makeCertificates(folder: string): Promise<void> {
-  await mkdir(folder)
-  const openssl = (...args: string[]): Promise<unknown> => run('openssl', args, { cwd: folder })
-  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
+const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
+
+async function openssl(folder: string, ...args: string[]): Promise<void> {
+  await run('openssl', args, { cwd: folder })
+}
+
+async function makeAuthority(folder: string): Promise<void> {
   await openssl(
+    folder,
     'req',
     '-x509',
-    ...key,
+    ...NEW_KEY,
     '-keyout',
     'ca.key',
     '-out',
@@ -72,9 +86,13 @@ async function makeCertificates(folder: string): Promise<void> {
     '-subj',
     '/CN=test authority'
   )
-  await openssl('req', ...key, '-keyout', 'redis.key', '-out', 'redis.csr', '-subj', '/CN=redis')
+}
+
+async function makeCertificate(folder: string): Promise<void> {
+  await openssl(folder, 'req', ...NEW_KEY, '-keyout', 'redis.key', '-out', 'redis.csr', '-subj', '/CN=redis')
   await writeFile(join(folder, 'names'), 'subjectAltName=DNS:localhost,IP:127.0.0.1\n')
   await openssl(
+    folder,
     'x509',
     '-req',
     '-in',

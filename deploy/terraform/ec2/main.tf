@@ -21,6 +21,7 @@ locals {
     parameters      = var.parameter_path
     namespaces      = join(" ", var.namespaces)
     region          = data.aws_region.here.name
+    volume          = replace(aws_ebs_volume.data.id, "-", "")
   })
 }
 
@@ -78,6 +79,15 @@ resource "aws_volume_attachment" "data" {
   device_name = "/dev/sdf"
   volume_id   = aws_ebs_volume.data.id
   instance_id = aws_instance.redis.id
+  # Redis ends in order and its file is whole, before the next host takes the disk.
+  stop_instance_before_detaching = true
+}
+
+# Its address, which a host that takes its place keeps: REDIS_URL and the certificate name it.
+resource "aws_network_interface" "redis" {
+  subnet_id       = var.subnet_id
+  security_groups = [aws_security_group.redis.id]
+  tags            = { Name = "${var.name}-redis" }
 }
 
 resource "aws_iam_role" "redis" {
@@ -111,12 +121,17 @@ resource "aws_iam_instance_profile" "redis" {
 }
 
 resource "aws_instance" "redis" {
-  ami                    = data.aws_ami.debian.id
-  instance_type          = var.instance_type
-  subnet_id              = var.subnet_id
-  vpc_security_group_ids = [aws_security_group.redis.id]
-  iam_instance_profile   = aws_iam_instance_profile.redis.name
-  user_data_base64       = base64gzip(local.user_data)
+  ami                  = data.aws_ami.debian.id
+  instance_type        = var.instance_type
+  iam_instance_profile = aws_iam_instance_profile.redis.name
+  user_data_base64     = base64gzip(local.user_data)
+  # It runs at a host's first start only. So another redis.conf or maxmemory is another host, which finds disk and address again.
+  user_data_replace_on_change = true
+
+  network_interface {
+    device_index         = 0
+    network_interface_id = aws_network_interface.redis.id
+  }
 
   metadata_options {
     http_tokens = "required"

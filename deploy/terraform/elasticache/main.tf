@@ -14,7 +14,10 @@ terraform {
 locals {
   # All that Corral needs, in its namespaces; what administers or empties a server is left out.
   scopes = join(" ", [for name in var.namespaces : "~${name}:* &${name}:*"])
-  rights = "on resetchannels ${local.scopes} &__redis__:invalidate +@all -@admin -@dangerous -function +info"
+  # CloudWatch has a series for each node, and none for the whole.
+  node_count = var.shards * (var.replicas + 1)
+  nodes      = sort(tolist(aws_elasticache_replication_group.cache.member_clusters))
+  rights     = "on resetchannels ${local.scopes} &__redis__:invalidate +@all -@admin -@dangerous -function +info"
 }
 
 resource "aws_elasticache_subnet_group" "cache" {
@@ -122,11 +125,12 @@ resource "aws_elasticache_replication_group" "cache" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "memory" {
-  alarm_name          = "${var.name}-memory"
-  alarm_description   = "The cache is nearly full and evicts: docs/operating/eviction.md"
+  count               = local.node_count
+  alarm_name          = "${var.name}-memory-${count.index + 1}"
+  alarm_description   = "A node of the cache is nearly full and evicts: docs/operating/eviction.md"
   namespace           = "AWS/ElastiCache"
   metric_name         = "DatabaseMemoryUsagePercentage"
-  dimensions          = { ReplicationGroupId = aws_elasticache_replication_group.cache.id }
+  dimensions          = { CacheClusterId = local.nodes[count.index] }
   statistic           = "Maximum"
   period              = 300
   evaluation_periods  = 3
@@ -136,11 +140,12 @@ resource "aws_cloudwatch_metric_alarm" "memory" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "cpu" {
-  alarm_name          = "${var.name}-cpu"
-  alarm_description   = "One core serves all commands, and it is busy: docs/operating/sizing.md"
+  count               = local.node_count
+  alarm_name          = "${var.name}-cpu-${count.index + 1}"
+  alarm_description   = "One core serves all commands of a node, and it is busy: docs/operating/sizing.md"
   namespace           = "AWS/ElastiCache"
   metric_name         = "EngineCPUUtilization"
-  dimensions          = { ReplicationGroupId = aws_elasticache_replication_group.cache.id }
+  dimensions          = { CacheClusterId = local.nodes[count.index] }
   statistic           = "Average"
   period              = 300
   evaluation_periods  = 3
