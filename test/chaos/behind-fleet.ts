@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startWorker, type WorkerProcess } from '../support/processes.js'
+import { standStill } from '../support/standstill.js'
 import type { LookedAt } from './behind-checker.js'
 import {
   COUNTERS,
@@ -132,10 +133,10 @@ export class BehindFleet implements AsyncDisposable {
   #stop(place: Place, ms: number, forEver: boolean): Promise<void> {
     const { member } = place
     return this.#note(place, 'stopped', async () => {
-      member.signal('SIGSTOP')
+      const standstill = await standStill([member.pid])
       await sleep(ms)
       if (forEver) await member.kill('SIGKILL')
-      else member.signal('SIGCONT')
+      await standstill.goOn()
     })
   }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { check, type Round } from './checker.js'
 import { FaultLog } from './fault-log.js'
-import type { Fault, Operation } from './history.js'
+import { nowUs, type Fault, type Operation } from './history.js'
 import { exitCodeOf, violationIn } from './report.js'
 import { MISSED } from './topology.js'
 
@@ -204,6 +204,15 @@ describe('the report of the lab', () => {
       'd',
       'also: the long one'
     ])
+    const silent = { what: 'it does not end', history: [] }
+    expect(violationIn({ topology: 'cluster' }, { violations: [silent, ...violations], seed: 9 })).toEqual([
+      'seed 9: npm run chaos -- --minutes 0.3 --seed 9 --topology cluster',
+      '',
+      'the short one',
+      'd',
+      'also: the long one',
+      'also: it does not end'
+    ])
     expect(exitCodeOf({ violations })).toBe(1)
     expect([
       violationIn({ topology: 'single' }, { violations: [], seed: undefined }),
@@ -220,5 +229,29 @@ describe('the log of faults', () => {
     await log.note('slots moved', true, async () => MISSED)
     expect(log.counts).toEqual({ 'process killed': 2 })
     expect(log.faults.map(({ what }) => what)).toEqual(['process 12 killed', 'process 34 killed'])
+  })
+
+  it('knows of a failover that no fault explains', async () => {
+    const log = new FaultLog()
+    let during = 0
+    await log.note(
+      'the master killed',
+      true,
+      async () => {
+        during = nowUs()
+        log.noteFailover({ from: during, to: during })
+      },
+      true
+    )
+    expect(log.counts).toEqual({ 'the master killed': 1 })
+    await log.note('the master stopped for a moment', true, async () => undefined)
+    const later = nowUs() + 1_000_000
+    log.noteFailover({ from: later, to: Infinity })
+    expect(log.faults.filter(({ failsOver }) => failsOver).map(({ what, from }) => [what, from])).toEqual([
+      ['the master killed', log.faults[0]!.from],
+      ['a failover that nobody ordered', later]
+    ])
+    log.newRound()
+    expect([log.faults, log.struck]).toEqual([[], 3])
   })
 })

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Client, Pool } from 'pg'
 import { startPostgresServer, type PostgresServer } from '../support/postgres-server.js'
+import { standStill } from '../support/standstill.js'
 import { until } from '../support/until.js'
 import type { Commit } from './history.js'
 import { COLLECTIONS, ROWS } from './member-options.js'
@@ -102,7 +103,7 @@ export class Database implements AsyncDisposable {
     // Nobody is connected just now.
     if (rows[0] === undefined) return MISSED
     const [{ pid }] = rows as [{ pid: number }]
-    signalAll([pid], 'SIGKILL')
+    kill(pid)
     // Once the server has taken note of the death it lets nobody in before it has recovered.
     await until('PostgreSQL has noticed', () => !isRunning(pid), RECOVERY_MS)
     await until('PostgreSQL has recovered', () => this.#letsIn(), RECOVERY_MS)
@@ -126,9 +127,9 @@ export class Database implements AsyncDisposable {
   async #stopFor(ms: number): Promise<void> {
     const { rows } = await this.#pool.query<{ pid: number }>(`SELECT pid ${OTHERS}`)
     const pids = [this.#server.pid, ...rows.map(({ pid }) => pid)]
-    signalAll(pids, 'SIGSTOP')
+    const standstill = await standStill(pids)
     await sleep(ms)
-    signalAll(pids, 'SIGCONT')
+    await standstill.goOn()
   }
 }
 
@@ -150,13 +151,11 @@ function isRunning(pid: number): boolean {
   }
 }
 
-function signalAll(pids: readonly number[], signal: 'SIGSTOP' | 'SIGCONT' | 'SIGKILL'): void {
-  for (const pid of pids) {
-    try {
-      process.kill(pid, signal)
-    } catch (error) {
-      // A connection that has ended meanwhile.
-      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
-    }
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch (error) {
+    // A connection that has ended meanwhile.
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
   }
 }

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startWorker, type WorkerProcess } from '../support/processes.js'
+import { standStill } from '../support/standstill.js'
 import type { Found, Violation } from './checker.js'
 import type { FaultLog } from './fault-log.js'
 import { nowUs } from './history.js'
@@ -92,13 +93,14 @@ export class Fleet implements AsyncDisposable {
       this.#places.map(async ({ member }): Promise<Violation | undefined> => {
         const isOver = await Promise.race([member.call('stop').then(() => true), sleep(PATIENCE_MS, false)])
         if (isOver) return undefined
-        const left = await member.call('underWay')
-        const what = `${left} calls of process ${member.pid} have not ended after ${PATIENCE_MS} ms`
-        return { what, history: [] }
+        const history = await member.call('underWay')
+        const what = `${history.length} calls of process ${member.pid} have not ended after ${PATIENCE_MS} ms`
+        return { what, history }
       })
     )
-    for (const { member } of this.#places) await this.#settled(member)
-    return ended.filter((violation) => violation !== undefined)
+    const settled: (Violation | undefined)[] = []
+    for (const { member } of this.#places) settled.push(await this.#settled(member))
+    return [...ended, ...settled].filter((violation) => violation !== undefined)
   }
 
   /** What each process reads now. */
@@ -136,10 +138,10 @@ export class Fleet implements AsyncDisposable {
   #stop(place: Place, ms: number, forEver: boolean): Promise<void> {
     const { member } = place
     return this.#log.note(`process ${member.pid} stopped`, true, async () => {
-      member.signal('SIGSTOP')
+      const standstill = await standStill([member.pid])
       await sleep(ms)
       if (forEver) await this.#kill(place)
-      else member.signal('SIGCONT')
+      await standstill.goOn()
     })
   }
 
@@ -155,15 +157,15 @@ export class Fleet implements AsyncDisposable {
     place.isBusy = false
   }
 
-  async #settled(member: Member): Promise<void> {
+  async #settled(member: Member): Promise<Violation | undefined> {
     const deadline = performance.now() + SETTLE_MS
     for (;;) {
       const [state, pending] = [await member.call('redisState'), await member.call('pending')]
-      if (state === 'ready' && pending === 0) return
-      if (performance.now() > deadline)
-        throw new Error(
-          `Process ${member.pid} does not find back to Redis: ${state}, ${pending} invalidations pending`
-        )
+      if (state === 'ready' && pending === 0) return undefined
+      if (performance.now() > deadline) {
+        const what = `process ${member.pid} has not found back to Redis after ${SETTLE_MS} ms`
+        return { what, history: [`Redis is ${state} to it, and ${pending} invalidations are pending`] }
+      }
       await sleep(50)
     }
   }

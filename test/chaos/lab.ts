@@ -6,9 +6,11 @@ import type { BehindVerdict } from './behind-checker.js'
 import { check, type Verdict, type Violation } from './checker.js'
 import { startCluster } from './cluster.js'
 import { Database } from './database.js'
+import type { Failover } from './failover-watch.js'
 import { FaultLog } from './fault-log.js'
 import { Fleet } from './fleet.js'
 import { readHistory, type Commit } from './history.js'
+import { replayOf } from './report.js'
 import { startSentinel } from './sentinel.js'
 import { startSingle } from './single.js'
 import { strikeServers } from './strike.js'
@@ -75,7 +77,7 @@ export async function runLab({ minutes, seed, topology, onProgress }: LabOptions
   while (performance.now() < endsAt && violations.length === 0) {
     const round = total.rounds++
     const roundMs = Math.min(ROUND_MS, Math.max(5_000, endsAt - performance.now()))
-    const verdict = await lab.play(round, seed + round, roundMs, (doing) =>
+    const playing = lab.play(round, seed + round, roundMs, (doing) =>
       onProgress({
         round,
         elapsedMs: performance.now() - startedAt,
@@ -85,6 +87,11 @@ export async function runLab({ minutes, seed, topology, onProgress }: LabOptions
         doing
       })
     )
+    const verdict = await playing.catch((error: unknown) => {
+      throw new Error(`the round could not be played to its end: ${replayOf(seed + round, topology)}`, {
+        cause: error
+      })
+    })
     add(total, verdict.cached)
     add(behind, verdict.behind)
     latestFromMemoryMs = Math.max(latestFromMemoryMs, verdict.cached.latestFromMemoryMs)
@@ -130,12 +137,12 @@ class Lab implements AsyncDisposable {
   readonly #behind: BehindPart
 
   static async open(name: TopologyName): Promise<Lab> {
+    const log = new FaultLog()
     const [topology, database, folder] = await Promise.all([
-      openTopology(name),
+      openTopology(name, log),
       Database.start(),
       createTemporaryFolder('chaos')
     ])
-    const log = new FaultLog()
     const behind = await BehindPart.open(database, folder.path, log)
     const lab = new Lab(name, log, { topology, database, folder, behind })
     for (let place = 0; place < MEMBERS; place++) {
@@ -222,13 +229,14 @@ class Lab implements AsyncDisposable {
   }
 }
 
-async function openTopology(name: TopologyName): Promise<RedisTopology> {
+async function openTopology(name: TopologyName, log: FaultLog): Promise<RedisTopology> {
+  const onFailover = (failover: Failover): void => log.noteFailover(failover)
   switch (name) {
     case 'single':
       return startSingle()
     case 'sentinel':
-      return startSentinel()
+      return startSentinel(onFailover)
     case 'cluster':
-      return startCluster()
+      return startCluster(onFailover)
   }
 }

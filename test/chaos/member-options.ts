@@ -29,8 +29,8 @@ export type MemberCommands = {
   start(file: string): void
   /** Ends what it does in order; answers how many operations it began. */
   stop(): Promise<number>
-  /** How many calls are under way. */
-  underWay(): number
+  /** The calls that are under way, and for how long. */
+  underWay(): string[]
   /** What a caller gets now. */
   look(name: string, id: number): Promise<Row | undefined>
   /** Invalidations that Redis has not been told of. */

@@ -26,7 +26,8 @@ let isRunning = false
 let readsInARow = 1
 let running: Promise<unknown> = Promise.resolve()
 let operations = 0
-let underWay = 0
+/** By operation, when it began. */
+const underWay = new Map<string, Operation>()
 /** What Redis has: `steady` rows stay for long, `brief` ones go stale and are refreshed. */
 const collections = new Map<string, Collection<number, Row>>()
 
@@ -37,14 +38,14 @@ async function noted(kind: Kind, id: string, work: (op: string) => Promise<Noted
   const begun = { op, process: process.pid, kind, id, startedAt: nowUs() }
   // A read that is cut short matters to nobody.
   if (kind !== 'read') note(begun)
-  underWay++
+  underWay.set(op, begun)
   let end: Noted
   try {
     end = await work(op)
   } catch (error) {
     end = { error: `${(error as Error).name}: ${(error as Error).message}` }
   }
-  underWay--
+  underWay.delete(op)
   note({ ...begun, endedAt: nowUs(), ...end })
 }
 
@@ -192,7 +193,10 @@ const commands: MemberCommands = {
     return operations
   },
 
-  underWay: () => underWay,
+  underWay: () =>
+    [...underWay.values()].map(({ op, kind, id, startedAt }) => {
+      return `${kind} ${op} of ${id}, for ${Math.round((nowUs() - startedAt) / 1_000)} ms`
+    }),
 
   async look(name: string, id: number): Promise<Row | undefined> {
     return collections.get(name)!.get(id)

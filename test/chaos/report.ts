@@ -38,15 +38,22 @@ export function violationIn(
   { topology }: Pick<LabSettings, 'topology'>,
   { violations, seed }: Pick<LabReport, 'violations' | 'seed'>
 ): string[] {
-  const [shortest, ...others] = [...violations].sort((a, b) => a.history.length - b.history.length)
+  // One without any, such as a flush that does not end, tells less than the longest of the others.
+  const told = violations.filter(({ history }) => history.length > 0)
+  const silent = violations.filter(({ history }) => history.length === 0)
+  const [shortest, ...others] = [...told.sort((a, b) => a.history.length - b.history.length), ...silent]
   if (shortest === undefined) return []
   return [
-    `seed ${seed}: npm run chaos -- --minutes 0.3 --seed ${seed} --topology ${topology}`,
+    `seed ${seed}: ${replayOf(seed, topology)}`,
     '',
     shortest.what,
     ...shortest.history.slice(0, SHOWN_LINES),
     ...others.slice(0, SHOWN_LINES).map(({ what }) => `also: ${what}`)
   ]
+}
+
+export function replayOf(seed: number | undefined, topology: TopologyName): string {
+  return `npm run chaos -- --minutes 0.3 --seed ${seed} --topology ${topology}`
 }
 
 export function exitCodeOf({ violations }: Pick<LabReport, 'violations'>): 0 | 1 {

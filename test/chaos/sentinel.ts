@@ -8,6 +8,7 @@ import { startRedisServer, type RedisServer } from '../support/redis-server.js'
 import { lastWords, sentinelLog } from '../support/sentinel-logs.js'
 import { createTemporaryFolder } from '../support/temporary-folder.js'
 import { until } from '../support/until.js'
+import { watchFailovers, type Failover } from './failover-watch.js'
 import type { ServerFault, RedisTopology } from './topology.js'
 
 const NAME = 'chaos'
@@ -16,8 +17,12 @@ const REPLICAS = 2
 /** A choice that fails on a busy machine is made again only after twice the time that Sentinels give it. */
 const PATIENCE_MS = 120_000
 
-/** A master with two replicas, and three Sentinels that choose another master when it is gone. */
-export async function startSentinel(): Promise<RedisTopology> {
+/**
+ * A master with two replicas, and three Sentinels that choose another master when it is gone.
+ *
+ * @param onFailover is told of every one, also of those that nobody ordered
+ */
+export async function startSentinel(onFailover: (failover: Failover) => void): Promise<RedisTopology> {
   const master = await startRedisServer({ args: REPLICATION })
   const replicas = await Promise.all(
     Array.from({ length: REPLICAS }, () =>
@@ -47,6 +52,9 @@ export async function startSentinel(): Promise<RedisTopology> {
     )
   }
   await until('Sentinels and replicas have found each other', isWhole, PATIENCE_MS)
+  const whole = (): Promise<void> =>
+    until('the replicas are back', () => isWhole().catch(() => false), PATIENCE_MS)
+  const watching = watchFailovers(servers, whole, onFailover)
 
   const failOver = async (
     strike: (server: RedisServer) => Promise<void>,
@@ -61,7 +69,7 @@ export async function startSentinel(): Promise<RedisTopology> {
       }
     )
     await mend(server)
-    await until('the replicas are back', isWhole, PATIENCE_MS)
+    await whole()
   }
 
   const faults: ServerFault[] = [
@@ -125,6 +133,7 @@ export async function startSentinel(): Promise<RedisTopology> {
     }),
     forget: async () => void (await askMaster(await masterPort(), (client) => client.flushall())),
     stop: async () => {
+      await watching[Symbol.asyncDispose]()
       asking.disconnect()
       await Promise.all(sentinels.map(({ process }) => process.end()))
       await Promise.all(servers.map((server) => server.stop()))

@@ -61,7 +61,11 @@ it('brings recorded views to PostgreSQL by a worker of its own', async () => {
   await run(program, [...args, 'load'], { cwd: image.workdir, env })
   const service = await spawnGuarded(program, args, running)
   const workerArgs = args.map((arg) => arg.replace('service.js', 'worker.js'))
-  const worker = await spawnGuarded(program, workerArgs, running)
+  const workerPort = await freePort()
+  const worker = await spawnGuarded(program, workerArgs, {
+    ...running,
+    env: { ...env, PORT: String(workerPort) }
+  })
   const pool = new pg.Pool({ connectionString: postgres.url })
   try {
     const url = `http://127.0.0.1:${port}/api/products/43/views`
@@ -82,6 +86,14 @@ it('brings recorded views to PostgreSQL by a worker of its own', async () => {
       },
       60_000
     )
+    // The image's own check asks the worker too, and Prometheus asks it what waits.
+    const [checker, ...checkArgs] = image.healthCheck as [string, ...string[]]
+    await run(checker, checkArgs, { env: { ...env, PORT: String(workerPort) } })
+    const metricsOf = async (at: number): Promise<string> =>
+      (await fetch(`http://127.0.0.1:${at}/metrics`)).text()
+    expect(await metricsOf(workerPort)).toMatch(/^cache_behind_oldest_seconds\{queue="views"\} /m)
+    // Who only appends does not know how it is now.
+    expect(await metricsOf(port)).not.toMatch(/^cache_behind_(waiting|oldest_seconds)\{/m)
     worker.signal('SIGTERM')
     expect(await worker.wait()).toBe(0)
   } finally {

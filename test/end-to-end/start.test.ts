@@ -24,4 +24,21 @@ describe.skipIf(!canListProcesses)('npm start -w reference-api', () => {
     expect(await program.ended).toBe(0)
     expect(await program.leftovers(15_000)).toEqual([])
   })
+
+  it('says in a line that PORT is no port, and leaves nothing behind', async () => {
+    program = await startProgram(['start'], { PORT: 'http' })
+    expect(await program.ended).toBe(1)
+    expect(program.output().trimEnd().split('\n').at(-1)).toBe(
+      'PORT must be a whole number from 0 to 65535, 0 for a free one; this is "http".'
+    )
+    expect(await program.leftovers(15_000)).toEqual([])
+  })
+
+  it('leaves nothing behind after kill -9 of the script that started it, also while it is starting', async () => {
+    program = await startProgram(['start'], { PORT: '0' })
+    await program.printed('Loading the catalogue')
+    program.child.kill('SIGKILL')
+    await program.ended
+    expect(await program.leftovers(15_000)).toEqual([])
+  })
 })
