@@ -7,6 +7,8 @@
  */
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import '../support/end-with-parent.js'
+import { chosenBy } from './choice.js'
 import { judge, root, type Verdict } from './mutant.js'
 import type { Mutation } from './mutation.js'
 import { MUTATIONS } from './mutations.js'
@@ -14,12 +16,12 @@ import { rowOf, withTable } from './table.js'
 
 const AT_ONCE = 2
 
-const args = process.argv.slice(2)
-const parts = args.filter((arg) => !arg.startsWith('--'))
-const chosen = MUTATIONS.filter(
-  ({ invariant, without }) =>
-    parts.length === 0 || parts.some((part) => part === invariant || without.includes(part))
-)
+const choice = chosenBy(process.argv.slice(2), MUTATIONS)
+if ('problem' in choice) {
+  console.error(`${choice.problem}\nnpm run mutate [-- invariant or part of a sentence …] [-- --write]`)
+  process.exit(2)
+}
+const { chosen, writes } = choice
 
 const rows = new Map<Mutation, string>()
 const survivors: Mutation[] = []
@@ -56,7 +58,7 @@ console.log('Without a mutation the tests pass')
 const queue = [...chosen]
 await Promise.all(Array.from({ length: AT_ONCE }, () => next(queue)))
 
-if (args.includes('--write')) {
+if (writes) {
   const page = join(root, 'docs/reliability.md')
   await writeFile(page, withTable(await readFile(page, 'utf8'), MUTATIONS, rows))
 }

@@ -1,6 +1,10 @@
 import { edit, type Mutation } from './mutation.js'
 
 const MEMORY = 'test/deterministic/memory-protocol.test.ts'
+/** With real servers, for what the play has no model of: several of them, and what one of them has lost. */
+const NEWS = 'test/faults/memory-news.test.ts'
+const ORDER = 'test/faults/channel-order.test.ts'
+const STORE = 'src/tiers/generations.test.ts'
 const CHANGES = 'src/tiers/redis-changes.ts'
 const NOTHING_DROPPED_AFTER = edit(
   CHANGES,
@@ -132,5 +136,91 @@ export const MEMORY_MUTATIONS: readonly Mutation[] = [
       )
     ],
     tests: [MEMORY]
+  },
+  {
+    invariant: 'M1',
+    without: 'what is read on one server is kept, and its changes are made on another',
+    edits: [
+      edit(
+        'src/redis/tracked-pair.ts',
+        "    if (new Set(servers).size > 1) throw new Error('the connections lead to different servers')\n",
+        ''
+      )
+    ],
+    tests: [NEWS]
+  },
+  {
+    invariant: 'M1',
+    without: 'a value is kept although news of what it stands under came first',
+    edits: [
+      edit(
+        'src/tiers/memory-shelf.ts',
+        'return isTold === true ? cells : undefined',
+        'return isTold === undefined ? undefined : cells'
+      )
+    ],
+    tests: [MEMORY]
+  },
+  {
+    invariant: 'M1',
+    without: 'a value is kept under a tag that was to be moved, and could not be',
+    edits: [
+      edit(
+        'src/tiers/generation.ts',
+        'if (cell.hard !== hard || cell.undelivered || cell.guardedUntilMs !== 0) return OUTDATED',
+        'if (cell.hard !== hard || cell.guardedUntilMs !== 0) return OUTDATED'
+      )
+    ],
+    tests: [STORE]
+  },
+  {
+    invariant: 'M1',
+    without: 'a value is kept while any tag was to be moved, and none could be',
+    edits: [edit('src/tiers/generations.ts', 'if (scope.isUndelivered || standingOf(', 'if (standingOf(')],
+    tests: [STORE]
+  },
+  {
+    invariant: 'M2',
+    without: 'news of a counter leave what is kept under it',
+    edits: [edit('src/tiers/redis-store.ts', '        this.generations.changed(key)\n', '')],
+    tests: [MEMORY]
+  },
+  {
+    invariant: 'M2',
+    without: 'what is kept under a tag outlives a change of which Redis could not be told',
+    edits: [
+      edit(
+        'src/tiers/generation.ts',
+        '    this.#undelivered = is\n    this.version++\n',
+        '    this.#undelivered = is\n'
+      )
+    ],
+    tests: ['src/tiers/generation.test.ts']
+  },
+  {
+    invariant: 'M2',
+    without: 'that nobody listens to the channel counts for the next server, too',
+    edits: [edit('src/redis/coherence.ts', '    link.onLost(() => this.#forgetListeners())\n', '')],
+    tests: [ORDER]
+  },
+  {
+    invariant: 'M4',
+    without: 'the sign that somebody listens is lost, and another one is taken for it',
+    edits: [
+      edit('src/redis/change-channel.ts', 'if (listening !== before) {', 'if (before === undefined) {')
+    ],
+    tests: [ORDER]
+  },
+  {
+    invariant: 'M4',
+    without: 'a counter of messages that was set back is gone by',
+    edits: [
+      edit(
+        'src/redis/change-channel.ts',
+        '    if (heard !== undefined && number < heard) return this.#gap()\n',
+        ''
+      )
+    ],
+    tests: [ORDER]
   }
 ]

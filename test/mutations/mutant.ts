@@ -1,7 +1,7 @@
-import { spawn } from 'node:child_process'
 import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { spawnGuarded } from '../support/guarded-process.js'
 import { createTemporaryFolder } from '../support/temporary-folder.js'
 import type { Edit, Mutation } from './mutation.js'
 
@@ -77,18 +77,12 @@ function verdictOf(report: string, output: string): Verdict {
   return { caught: true, test: failed.title, message: failed.failureMessages.join('\n') }
 }
 
-function run(cwd: string, args: readonly string[]): Promise<{ code: number | null; output: string }> {
+/** It ends with this process, which may be told to end in the middle of hundreds of these. */
+async function run(cwd: string, args: readonly string[]): Promise<{ code: number; output: string }> {
   const env = { ...process.env, FIRST_FAILURE: '1', NO_COLOR: '1', PATIENCE: '10' }
-  const child = spawn(process.execPath, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8')
-    stream.on('data', (text: string) => (output = (output + text).slice(-20_000)))
-  }
-  return new Promise((resolve, reject) => {
-    child.once('error', reject)
-    child.once('close', (code) => resolve({ code, output }))
-  })
+  const child = await spawnGuarded(process.execPath, args, { cwd, env, endSignal: 'TERM', patienceMs: 5_000 })
+  const code = await child.wait()
+  return { code, output: child.output() }
 }
 
 function disposable<T extends { remove(): Promise<void> }>(folder: T): T & AsyncDisposable {

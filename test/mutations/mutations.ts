@@ -281,7 +281,11 @@ const ENTRY_MUTATIONS: readonly Mutation[] = [
     invariant: 'I5',
     without: 'clearing returns while other processes still go by their copies of a counter',
     edits: [
-      edit('src/tiers/generations.ts', 'if (this.#copyMs === 0) return\n', 'if (this.#copyMs >= 0) return\n')
+      edit(
+        'src/tiers/counter-copies.ts',
+        'if (this.#copyMs === 0) return\n',
+        'if (this.#copyMs >= 0) return\n'
+      )
     ],
     tests: [READS]
   },
@@ -321,8 +325,8 @@ const ENTRY_MUTATIONS: readonly Mutation[] = [
     edits: [
       edit(
         'src/read/load-runner.ts',
-        '() => setImmediate(() => controller.abort(new LoadTimeoutError(key, timeoutMs)))',
-        '() => setImmediate(() => new LoadTimeoutError(key, timeoutMs))'
+        '() => setImmediate(() => controller.abort(late()))',
+        '() => setImmediate(() => late())'
       )
     ],
     tests: [READS]
@@ -591,6 +595,30 @@ const ENTRY_MUTATIONS: readonly Mutation[] = [
       )
     ],
     tests: ['src/tiers/generation.test.ts']
+  },
+  {
+    invariant: 'I5',
+    without: 'a load begins under a tag that was to be moved, and could not be',
+    edits: [
+      edit(
+        'src/tiers/generations.ts',
+        '    if (scope.isUndelivered) return undefined\n    await',
+        '    await'
+      )
+    ],
+    tests: ['src/tiers/generations.test.ts']
+  },
+  {
+    invariant: 'I5',
+    without: 'what was loaded is stored under a tag that was to be moved, and could not be',
+    edits: [
+      edit(
+        'src/tiers/generation.ts',
+        'if (isMoved || undelivered || guardedUntilMs !== 0)',
+        'if (isMoved || guardedUntilMs !== 0)'
+      )
+    ],
+    tests: ['src/tiers/generations.test.ts']
   }
 ]
 
