@@ -1,8 +1,11 @@
+import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { renderChart, THEMES } from '../../benchmarks/charts/render.js'
+import { parseCommand } from '../../benchmarks/command.js'
 import { compare } from '../../benchmarks/reports/summary.js'
+import { parseOptions, Refusal } from '../../benchmarks/support/options.js'
 import { generatedFiles, strayPictures } from '../../benchmarks/write-docs.js'
 
 const contentOf = (path: string): string | undefined => {
@@ -94,6 +97,55 @@ describe('a picture', () => {
     )
     for (const used of colours) expect(new Set(used).size).toBeGreaterThanOrEqual(4)
     expect(colours[0]![0]).not.toBe(colours[1]![0])
+  })
+})
+
+describe('the command line of the benchmarks', () => {
+  const known = ['stampede', 'http', 'clear']
+  const ask = (questions: readonly string[], ...options: string[]) => ({ do: 'ask', questions, options })
+
+  it('asks what is named, or everything, with what is for all or for the one', () => {
+    expect(parseCommand([], known)).toEqual(ask(known))
+    expect(parseCommand(['--quick'], known)).toEqual(ask(known, '--quick'))
+    expect(parseCommand(['http', 'clear', 'http'], known)).toEqual(ask(['http', 'clear']))
+    expect(parseCommand(['--quick', 'http'], known)).toEqual(ask(['http'], '--quick'))
+    expect(parseCommand(['http', '--only', 'Keyv', '--quick'], known)).toEqual(
+      ask(['http'], '--only', 'Keyv', '--quick')
+    )
+    expect(parseCommand(['--help'], known)).toEqual({ do: 'explain' })
+    expect(parseCommand(['http', '--help'], known)).toEqual(ask(['http'], '--help'))
+  })
+
+  it('asks nothing when something is misspelt, since a whole question takes long and replaces what is kept', () => {
+    for (const args of [['stampeed'], ['--quik'], ['--only', 'Keyv'], ['http', 'clear', '--only', 'Keyv']])
+      expect(parseCommand(args, known)).toMatchObject({ do: 'refuse' })
+    const choices = { only: ['Corral', 'Keyv'], against: undefined }
+    expect(parseOptions([], choices)).toEqual({
+      quick: false,
+      chosen: { only: [], against: [] },
+      isPartial: false
+    })
+    expect(parseOptions(['--only', 'Keyv', '--only', 'Corral', '--against', '/x'], choices)).toEqual({
+      quick: false,
+      chosen: { only: ['Keyv', 'Corral'], against: ['/x'] },
+      isPartial: true
+    })
+    expect(parseOptions(['--quick'], choices)).toMatchObject({ quick: true, isPartial: true })
+    for (const args of [['--quik'], ['--only', 'keyv'], ['--only'], ['Keyv'], ['--only', '--quick']])
+      expect(() => parseOptions(args, choices), args.join(' ')).toThrow(Refusal)
+  })
+
+  // Every contender is loaded before.
+  it('ends with 2 and says what there is', { timeout: 120_000 }, () => {
+    const main = fileURLToPath(new URL('../../benchmarks/main.ts', import.meta.url))
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      ['--import', 'tsx', main, 'stampede', '--only', 'coral'],
+      { encoding: 'utf8' }
+    )
+    expect(stderr).toContain('--only cannot be "coral"')
+    expect(stderr).toContain('"bentocache"')
+    expect(status).toBe(2)
   })
 })
 

@@ -161,6 +161,11 @@ describe('a page', () => {
     expect(() => modulesOf('page.md', page('```ts no-run', 'b', '```'))).toThrow('page.md:4')
   })
 
+  it('ends with the claims that it has to have come to', () => {
+    const [module] = modulesOf('page.md', page('```ts', 'try {', '  a() // => 1', '} catch {}', '```'))
+    expect(module!.source).toContain('\nwereReached(["page.md:5"])\nprocess.exit(0)\n')
+  })
+
   it('cannot claim something of nothing, nor be left open', () => {
     expect(() => modulesOf('page.md', page('```ts', '// => 1', '```'))).toThrow('page.md:4: nothing ends')
     expect(() => modulesOf('page.md', page('```ts', 'a'))).toThrow('page.md:4: the example has no end')

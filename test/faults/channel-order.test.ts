@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createConnection, type Socket } from 'node:net'
-import { AbstractConnector, Redis, type RedisOptions } from 'ioredis'
+import { AbstractConnector, Redis, type ChainableCommander, type RedisOptions } from 'ioredis'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import {
   createCache,
@@ -169,7 +169,7 @@ describe('the message of a change comes behind it', () => {
     await hears(rows, 2, values[2]!)
   })
 
-  it('when the driver sends the change again, to who has taken over', async () => {
+  const sentAgain = async (isListenedTo: boolean): Promise<void> => {
     const demoted = await startRedisServer()
     const following = new Redis(demoted.url)
     try {
@@ -177,7 +177,12 @@ describe('the message of a change comes behind it', () => {
       const elsewhere = rowsOf(openWriter({ redis: driver({ reconnectOnError: isReadOnly }) }))
       await elsewhere.get(0)
       await inMemory(rows, [1])
-      await following.set('shop:#listeners', 'somebody')
+      if (isListenedTo) await following.set('shop:#listeners', 'somebody')
+      await until('it knows whether to tell', async () => {
+        const told = await following.get('shop:#changes')
+        await elsewhere.invalidate(0)
+        return ((await following.get('shop:#changes')) !== told) === isListenedTo
+      })
       await following.replicaof('127.0.0.1', await freePort())
       proxy.leadTo(server.port)
       values[1]!++
@@ -189,7 +194,9 @@ describe('the message of a change comes behind it', () => {
       following.disconnect()
       await demoted.stop()
     }
-  })
+  }
+  it('when the driver sends the change again, to who has taken over', () => sentAgain(true))
+  it('when it does so, and nobody listened to the one before', () => sentAgain(false))
 })
 
 describe('what Redis has lost without telling anybody', () => {
@@ -201,6 +208,38 @@ describe('what Redis has lost without telling anybody', () => {
     expect(await rows.invalidateWhere((id) => id === 1)).toBe(0)
     expect(await rows.get(1)).toBe(values[1])
   })
+})
+
+describe('a change of which nobody is told, because the server has lost something', () => {
+  it('is not missed by who listens', async () => {
+    const losses: readonly [namespace: string, lose: (step: ChainableCommander) => unknown][] = [
+      // The sign that somebody listens, in whose place others have put theirs.
+      ['unsigned', (step) => step.set('unsigned:#listeners', 'others')],
+      // The last numbers of messages: they come twice.
+      ['rewound', (step) => step.decrby('rewound:#changes', 5)]
+    ]
+    const kept = await Promise.all(
+      losses.map(async ([namespace]) => {
+        const cache = openListener({ namespace })
+        await listens(cache)
+        const all = rowsOf(cache)
+        await inMemory(all, [1])
+        return all
+      })
+    )
+    values[1]!++
+    for (const [namespace, lose] of losses) {
+      // In one step, since who listens asks at any time.
+      const step = admin.multi().unlink(`${namespace}:rows:1`)
+      lose(step)
+      await step.exec()
+    }
+    await Promise.all(
+      kept.map((all) =>
+        until('the old value is gone', async () => (await all.get(1)) === values[1], PATIENCE_MS)
+      )
+    )
+  }, 120_000)
 })
 
 describe('who may publish nothing', () => {

@@ -203,6 +203,37 @@ describe('when the way of the news breaks', () => {
   })
 })
 
+describe('behind a name that leads to several servers', () => {
+  it('a connection is not believed about changes that are made on another server', async () => {
+    const other = await startRedisServer()
+    try {
+      const values = [0, 1]
+      // Each has it, so that whoever reads there finds it.
+      await source(open({ redis: other.url }), values).get(1)
+      const elsewhere = source(createdDirectly(), values)
+      await elsewhere.get(1)
+      const cache = open()
+      // The first connection is for commands; what tells of changes is connected behind it.
+      const stopWatching = cache.on('redisState', ({ state }) => {
+        if (state === 'ready') proxy.leadTo(other.port)
+      })
+      const rows = source(cache, values)
+      const isTried = (): boolean =>
+        rows.peekMemory(1) !== undefined || /different servers/.test(cache.health().memory.reason ?? '')
+      await until('it is tried', async () => (await rows.get(1), isTried()))
+      values[1] = 2
+      await elsewhere.invalidate(1)
+      expect(await rows.get(1)).toBe(2)
+      stopWatching()
+      proxy.leadTo(server.port)
+      await until('they lead to one', () => cache.health().memory.mode === 'tracking')
+      await inMemory(rows, [1])
+    } finally {
+      await other.stop()
+    }
+  })
+})
+
 describe('more news at once than Redis holds back for a client', () => {
   it('end its connection: everything kept is dropped, nothing old is served, and memory serves again (#48)', async () => {
     const ids = Array.from({ length: 600 }, (_, id) => id)
@@ -235,10 +266,13 @@ describe('where client tracking is refused', () => {
     await admin.call('ACL', 'SETUSER', 'plain', 'on', '>pw', '~*', '&*', '+@all', '-client|tracking')
     return { redis: { host: '127.0.0.1', port: proxy.port, username: 'plain', password: 'pw' } }
   }
+  /** In each of them who listens says so. */
+  const beats = async (): Promise<number> =>
+    Number(/cmdstat_pexpire:calls=(\d+)/.exec(await admin.info('commandstats'))?.[1] ?? 0)
   const inChannelMode = (cache: Cache): Promise<void> =>
     until('it listens to the channel', () => cache.health().memory.mode === 'channel', 10_000)
 
-  it('processes tell one another by a channel, also those that are told by Redis themselves (#106)', async () => {
+  it('processes tell one another by a channel, also those that are told by Redis themselves, and while it is full (#106)', async () => {
     const values = [0, 1, 1]
     const [cache, other] = [open(await plain()), createdDirectly()]
     const [rows, elsewhere] = [source(cache, values), source(other, values)]
@@ -254,6 +288,17 @@ describe('where client tracking is refused', () => {
       else await elsewhere.invalidate(1)
       await until('it is heard of', async () => (await rows.get(1)) === values[1], HEARTBEAT_MS)
     }
+    await inMemory(rows, [1])
+    const modes: string[] = []
+    cache.on('coherence', ({ mode }) => void modes.push(mode))
+    await admin.config('RESETSTAT')
+    await admin.config('SET', 'maxmemory', '1')
+    await until('it has said a few times that it listens', async () => (await beats()) > 2)
+    expect(rows.peekMemory(1)).toBe(values[1])
+    values[1]!++
+    await elsewhere.invalidate(1)
+    await until('it is heard of', async () => (await rows.get(1)) === values[1])
+    expect(modes).toEqual([])
   })
 
   it('of a change that Redis carries out only at the second sending nobody keeps what was read between the two', async () => {
@@ -292,6 +337,11 @@ describe('where client tracking is refused', () => {
       const tracked = lines.filter((line) => / flags=t |cmd=client\|tracking/.test(line))
       for (const line of tracked) await admin.call('CLIENT', 'KILL', 'ID', /id=(\d+)/.exec(line)![1]!)
     }
+    const endChannel = async (): Promise<void> => {
+      const lines = String(await admin.client('LIST')).split('\n')
+      for (const line of lines.filter((one) => / sub=1 .* cmd=subscribe /.test(one)))
+        await admin.call('CLIENT', 'KILL', 'ID', /id=(\d+)/.exec(line)![1]!)
+    }
     await tracking(true)
     await until('it is tracked', async () => {
       if (cache.health().memory.mode === 'tracking') return true
@@ -299,6 +349,14 @@ describe('where client tracking is refused', () => {
       await sleep(200)
       return false
     })
+    const modes: string[] = []
+    const stopWatching = cache.on('coherence', ({ mode }) => void modes.push(mode))
+    await admin.config('RESETSTAT')
+    await endChannel()
+    // So many heartbeats, of which each says that somebody listens, and what it hears by the channel would be believed.
+    await until('it listens to the channel again', async () => (await beats()) > 5)
+    expect(modes).toEqual([])
+    stopWatching()
     await tracking(false)
     await endTracked()
     await inChannelMode(cache)
@@ -346,12 +404,12 @@ describe('where client tracking is refused', () => {
 })
 
 describe('on a Cluster', () => {
-  it('the channel keeps memory true', async () => {
+  it('the channel keeps memory true, also with a driver that connects when it is asked to', async () => {
     const node = await startRedisServer({
       args: ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1']
     })
     execFileSync('redis-cli', ['-p', String(node.port), 'CLUSTER', 'ADDSLOTSRANGE', '0', '16383'])
-    const cluster = new Cluster([{ host: node.host, port: node.port }])
+    const cluster = new Cluster([{ host: node.host, port: node.port }], { lazyConnect: true })
     const probe = new Redis(node.url)
     try {
       await until('the cluster is up', async () =>

@@ -43,7 +43,10 @@ export class Source {
 export interface Load {
   requests: number
   errors: unknown[]
+  /** From the call to its end. */
   tookMs: number[]
+  /** From when each was due, so that a process which is too busy to ask counts as one that lets wait. */
+  waitedMs: number[]
   stop(): Promise<void>
 }
 
@@ -54,6 +57,7 @@ export function openLoop(get: (id: number) => Promise<unknown>): Load {
     requests: 0,
     errors: [],
     tookMs: [],
+    waitedMs: [],
     stop: async () => {
       clearInterval(timer)
       await Promise.all(under)
@@ -64,6 +68,7 @@ export function openLoop(get: (id: number) => Promise<unknown>): Load {
     const due = ((performance.now() - startedAt) / 1_000) * REQUESTS_PER_SECOND
     while (load.requests < due) {
       const beganAt = performance.now()
+      const dueAt = startedAt + (load.requests / REQUESTS_PER_SECOND) * 1_000
       const one: Promise<void> = get((load.requests++ * 7) % ROWS)
         .then(
           () => undefined,
@@ -71,11 +76,12 @@ export function openLoop(get: (id: number) => Promise<unknown>): Load {
         )
         .then(() => {
           load.tookMs.push(performance.now() - beganAt)
+          load.waitedMs.push(performance.now() - dueAt)
           under.delete(one)
         })
       under.add(one)
     }
-  }, 5)
+  }, 1)
   return load
 }
 

@@ -222,6 +222,29 @@ describe('when Redis', () => {
     }
   })
 
+  it('is full, what is softly invalidated is stale at once, and kept for no longer (#30)', async () => {
+    const loader = new CountingLoader((run) => `v${run}`)
+    const products = open({ commandTimeout: '5s', lease: '1m' }).collection('products', {
+      ttl: '1h',
+      stale: '1h',
+      load: loader.load
+    })
+    const admin = new Redis(server.url)
+    const key = 'shop:products:1'
+    try {
+      await products.get(1)
+      const endsAt = await admin.call('PEXPIRETIME', key)
+      await admin.config('SET', 'maxmemory-policy', 'noeviction')
+      await admin.config('SET', 'maxmemory', '1')
+      expect(await products.invalidate(1, { soft: true })).toBe('confirmed')
+      expect(await admin.call('PEXPIRETIME', key)).toBe(endsAt)
+      expect(await products.lookup(1)).toMatchObject({ value: 'v1', source: 'stale' })
+    } finally {
+      await admin.config('SET', 'maxmemory', '0')
+      admin.disconnect()
+    }
+  })
+
   it('is full, nobody who comes after an invalidation gets what was loaded before it (#3, #30)', async () => {
     const loader = new CountingLoader((run) => `v${run}`)
     const mine = open({ commandTimeout: '5s' })

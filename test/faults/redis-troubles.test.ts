@@ -73,6 +73,21 @@ describe('a server that', () => {
     expect(told('redisBreaker').map(({ state }) => state)).toEqual(['open', 'closed'])
   })
 
+  it('stays a replica is asked again at the pace of probes, and not as fast as it can be connected to', async () => {
+    await admin.replicaof('127.0.0.1', await freePort())
+    const connections = async (): Promise<number> =>
+      Number(/total_connections_received:(\d+)/.exec(await admin.info('stats'))![1])
+    open()
+    await until('it is told so', () => cache.health().redis.errors.elsewhere !== undefined)
+    const [before, since] = [await connections(), performance.now()]
+    await sleep(1_000)
+    const made = (await connections()) - before
+    // Of the first probes the pauses are shorter.
+    expect(made).toBeLessThanOrEqual(5 + (performance.now() - since) / 200)
+    await admin.replicaof('NO', 'ONE')
+    await until('it is used', () => cache.health().status === 'ok')
+  })
+
   it('loads its data is left alone until it is done, and used within a second after (#95)', async () => {
     await server.stop()
     server = await startRedisServer({
@@ -257,6 +272,18 @@ describe('ready', () => {
       driver.disconnect()
       await Promise.all([proxy.stop(), other.stop()])
     }
+  })
+
+  it('and every call have the month that they are given, which is longer than any timer of Node', async () => {
+    open({ commandTimeout: '30d' })
+    await cache.ready({ timeout: '30d' })
+    expect(cache.stats().redis.pushes).toBe(true)
+    await cache.close()
+    open({ redis: { host: '127.0.0.1', port: await freePort() } })
+    const ready = cache.ready({ timeout: '30d' })
+    expect(await Promise.race([ready, sleep(100, 'it waits')])).toBe('it waits')
+    await cache.close()
+    await expect(ready).rejects.toBeInstanceOf(ClosedError)
   })
 
   it('rejects when the cache is closed first, and resolves at once without Redis', async () => {

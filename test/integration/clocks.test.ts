@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { failedFrame } from '../../src/codec/failed-frame.js'
+import { parseFrame } from '../../src/codec/frame.js'
 import type { Cache, Collection } from '../../src/index.js'
 import { usePrivateRedis } from '../support/private-redis.js'
 import { until } from '../support/until.js'
@@ -133,6 +135,28 @@ describe('a wrong clock', () => {
     // Longer than a copy from before is believed.
     await sleep(5)
     await until('it is cached', async () => (await rows.lookup(1)).source === 'redis')
+  })
+
+  it('of Redis, set back by an hour: a load that failed before is tried again', async () => {
+    const cache = redis.open({ redis: redis.server.url })
+    let isDown = true
+    const rows = cache.collection('rows', {
+      ttl: '1h',
+      failedTtl: '60s',
+      load: async (id: number) => {
+        if (isDown) throw new Error('the database is down')
+        return id
+      }
+    })
+    await expect(rows.get(1)).rejects.toThrow('down')
+    isDown = false
+    // As it is then: what it says of its end, and its life in Redis, are an hour longer.
+    const failed = parseFrame('shop:rows:1', await redis.admin.getBuffer('shop:rows:1'))
+    if (failed.state !== 'failed') throw new Error('It is not there any more.')
+    const { token, kind, report, untilMs } = failed
+    const frame = failedFrame('shop:rows:1', token, kind, report, untilMs! + HOUR_MS)
+    await redis.admin.set('shop:rows:1', frame, 'PX', HOUR_MS)
+    expect(await rows.get(1)).toBe(1)
   })
 
   it('of Redis, set back by an hour: a loader or a writer that died before holds up nobody', async () => {

@@ -106,6 +106,26 @@ describe.each(modes)('%s', (_, redis) => {
       expect(await version()).toBe(2)
     })
 
+    it('of what has no collection, of every tenant or of one: and of no collection', async () => {
+      let at = 1
+      const load = (): number => at
+      const homes = (): Promise<(number | undefined)[]> =>
+        Promise.all([
+          cache.getOrLoad('home', load, { ttl: '1h' }),
+          ...['a', 'b'].map((tenant) => cache.tenant(tenant).getOrLoad('home', load, { ttl: '1h' }))
+        ])
+      expect([await homes(), await version()]).toEqual([[1, 1, 1], 1])
+      at = source.version = 2
+      const { finished } = await cache.tenant('a').clear({ collections: false })
+      expect(await homes()).toEqual([1, 2, 1])
+      // It was loaded again, or is removed.
+      expect((await finished).removed).toBeLessThanOrEqual(1)
+      await cache.clear({ collections: false })
+      expect(await homes()).toEqual([2, 2, 2])
+      expect(await version()).toBe(1)
+      expect(await version(1, films.tenant('a') as never)).toBe(2)
+    })
+
     it('voids what is being loaded, and who comes after it does not join (#3, #4)', async () => {
       let letGo!: () => void
       source.gate = new Promise((resolve) => (letGo = resolve))
@@ -306,6 +326,17 @@ describe.each(modes)('%s', (_, redis) => {
     it('that are no text are refused where the value is stored', async () => {
       const wrong = cache.collection('wrong', { ...source.options(), tags: () => [7 as never] })
       await expect(wrong.get(1)).rejects.toThrow(/The tag/)
+    })
+
+    it('are refused as one text, whose letters would be the tags: invalidating what it says would do nothing', async () => {
+      const wrong = cache.collection('letters', {
+        ...source.options(),
+        // @ts-expect-error -- an array of it is meant
+        tags: ({ genre }) => `genre:${genre}`
+      })
+      await expect(wrong.get(1)).rejects.toThrow(
+        /^Option "tags\(…\)" is "genre:.+"; needed: an array or a set of tags\.$/
+      )
     })
   })
 

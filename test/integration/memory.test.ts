@@ -296,6 +296,26 @@ describe('what changes', () => {
 })
 
 describe('without Redis', () => {
+  it('a value that maxLocalBytes has no room for is returned, and nobody is told that it was stored', async () => {
+    const cache = createCache({ namespace, maxLocalBytes: 20_000, compressAbove: Number.POSITIVE_INFINITY })
+    caches.push(cache)
+    const told: string[] = []
+    cache.on('fill', () => void told.push('stored'))
+    cache.on('fillRejected', ({ reason }) => void told.push(reason))
+    const long = 'x'.repeat(30_000)
+    const texts = cache.collection('texts', {
+      ttl: '1h',
+      load: async (): Promise<string> => long,
+      write: async (_id: number, text: string) => text
+    })
+    expect(await texts.lookup(1)).toMatchObject({ value: long, ttlMs: 0 })
+    expect(told).toEqual(['too-large'])
+    expect((await texts.put(2, long)).cache).toBe('dropped')
+    await expect(texts.set(3, long)).rejects.toThrow(/"maxLocalBytes" has room for 19\d\d\d\b/)
+    expect(await texts.set(4, 'short')).toBe(true)
+    expect(await texts.lookup(4)).toMatchObject({ value: 'short', source: 'memory' })
+  })
+
   it('what was pushed out of the cache, and is kept decoded, goes with what invalidateWhere picks', async () => {
     const cache = createCache({ namespace, memory: { maxBytes: 1_000_000 }, maxLocalBytes: 20_000 })
     caches.push(cache)

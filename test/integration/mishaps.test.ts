@@ -95,6 +95,18 @@ for (const kind of ['Redis', 'one process'] as const) {
     })
   })
 
+  it(`stores what is loaded without a collection under the tags that it was asked for with, over ${kind}`, async () => {
+    const cache = open({ ...where(), lease: '1m' })
+    const tags = ['first']
+    const options = { ttl: '1h', tags } as const
+    let runs = 0
+    const loading = cache.getOrLoad('page', () => ++runs, options)
+    tags[0] = 'second'
+    await loading
+    await cache.invalidateTags(['first'])
+    expect(await cache.getOrLoad('page', () => ++runs, options)).toBe(2)
+  })
+
   describe(`what users' functions do wrong after a change, over ${kind}`, () => {
     it('lets the entry be filled again when `tags` throws for the saved row', async () => {
       let failing = true

@@ -138,6 +138,29 @@ it('does without Redis while an instance is in another database than it was when
   }
 })
 
+it('does without Redis when the database that it is given is not there, and refuses what is no number', async () => {
+  const { url, port } = redis.server
+  for (const db of ['x', '-1', 'x?family=4'])
+    expect(() => createCache({ redis: `${url}/${db}`, namespace: 'shop' })).toThrow(InvalidOptionError)
+  for (const db of [Number.NaN, -1, 1.5])
+    expect(() => createCache({ redis: { port, db }, namespace: 'shop' })).toThrow(InvalidOptionError)
+  // Of the same name, in the first database.
+  const other = open({ redis: url }).collection('rows', { ttl: '1h', load: async () => 'other' })
+  await other.get(1)
+  const cache = open({ redis: `${url}/99` })
+  await expect(cache.ready()).rejects.toMatchObject({ code: 'REDIS_UNAVAILABLE' })
+  const rows = cache.collection('rows', { ttl: '1h', load: async () => 'own' })
+  expect(await rows.lookup(1)).toMatchObject({ value: 'own', source: 'loader' })
+  await expect(rows.invalidate(1)).rejects.toThrow(RedisUnavailableError)
+  expect(cache.health()).toMatchObject({ status: 'away' })
+  expect(cache.health().problems.join()).toContain('DB index is out of range')
+  expect(await other.lookup(1)).toMatchObject({ value: 'other', source: 'redis' })
+  const third = open({ redis: `${url}/3` })
+  await third.ready()
+  await third.collection('rows', { ttl: '1h', load: async () => 'third' }).get(1)
+  expect(await redis.admin.info('keyspace')).toContain('db3')
+})
+
 it('says what is wrong with what a call was given, and changes nothing for it', async () => {
   const cache = open({ ...overRedis(), memory: { maxBytes: 1_000_000 } })
   const rows = cache.collection('rows', {
@@ -169,10 +192,13 @@ it('says what is wrong with what a call was given, and changes nothing for it', 
     ['refs', () => cache.write([twinCache.tag('tag')], change)],
     ['change', () => cache.write([rows.key(1)], wrong(undefined))],
     ['timeOut', () => cache.write([rows.key(1)], change, wrong({ timeOut: '1s' }))],
+    ['timeout', () => cache.write([rows.key(1)], change, wrong({ timeout: 0 }))],
     ['tenant', () => rows.clear(wrong({ tenant: 'acme' }))],
     ['tenant', () => cache.clear(wrong({ tenant: 'acme' }))],
     ['collection', () => cache.tenant('acme').clear(wrong({ collection: 'rows' }))],
     ['options of clear', () => cache.clear(wrong(null))],
+    ['collections', () => cache.clear(wrong({ collections: 'no' }))],
+    ['collections', () => rows.clear(wrong({ collections: false }))],
     ['work', () => cache.runAs('acme', wrong(undefined))],
     ['options of worker', () => cache.worker(wrong(null))],
     ['leese', () => cache.worker(wrong({ leese: '1s' }))],
@@ -224,6 +250,22 @@ it('refuses options that a call does not know, since a misspelt one would be a d
     await expect(call()).rejects.toThrow(InvalidOptionError)
   }
   expect(await rows.get(1)).toBe(1)
+  await cache.close()
+})
+
+it('refuses what is neither true nor false where it decides how wrong something is', async () => {
+  const cache = createCache({ namespace: 'shop' })
+  const rows = cache.collection('rows', { ttl: '1h', load: (id: number) => id })
+  const soft = { soft: 'false' } as never
+  for (const call of [
+    () => cache.clear(soft),
+    () => cache.clear({ clean: 0 as never }),
+    () => rows.clear(soft),
+    () => rows.invalidate(1, soft),
+    () => cache.invalidateTags(['a'], soft)
+  ]) {
+    await expect(call()).rejects.toThrow(/^Option "(soft|clean)" is .*needed: true or false\.$/)
+  }
   await cache.close()
 })
 

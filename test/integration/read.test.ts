@@ -130,6 +130,25 @@ for (const kind of ['Redis', 'one process'] as const) {
       expect(loader.runs).toBe(2)
     })
 
+    it('keeps no older value in the place of what is gone when that is not to be remembered', async () => {
+      const loader = new CountingLoader((run) => (run === 1 ? 'there' : undefined))
+      const things = open({ ...where(), lease: '1m' }).collection('things', {
+        ttl: '1h',
+        stale: '1h',
+        notFoundTtl: 0,
+        load: loader.load
+      })
+      await things.get(1)
+      expect(await things.refresh(1)).toBeUndefined()
+      expect(await things.get(1)).toBeUndefined()
+
+      loader.runs = 0
+      await things.get(2)
+      await things.invalidate(2, { soft: true })
+      expect(await things.get(2)).toBe('there')
+      await until('the refresh has found it gone', async () => (await things.get(2)) === undefined)
+    })
+
     it('keeps null, false, 0 and the empty string as values', async () => {
       const values = [null, false, 0, '', Number.NaN]
       const loader = new CountingLoader<unknown>((_run, id) => values[id as number])
@@ -343,6 +362,36 @@ for (const kind of ['Redis', 'one process'] as const) {
           load: async (id: number): Promise<number | undefined> => products.get(id)
         })
         await expect(products.get(1)).rejects.toThrow(RecursiveLoadError)
+      })
+
+      it('that refreshes its own key is told so, and does not run again and again', async () => {
+        const loader = new CountingLoader<number>(async (_run, id) => products.refresh(id as number))
+        const cache = open(where())
+        const products: Collection<number, number> = cache.collection('products', {
+          ttl: '1h',
+          failedTtl: 0,
+          load: (id: number) => loader.load(id)
+        })
+        await expect(products.get(1)).rejects.toThrow(RecursiveLoadError)
+        await cache.close()
+        expect(loader.runs).toBe(1)
+      })
+
+      it('that invalidates its own key and asks for it is told so, and does not run again and again', async () => {
+        const loader = new CountingLoader<number>(async (_run, id) => {
+          await products.invalidate(id as number)
+          return products.get(id as number)
+        })
+        const cache = open(where())
+        const products: Collection<number, number> = cache.collection('products', {
+          ttl: '1h',
+          failedTtl: 0,
+          load: (id: number) => loader.load(id)
+        })
+        await expect(products.get(1)).rejects.toThrow(RecursiveLoadError)
+        await expect(products.getMany([2, 3])).rejects.toThrow(RecursiveLoadError)
+        await cache.close()
+        expect(loader.runs).toBe(3)
       })
 
       it('that returns what no cache could give back gets a clear error, with the path', async () => {
@@ -638,6 +687,25 @@ for (const kind of ['Redis', 'one process'] as const) {
       }
     })
 
+    it('says so when a load had no time because it waited for its turn, and blames the source for nothing', async () => {
+      const crowded = open({ ...where(), maxConcurrentLoads: 1 })
+      let letGo = (): void => undefined
+      const held = new Promise<number>((resolve) => (letGo = () => resolve(1)))
+      const slow = crowded.collection('slow', { ttl: '1h', load: (_id: number) => held })
+      const rowsOf = (cache: Cache): Collection<number, number> =>
+        cache.collection('rows', { ttl: '1h', failedTtl: '60s', loadTimeout: 200, load: (id: number) => id })
+      const [mine, theirs] = [rowsOf(crowded), rowsOf(open(where()))]
+      const holding = slow.get(1)
+      await until('it is being loaded', () => crowded.stats().loads.running === 1)
+      const late = await mine.get(7).catch((error: unknown) => error)
+      expect(late).toMatchObject({ code: 'LOAD_TIMEOUT', timeoutMs: 200 })
+      expect(String(late)).toContain('waited')
+      expect(await theirs.get(7)).toBe(7)
+      letGo()
+      await holding
+      expect(await mine.get(7)).toBe(7)
+    })
+
     it('gives a loader’s place to the next when it is over its deadline and does not care', async () => {
       const cache = open({ ...where(), maxConcurrentLoads: 2 })
       const stuck = cache.collection('stuck', {
@@ -747,6 +815,40 @@ for (const kind of ['Redis', 'one process'] as const) {
         const rows = cache.collection(`rows${index}`, { ttl: '1h', schema, load: loader.load })
         expect([await rows.get(1), await rows.get(1)]).toEqual([1, 2])
       }
+    })
+
+    it('takes a schema that never answers for one that does not match', async () => {
+      const validate = (): Promise<never> => new Promise(() => undefined)
+      const schema = { '~standard': { version: 1 as const, vendor: 'test', validate } }
+      const loader = new CountingLoader((run) => run)
+      const cache = open(where())
+      const rows = cache.collection('rows', { ttl: '1h', loadTimeout: 200, schema, load: loader.load })
+      expect([await rows.get(1), await rows.get(1)]).toEqual([1, 2])
+    })
+
+    it('asks an asynchronous schema about all of a getMany at once', async () => {
+      let [asked, goOn] = [0, (): void => undefined]
+      const all = new Promise<void>((resolve) => (goOn = resolve))
+      const schema: StandardSchema<string> = {
+        '~standard': {
+          version: 1,
+          vendor: 'test',
+          validate: async (value) => {
+            if (++asked === 3) goOn()
+            await all
+            return { value: value as string }
+          }
+        }
+      }
+      const loader = new CountingLoader((_run, id) => `row ${String(id)}`)
+      const rows = open({ ...where(), lease: '1m' }).collection('rows', {
+        ttl: '1h',
+        load: loader.load,
+        schema
+      })
+      const found = await rows.getMany([1, 2, 3])
+      expect(await rows.getMany([1, 2, 3])).toEqual(found)
+      expect(loader.runs).toBe(3)
     })
 
     it('takes a schema that throws for one that does not match', async () => {

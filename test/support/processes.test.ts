@@ -1,6 +1,10 @@
+import { execFileSync } from 'node:child_process'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { EchoCommands } from './fixtures/echo-worker.js'
+import type { StarterCommands } from './fixtures/starter-worker.js'
 import { startWorker, type WorkerProcess } from './processes.js'
+import { standStill } from './standstill.js'
+import { until } from './until.js'
 
 const started: WorkerProcess<EchoCommands>[] = []
 
@@ -54,5 +58,47 @@ describe('a worker process', () => {
     await expect(startWorker(new URL('./fixtures/missing-worker.ts', import.meta.url))).rejects.toThrow(
       /missing-worker/
     )
+  })
+})
+
+function startStarter(): Promise<WorkerProcess<StarterCommands>> {
+  return startWorker<StarterCommands>(new URL('./fixtures/starter-worker.ts', import.meta.url))
+}
+
+/** As `ps` has it: T for one that is stopped, nothing for one that has ended. */
+function stateOf(pid: number): string {
+  try {
+    return execFileSync('ps', ['-o', 'state=', '-p', String(pid)], { encoding: 'utf8' }).trim()[0] ?? ''
+  } catch {
+    return ''
+  }
+}
+
+describe('a process that stands still', () => {
+  it('goes on when it is let; one that has ended is left out', async () => {
+    const [worker, gone] = [await start(), await start()]
+    await gone.kill()
+    const standstill = await standStill([gone.pid, worker.pid])
+    expect(stateOf(worker.pid)).toBe('T')
+    await standstill.goOn()
+    expect(await worker.call('add', 1, 2)).toBe(3)
+  })
+
+  it('goes on when the process is killed that stopped it', async () => {
+    const worker = await start()
+    await using stopper = await startStarter()
+    await stopper.call('standStill', worker.pid)
+    expect(stateOf(worker.pid)).toBe('T')
+    await stopper.kill('SIGKILL')
+    expect(await worker.call('add', 1, 2)).toBe(3)
+  })
+})
+
+describe('a process that ends with the one that started it', () => {
+  it('is not there any more when that was killed', async () => {
+    await using starter = await startStarter()
+    const pid = await starter.call('startAnother')
+    await starter.kill('SIGKILL')
+    await until('it has ended', () => stateOf(pid) === '' || stateOf(pid) === 'Z')
   })
 })
