@@ -6,16 +6,15 @@
 import { Redis } from 'ioredis'
 import { createCache } from 'corral'
 import { startRedisServer } from '../test/support/redis-server.js'
+import { keep } from './keep.js'
 import { barsOf, tableMarkdown, type ClearLine, type ClearResult } from './reports/clear.js'
 import { circumstances } from './support/machine.js'
+import { optionsOf } from './support/options.js'
 import { startProgress } from './support/progress.js'
 import { RedisMeter } from './support/redis-facts.js'
-import { saveResult } from './support/results.js'
 import { spreadOf } from './support/statistics.js'
-import { note, optionsOf } from './support/versus.js'
-import { writeDocs } from './write-docs.js'
 
-const { quick } = optionsOf(process.argv.slice(2))
+const { quick } = optionsOf({})
 
 const KEYSPACE = quick ? 100_000 : 1_000_000
 const TENANT_ENTRIES = 10_000
@@ -63,11 +62,7 @@ meter.close()
 admin.disconnect()
 console.log(`\n${tableMarkdown(result)}\n`)
 for (const { what, passed } of barsOf(result)) console.log(`${passed ? 'reached' : 'MISSED '}  ${what}`)
-if (quick) note('\nA short version: the committed result is left as it is.')
-else {
-  saveResult('clear', result)
-  writeDocs()
-}
+keep('clear', result, quick)
 
 async function clearTenant(): Promise<ClearLine> {
   const ids = Array.from({ length: TENANT_ENTRIES }, (_, id) => id)

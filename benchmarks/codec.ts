@@ -1,7 +1,7 @@
 /**
  * What does a hit cost to decode, and which serializer and compressor are worth it?
  *
- *     npx tsx benchmarks/codec.ts
+ *     npx tsx benchmarks/codec.ts [--quick]
  *
  * Every candidate reads from a Buffer that is a view into a larger chunk, as replies from Redis are. Candidates take
  * turns in each round, so a disturbance hits all of them; the figure is the median over the rounds.
@@ -17,10 +17,13 @@ import { Packr } from 'msgpackr'
 import superjson from 'superjson'
 import { isShareable, PayloadCodec, type EncodedPayload } from '../src/codec/codec.js'
 import { versionsOf } from './support/machine.js'
+import { optionsOf } from './support/options.js'
 import { startProgress } from './support/progress.js'
 
-const ROUNDS = 15
-const ROUND_MS = 6
+const { quick } = optionsOf({})
+
+const ROUNDS = quick ? 3 : 15
+const ROUND_MS = quick ? 1 : 6
 
 interface Candidate {
   readonly name: string
@@ -240,7 +243,7 @@ function repetitionsForARound(task: () => unknown): number {
 
 async function medianMs(task: () => Promise<unknown>): Promise<number> {
   const took: number[] = []
-  for (let turn = 0; turn < 15; turn++) {
+  for (let turn = 0; turn < ROUNDS; turn++) {
     const start = performance.now()
     await task()
     took.push(performance.now() - start)

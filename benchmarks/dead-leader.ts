@@ -8,25 +8,28 @@ import { startWorker, type WorkerProcess } from '../test/support/processes.js'
 import { startRedisServer } from '../test/support/redis-server.js'
 import { CONTENDERS, CORRAL, definitionOf, LOCK_AND_POLL } from './contenders/contenders.js'
 import type { StampedeWorker } from './contenders/stampede-worker.js'
+import { keep } from './keep.js'
 import { barsOf, tableMarkdown, type DeadLeaderLine, type DeadLeaderResult } from './reports/dead-leader.js'
 import { circumstances } from './support/machine.js'
+import { optionsOf } from './support/options.js'
 import { startProgress } from './support/progress.js'
 import { RedisMeter } from './support/redis-facts.js'
-import { saveResult } from './support/results.js'
 import { spreadOf } from './support/statistics.js'
-import { note, optionsOf } from './support/versus.js'
-import { writeDocs } from './write-docs.js'
+import { inTurns } from './support/versus.js'
 
-const { quick } = optionsOf(process.argv.slice(2))
+const { quick } = optionsOf({})
 
 const LOAD_MS = 200
 /** Corral's default; the lock of the other lives as long. */
 const LEASE_MS = 2_000
 const NEVER_MS = 60_000
 const CALLERS = 50
-const REPEATS = quick ? 3 : 20
-const PEER_REPEATS = quick ? 2 : 10
+const TURNS = quick ? 2 : 10
+/** In a turn. */
+const KILLS = { ours: 2, others: 1 }
 const NAMES = [CORRAL, 'async-cache-dedupe', LOCK_AND_POLL.name]
+
+type Worker = WorkerProcess<StampedeWorker>
 
 interface Measured {
   readonly recoveredMs: number
@@ -35,10 +38,7 @@ interface Measured {
 
 await using server = await startRedisServer()
 const meter = new RedisMeter(server.url)
-const progress = startProgress(REPEATS + (NAMES.length - 1) * PEER_REPEATS)
-const contenders: DeadLeaderLine[] = []
-for (const name of NAMES) contenders.push(await measureContender(name))
-progress.end()
+const contenders = await measureAll()
 const result: DeadLeaderResult = {
   circumstances: circumstances(
     await meter.version(),
@@ -50,39 +50,43 @@ const result: DeadLeaderResult = {
 meter.close()
 console.log(`\n${tableMarkdown(result)}\n`)
 for (const { what, passed } of barsOf(result)) console.log(`${passed ? 'reached' : 'MISSED '}  ${what}`)
-if (quick) note('\nA short version: the committed result is left as it is.')
-else {
-  saveResult('dead-leader', result)
-  writeDocs()
-}
+keep('dead-leader', result, quick)
 
-async function measureContender(name: string): Promise<DeadLeaderLine> {
-  await meter.empty()
-  const survivors = [await openWorker(name, LOAD_MS), await openWorker(name, LOAD_MS)]
+async function measureAll(): Promise<DeadLeaderLine[]> {
+  const survivors = new Map<string, readonly Worker[]>()
+  const progress = startProgress(NAMES.length * TURNS)
+  let kills = 0
   try {
-    await Promise.all(survivors.map((worker) => worker.call('get', 0)))
-    const measured: Measured[] = []
-    for (let repeat = 1; repeat <= (name === CORRAL ? REPEATS : PEER_REPEATS); repeat++) {
-      progress.step(`${name}, ${repeat}`)
-      measured.push(await killOnce(name, survivors, repeat))
+    for (const [index, name] of NAMES.entries()) {
+      const both = [await openWorker(name, index, LOAD_MS), await openWorker(name, index, LOAD_MS)]
+      survivors.set(name, both)
+      await Promise.all(both.map((worker) => worker.call('get', 0)))
     }
-    return {
-      name: definitionOf(name).name,
-      repeats: measured.length,
-      recoveredMs: spreadOf(measured.map(({ recoveredMs }) => recoveredMs)),
-      loads: spreadOf(measured.map(({ loads }) => loads))
-    }
+    const turns = await inTurns(TURNS, NAMES, async (name, turn) => {
+      progress.step(`${name}, turn ${turn + 1}`)
+      const measured: Measured[] = []
+      for (let left = name === CORRAL ? KILLS.ours : KILLS.others; left > 0; left--)
+        measured.push(await killOnce(name, survivors.get(name)!, ++kills))
+      return measured
+    })
+    progress.end()
+    return [...turns].map(([name, measured]) => lineOf(name, measured.flat()))
   } finally {
-    await Promise.all(survivors.map((worker) => worker.kill()))
+    await Promise.all([...survivors.values()].flat().map((worker) => worker.kill()))
   }
 }
 
-async function killOnce(
-  name: string,
-  survivors: readonly WorkerProcess<StampedeWorker>[],
-  id: number
-): Promise<Measured> {
-  const leader = await openWorker(name, NEVER_MS)
+function lineOf(name: string, measured: readonly Measured[]): DeadLeaderLine {
+  return {
+    name: definitionOf(name).name,
+    repeats: measured.length,
+    recoveredMs: spreadOf(measured.map(({ recoveredMs }) => recoveredMs)),
+    loads: spreadOf(measured.map(({ loads }) => loads))
+  }
+}
+
+async function killOnce(name: string, survivors: readonly Worker[], id: number): Promise<Measured> {
+  const leader = await openWorker(name, NAMES.indexOf(name), NEVER_MS)
   void leader.call('get', id).catch(() => undefined) // It dies with the leader, as is meant.
   while ((await leader.call('loads')) === 0) await sleep(2)
   const before = await loadsOf(survivors)
@@ -96,14 +100,14 @@ async function killOnce(
   return { recoveredMs, loads: 1 + (await loadsOf(survivors)) - before }
 }
 
-async function loadsOf(workers: readonly WorkerProcess<StampedeWorker>[]): Promise<number> {
+async function loadsOf(workers: readonly Worker[]): Promise<number> {
   const counts = await Promise.all(workers.map((worker) => worker.call('loads')))
   return counts.reduce((sum, one) => sum + one, 0)
 }
 
-async function openWorker(name: string, loadMs: number): Promise<WorkerProcess<StampedeWorker>> {
+async function openWorker(name: string, index: number, loadMs: number): Promise<Worker> {
   const worker = await startWorker<StampedeWorker>(new URL('contenders/stampede-worker.ts', import.meta.url))
-  const opening = { name, url: server.url, namespace: 'leader', ttlMs: 60_000, staleMs: 0, loadMs }
+  const opening = { name, url: server.url, namespace: `leader${index}`, ttlMs: 60_000, staleMs: 0, loadMs }
   await worker.call('open', opening)
   return worker
 }

@@ -9,6 +9,7 @@ import { startWorker, type WorkerProcess } from '../test/support/processes.js'
 import { startRedisServer } from '../test/support/redis-server.js'
 import { CONTENDERS, LOCK_AND_POLL, WITHOUT_SPREAD } from './contenders/contenders.js'
 import type { StormFigures, StormWorker } from './contenders/storm-worker.js'
+import { keep } from './keep.js'
 import {
   barsOf,
   caseMarkdown,
@@ -17,16 +18,19 @@ import {
   type StormResult
 } from './reports/expiry-storm.js'
 import { circumstances } from './support/machine.js'
+import { optionsOf } from './support/options.js'
 import { startProgress } from './support/progress.js'
 import { RedisMeter } from './support/redis-facts.js'
-import { saveResult } from './support/results.js'
 import { makeRow } from './support/rows.js'
 import { percentile, spreadOf } from './support/statistics.js'
-import { inTurns, note, optionsOf, valuesOf } from './support/versus.js'
-import { writeDocs } from './write-docs.js'
+import { inTurns } from './support/versus.js'
 
-const { quick, rest } = optionsOf(process.argv.slice(2))
-const chosen = valuesOf(rest, '--only')
+const all = [...CONTENDERS, WITHOUT_SPREAD, LOCK_AND_POLL]
+const {
+  quick,
+  isPartial,
+  chosen: { only: chosen }
+} = optionsOf({ only: all.map(({ name }) => name) })
 
 const PROCESSES = 4
 const CONNECTIONS = 5
@@ -61,9 +65,7 @@ const pool = new Pool({ connectionString: postgres.url, max: 1 })
 const meter = new RedisMeter(server.url)
 await fillTable()
 
-const definitions = [...CONTENDERS, WITHOUT_SPREAD, LOCK_AND_POLL].filter(
-  ({ name }) => chosen.length === 0 || chosen.includes(name)
-)
+const definitions = all.filter(({ name }) => chosen.length === 0 || chosen.includes(name))
 const stormers = new Map<string, Stormer>(
   definitions.flatMap(({ name, servesStale }) => [
     [`${name}, fresh values only`, { name, staleMs: 0 }],
@@ -113,11 +115,7 @@ meter.close()
 await pool.end()
 console.log(`\n${cases.map(caseMarkdown).join('\n\n')}\n`)
 for (const { what, passed } of barsOf(result)) console.log(`${passed ? 'reached' : 'MISSED '}  ${what}`)
-if (quick || chosen.length > 0) note('\nA part or a short version: the committed result is left as it is.')
-else {
-  saveResult('expiry-storm', result)
-  writeDocs()
-}
+keep('expiry-storm', result, isPartial)
 
 async function fillTable(): Promise<void> {
   await pool.query('CREATE TABLE products (id int PRIMARY KEY, data jsonb NOT NULL)')

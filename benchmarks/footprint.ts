@@ -12,19 +12,22 @@ import { startRedisServer } from '../test/support/redis-server.js'
 import { CONTENDERS } from './contenders/contenders.js'
 import type { FootprintWorker } from './contenders/footprint-worker.js'
 import { BARE, MEMORY_CONTENDERS } from './contenders/memory-contenders.js'
+import { keep } from './keep.js'
 import { tablesMarkdown, type FootprintResult } from './reports/footprint.js'
 import { installedSize } from './support/installed.js'
 import { circumstances } from './support/machine.js'
+import { optionsOf } from './support/options.js'
 import { startProgress } from './support/progress.js'
 import { RedisMeter } from './support/redis-facts.js'
-import { saveResult } from './support/results.js'
 import { makeRow, type Shape } from './support/rows.js'
 import { rounded, spreadOf, type Spread } from './support/statistics.js'
-import { inTurns, note, optionsOf, valuesOf } from './support/versus.js'
-import { writeDocs } from './write-docs.js'
+import { inTurns } from './support/versus.js'
 
-const { quick, rest } = optionsOf(process.argv.slice(2))
-const chosen = valuesOf(rest, '--only')
+const {
+  quick,
+  isPartial,
+  chosen: { only: chosen }
+} = optionsOf({ only: [...new Set([...CONTENDERS, ...MEMORY_CONTENDERS].map(({ name }) => name))] })
 
 const SHAPES: readonly Shape[] = ['200 B', '2 KiB']
 /** The difference between the two is what so many entries more take, without what a cache takes that is empty. */
@@ -96,11 +99,7 @@ progress.end()
 meter.close()
 redis.disconnect()
 console.log(`\n${tablesMarkdown(result)}\n`)
-if (quick || chosen.length > 0) note('\nA part or a short version: the committed result is left as it is.')
-else {
-  saveResult('footprint', result)
-  writeDocs()
-}
+keep('footprint', result, isPartial)
 
 async function measureRedis(name: string, shape: Shape): Promise<FootprintResult['redis'][number]> {
   progress.step(`${name}, rows of ${shape} in Redis`)

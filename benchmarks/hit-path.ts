@@ -18,21 +18,23 @@ import {
   type Definition
 } from './contenders/contenders.js'
 import type { HitFigures, HitRun, HitWorker, Opened } from './contenders/hit-worker.js'
+import { keep } from './keep.js'
 import { barsOf, caseMarkdown, type HitCase, type HitLine, type HitPathResult } from './reports/hit-path.js'
 import { circumstances } from './support/machine.js'
+import { optionsOf } from './support/options.js'
 import { startProgress } from './support/progress.js'
 import { RedisMeter, type RedisWork } from './support/redis-facts.js'
-import { saveResult } from './support/results.js'
 import { SHAPES, type Shape } from './support/rows.js'
 import { rounded, spreadOf } from './support/statistics.js'
-import { inTurns, note, optionsOf, valuesOf } from './support/versus.js'
-import { writeDocs } from './write-docs.js'
+import { inTurns } from './support/versus.js'
 
-const { quick, rest } = optionsOf(process.argv.slice(2))
-const chosenShapes = valuesOf(rest, '--shape')
-const chosenNames = valuesOf(rest, '--only')
-const others = valuesOf(rest, '--against').map(corralAt)
-const isPartial = quick || chosenShapes.length + chosenNames.length + others.length > 0
+const { quick, isPartial, chosen } = optionsOf({
+  shape: SHAPES,
+  only: [...CONTENDERS, WITHOUT_RECENT, REVIVING].map(({ name }) => name),
+  against: undefined
+})
+const { shape: chosenShapes, only: chosenNames } = chosen
+const others = chosen.against.map(corralAt)
 
 const KEYS = quick ? 1_000 : 10_000
 const ROUNDS = quick ? 3 : 7
@@ -66,11 +68,7 @@ const result: HitPathResult = {
 meter.close()
 for (const { what, passed } of cases.flatMap(barsOf))
   console.log(`${passed ? 'reached' : 'MISSED '}  ${what}`)
-if (isPartial) note('\nA part or a short version: the committed result is left as it is.')
-else {
-  saveResult('hit-path', result)
-  writeDocs()
-}
+keep('hit-path', result, isPartial)
 
 async function measureShape(shape: Shape): Promise<void> {
   await meter.empty()

@@ -11,27 +11,22 @@ import { CONTENDERS, LOCK_AND_POLL } from './contenders/contenders.js'
 import type { HttpAsking, HttpLoadWorker, Latency, Throughput } from './contenders/http-load-worker.js'
 import type { HttpKind, HttpServerWorker } from './contenders/http-server-worker.js'
 import { BARE, MEMORY_CONTENDERS } from './contenders/memory-contenders.js'
+import { keep } from './keep.js'
 import { barsOf, NO_CACHE, tableMarkdown, type HttpResult } from './reports/http.js'
 import { circumstances } from './support/machine.js'
+import { optionsOf } from './support/options.js'
 import { startProgress } from './support/progress.js'
 import { RedisMeter } from './support/redis-facts.js'
-import { saveResult } from './support/results.js'
 import { makeRow } from './support/rows.js'
 import { rounded, spreadOf } from './support/statistics.js'
-import { inTurns, note, optionsOf, valuesOf } from './support/versus.js'
-import { writeDocs } from './write-docs.js'
-
-const { quick, rest } = optionsOf(process.argv.slice(2))
-const chosen = valuesOf(rest, '--only')
+import { inTurns } from './support/versus.js'
 
 const KEYS = 1_000
 const SKEW = 0.99
 const REVIEWS = 200
 const CONNECTIONS = 50
-const SECONDS = quick ? 1 : 3
 /** Well below what the API without a cache can answer. */
 const PER_SECOND = 500
-const ROUNDS = quick ? 1 : 3
 
 interface Api {
   readonly name: string
@@ -44,14 +39,22 @@ interface Measured {
   readonly loadsPerThousand: number
 }
 
-const apis: readonly Api[] = [
+const all: readonly Api[] = [
   { name: NO_CACHE.page, kind: 'page' } as const,
   { name: NO_CACHE.row, kind: 'row' } as const,
   ...[...CONTENDERS, LOCK_AND_POLL].map(({ name }) => ({ name, kind: 'redis' }) as const),
   ...MEMORY_CONTENDERS.filter(({ name }) => name !== BARE).map(
     ({ name }) => ({ name, kind: 'memory' }) as const
   )
-].filter(({ name }) => chosen.length === 0 || name === NO_CACHE.page || chosen.includes(name))
+]
+const {
+  quick,
+  isPartial,
+  chosen: { only: chosen }
+} = optionsOf({ only: [...new Set(all.map(({ name }) => name))] })
+const apis = all.filter(({ name }) => chosen.length === 0 || name === NO_CACHE.page || chosen.includes(name))
+const SECONDS = quick ? 1 : 3
+const ROUNDS = quick ? 1 : 3
 const keyOf = ({ name, kind }: Api): string => (kind === 'memory' ? `${name}, in memory` : name)
 
 await using postgres = await startPostgresServer({ durable: false, settings: { max_connections: 500 } })
@@ -119,11 +122,7 @@ meter.close()
 await pool.end()
 console.log(`\n${tableMarkdown(result)}\n`)
 for (const { what, passed } of barsOf(result)) console.log(`${passed ? 'reached' : 'MISSED '}  ${what}`)
-if (quick || chosen.length > 0) note('\nA part or a short version: the committed result is left as it is.')
-else {
-  saveResult('http', result)
-  writeDocs()
-}
+keep('http', result, isPartial)
 
 async function fillTables(): Promise<void> {
   await pool.query(`

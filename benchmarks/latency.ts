@@ -8,6 +8,7 @@ import { startPostgresServer } from '../test/support/postgres-server.js'
 import { startWorker, type WorkerProcess } from '../test/support/processes.js'
 import { startRedisServer } from '../test/support/redis-server.js'
 import type { LatencyFigures, LatencyWorker } from './contenders/latency-worker.js'
+import { keep } from './keep.js'
 import {
   latencySentence,
   tableMarkdown,
@@ -17,15 +18,14 @@ import {
   type Way
 } from './reports/latency.js'
 import { circumstances } from './support/machine.js'
+import { optionsOf } from './support/options.js'
 import { startProgress } from './support/progress.js'
 import { RedisMeter } from './support/redis-facts.js'
-import { saveResult } from './support/results.js'
 import { makeRow, type Shape } from './support/rows.js'
 import { rounded, spreadOf } from './support/statistics.js'
-import { inTurns, note, optionsOf } from './support/versus.js'
-import { writeDocs } from './write-docs.js'
+import { inTurns } from './support/versus.js'
 
-const { quick } = optionsOf(process.argv.slice(2))
+const { quick } = optionsOf({})
 
 const ROWS = quick ? 2_000 : 10_000
 const ROUNDS = quick ? 2 : 9
@@ -51,11 +51,7 @@ const result: LatencyResult = {
 meter.close()
 await pool.end()
 console.log(`\n${cases.map(tableMarkdown).join('\n\n')}\n\n${latencySentence(result)}\n`)
-if (quick) note('\nA short version: the committed result is left as it is.')
-else {
-  saveResult('latency', result)
-  writeDocs()
-}
+keep('latency', result, quick)
 
 async function measureShape(shape: Shape): Promise<LatencyCase> {
   await meter.empty()

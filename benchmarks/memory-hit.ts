@@ -7,27 +7,28 @@ import { startWorker, type WorkerProcess } from '../test/support/processes.js'
 import { startRedisServer } from '../test/support/redis-server.js'
 import { BARE, CORRAL, MEMORY_CONTENDERS } from './contenders/memory-contenders.js'
 import type { MemoryWorker } from './contenders/memory-worker.js'
+import { keep } from './keep.js'
 import { barsOf, caseMarkdown, type MemoryHitCase, type MemoryHitResult } from './reports/memory-hit.js'
 import { circumstances } from './support/machine.js'
+import { optionsOf } from './support/options.js'
 import { startProgress } from './support/progress.js'
 import { RedisMeter } from './support/redis-facts.js'
-import { saveResult } from './support/results.js'
 import type { Shape } from './support/rows.js'
 import { rounded, spreadOf } from './support/statistics.js'
-import { inTurns, note, optionsOf, valuesOf } from './support/versus.js'
-import { writeDocs } from './write-docs.js'
+import { inTurns } from './support/versus.js'
 
-const { quick, rest } = optionsOf(process.argv.slice(2))
-const chosenShapes = valuesOf(rest, '--shape')
-const chosenNames = valuesOf(rest, '--only')
-const isPartial = quick || chosenShapes.length + chosenNames.length > 0
+const SHAPES: readonly Shape[] = ['200 B', '2 KiB', '50 KiB']
+const {
+  quick,
+  isPartial,
+  chosen: { shape: chosenShapes, only: chosenNames }
+} = optionsOf({ shape: SHAPES, only: MEMORY_CONTENDERS.map(({ name }) => name) })
 
 const KEYS = 500
 const ROUNDS = quick ? 3 : 7
 /** Not counted. */
 const WARM_ROUNDS = 2
 const ROUND_MS = quick ? 60 : 150
-const SHAPES: readonly Shape[] = ['200 B', '2 KiB', '50 KiB']
 
 interface Measured {
   readonly nsPerHit: number
@@ -51,11 +52,7 @@ const result: MemoryHitResult = {
 meter.close()
 for (const { what, passed } of cases.flatMap(barsOf))
   console.log(`${passed ? 'reached' : 'MISSED '}  ${what}`)
-if (isPartial) note('\nA part or a short version: the committed result is left as it is.')
-else {
-  saveResult('memory-hit', result)
-  writeDocs()
-}
+keep('memory-hit', result, isPartial)
 
 async function measureShape(shape: Shape): Promise<MemoryHitCase> {
   await meter.empty()

@@ -8,6 +8,7 @@ import { Redis } from 'ioredis'
 import type { Change, MemoryCommands } from '../test/faults/memory-worker.js'
 import { startWorker, type WorkerProcess } from '../test/support/processes.js'
 import { startRedisServer } from '../test/support/redis-server.js'
+import { keep } from './keep.js'
 import {
   barsOf,
   memoryNewsMarkdown,
@@ -16,14 +17,12 @@ import {
   type MemoryNewsResult
 } from './reports/memory-news.js'
 import { circumstances } from './support/machine.js'
+import { optionsOf } from './support/options.js'
 import { startProgress } from './support/progress.js'
 import { RedisMeter } from './support/redis-facts.js'
-import { saveResult } from './support/results.js'
 import { percentile, rounded, spreadOf } from './support/statistics.js'
-import { note, optionsOf } from './support/versus.js'
-import { writeDocs } from './write-docs.js'
 
-const { quick } = optionsOf(process.argv.slice(2))
+const { quick } = optionsOf({})
 
 const READERS = 3
 const KEYS = 20
@@ -63,11 +62,7 @@ meter.close()
 console.log(`\n${tableMarkdown(result)}\n`)
 console.log(memoryNewsMarkdown(result).split('\n\n')[3])
 for (const { what, passed } of barsOf(result)) console.log(`${passed ? 'reached' : 'MISSED '}  ${what}`)
-if (quick) note('\nA short version: the committed result is left as it is.')
-else {
-  saveResult('memory-news', result)
-  writeDocs()
-}
+keep('memory-news', result, quick)
 
 async function openWorkers(
   count: number,

@@ -9,21 +9,23 @@ import { FAULTS, LOAD_MS, SERVER_ARGS, type Fault, type Stage } from '../test/fa
 import { startWorker } from '../test/support/processes.js'
 import { startProxy } from '../test/support/proxy.js'
 import { startRedisServer } from '../test/support/redis-server.js'
-import { CORRAL, CONTENDERS } from './contenders/contenders.js'
-import { FALLING_BACK, type OutageWorker } from './contenders/outage-worker.js'
+import { CONTENDERS, CORRAL, FALLING_BACK } from './contenders/contenders.js'
+import type { OutageWorker } from './contenders/outage-worker.js'
 import { PEERS } from './contenders/peers.js'
+import { keep } from './keep.js'
 import { barsOf, tableMarkdown, type OutageLine, type OutageResult } from './reports/outage.js'
 import { circumstances } from './support/machine.js'
+import { optionsOf } from './support/options.js'
 import { startProgress } from './support/progress.js'
 import { RedisMeter } from './support/redis-facts.js'
-import { saveResult } from './support/results.js'
 import { percentile } from './support/statistics.js'
-import { note, optionsOf, valuesOf } from './support/versus.js'
-import { writeDocs } from './write-docs.js'
 
-const { quick, rest } = optionsOf(process.argv.slice(2))
-const chosen = valuesOf(rest, '--only')
-const peers = valuesOf(rest, '--of')
+const all = [CONTENDERS.find(({ name }) => name === CORRAL)!, FALLING_BACK, ...PEERS]
+const {
+  quick,
+  isPartial,
+  chosen: { only: chosen, of: peers }
+} = optionsOf({ only: Object.keys(FAULTS), of: all.map(({ name }) => name) })
 
 const LIMIT = 20
 const DEADLINE_MS = 200
@@ -31,9 +33,7 @@ const WARM_MS = 1_000
 const OUTAGE_MS = quick ? 1_000 : 2_500
 const PATIENCE_MS = 4_000
 
-const definitions = [CONTENDERS.find(({ name }) => name === CORRAL)!, FALLING_BACK, ...PEERS].filter(
-  ({ name }) => peers.length === 0 || peers.includes(name)
-)
+const definitions = all.filter(({ name }) => peers.length === 0 || peers.includes(name))
 const faults = Object.entries(FAULTS).filter(([fault]) => chosen.length === 0 || chosen.includes(fault))
 const lines: OutageLine[] = []
 let version = ''
@@ -55,18 +55,14 @@ const result: OutageResult = {
     outageMs: OUTAGE_MS,
     loadMs: LOAD_MS,
     limit: LIMIT,
-    deadlineMs: DEADLINE_MS
+    deadlineMs: DEADLINE_MS,
+    countedFrom: 'due'
   },
   lines
 }
 console.log(`\n${tableMarkdown(result)}\n`)
 for (const { what, passed } of barsOf(result)) console.log(`${passed ? 'reached' : 'MISSED '}  ${what}`)
-if (quick || chosen.length + peers.length > 0)
-  note('\nA part or a short version: the committed result is left as it is.')
-else {
-  saveResult('outage', result)
-  writeDocs()
-}
+keep('outage', result, isPartial)
 
 async function measure(fault: string, make: (stage: Stage) => Fault, name: string): Promise<OutageLine> {
   await using server = await startRedisServer({ args: SERVER_ARGS })
@@ -91,8 +87,8 @@ async function measure(fault: string, make: (stage: Stage) => Fault, name: strin
     await reader.call('end')
     await end()
     const backMs = await reader.call('untilBack', PATIENCE_MS)
-    const { requests, errors, tookMs, mostLoads } = await reader.call('figures', PATIENCE_MS)
-    const times = Array.from(tookMs)
+    const { requests, errors, waitedMs, mostLoads } = await reader.call('figures', PATIENCE_MS)
+    const times = Array.from(waitedMs)
     return {
       fault,
       name,

@@ -10,6 +10,7 @@ import { startWorker, type WorkerProcess } from '../test/support/processes.js'
 import { startRedisServer } from '../test/support/redis-server.js'
 import { CONTENDERS, LOCK_AND_POLL } from './contenders/contenders.js'
 import type { RaceWorker } from './contenders/race-worker.js'
+import { keep } from './keep.js'
 import {
   barsOf,
   tableMarkdown,
@@ -18,14 +19,16 @@ import {
   type StaleSetResult
 } from './reports/stale-set.js'
 import { circumstances } from './support/machine.js'
+import { optionsOf } from './support/options.js'
 import { startProgress } from './support/progress.js'
 import { RedisMeter } from './support/redis-facts.js'
-import { saveResult } from './support/results.js'
-import { note, optionsOf, valuesOf } from './support/versus.js'
-import { writeDocs } from './write-docs.js'
 
-const { quick, rest } = optionsOf(process.argv.slice(2))
-const chosen = valuesOf(rest, '--only')
+const all = [...CONTENDERS, LOCK_AND_POLL]
+const {
+  quick,
+  isPartial,
+  chosen: { only: chosen }
+} = optionsOf({ only: all.map(({ name }) => name) })
 
 const ROUNDS = quick ? 20 : 200
 /** Rounds of different rows do not disturb each other. */
@@ -44,9 +47,7 @@ const meter = new RedisMeter(server.url)
 await pool.query('CREATE TABLE race (id int PRIMARY KEY, version int NOT NULL)')
 let rowsMade = 0
 
-const definitions = [...CONTENDERS, LOCK_AND_POLL].filter(
-  ({ name }) => chosen.length === 0 || chosen.includes(name)
-)
+const definitions = all.filter(({ name }) => chosen.length === 0 || chosen.includes(name))
 const progress = startProgress(definitions.length * 4)
 const lines: StaleSetLine[] = []
 for (const [index, { name }] of definitions.entries()) lines.push(await measure(name, `race${index}`))
@@ -65,11 +66,7 @@ meter.close()
 await pool.end()
 console.log(`\n${tableMarkdown(result)}\n`)
 for (const { what, passed } of barsOf(result)) console.log(`${passed ? 'reached' : 'MISSED '}  ${what}`)
-if (quick || chosen.length > 0) note('\nA part or a short version: the committed result is left as it is.')
-else {
-  saveResult('stale-set', result)
-  writeDocs()
-}
+keep('stale-set', result, isPartial)
 
 async function measure(name: string, namespace: string): Promise<StaleSetLine> {
   const fleet = await Promise.all([openWorker(name, namespace), openWorker(name, namespace)])

@@ -6,8 +6,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startWorker, type WorkerProcess } from '../test/support/processes.js'
 import { startRedisServer } from '../test/support/redis-server.js'
-import { CONTENDERS, CORRAL, LOCK_AND_POLL, type Definition } from './contenders/contenders.js'
+import { CONTENDERS, CORRAL, LOCK_AND_POLL } from './contenders/contenders.js'
 import type { Rush, StampedeWorker } from './contenders/stampede-worker.js'
+import { keep } from './keep.js'
 import {
   barsOf,
   caseMarkdown,
@@ -16,20 +17,23 @@ import {
   type StampedeResult
 } from './reports/stampede.js'
 import { circumstances } from './support/machine.js'
+import { optionsOf } from './support/options.js'
 import { startProgress } from './support/progress.js'
 import { CommandWatch, RedisMeter } from './support/redis-facts.js'
-import { saveResult } from './support/results.js'
 import { percentile, rounded, spreadOf } from './support/statistics.js'
-import { note, optionsOf, valuesOf } from './support/versus.js'
-import { writeDocs } from './write-docs.js'
+import { inTurns } from './support/versus.js'
 
-const { quick, rest } = optionsOf(process.argv.slice(2))
-const chosenNames = valuesOf(rest, '--only')
-const isPartial = quick || chosenNames.length > 0
+const all = [...CONTENDERS, LOCK_AND_POLL]
+const {
+  quick,
+  isPartial,
+  chosen: { only: chosenNames }
+} = optionsOf({ only: all.map(({ name }) => name) })
 
 const LOAD_MS = 200
-const REPEATS = quick ? 5 : 50
-const PEER_REPEATS = quick ? 2 : 5
+const TURNS = quick ? 2 : 5
+/** In a turn. Corral promises one load in every rush, and has to show it more often. */
+const RUSHES = { ours: quick ? 3 : 10, others: 1 }
 const TTL_MS = { cold: 60_000, stale: 1_000 }
 const STALE_MS = { cold: 0, stale: 60_000 }
 /** From the order to the rush, so that all processes have it in time. */
@@ -41,7 +45,14 @@ interface Measured {
   readonly commands: readonly number[]
 }
 
+interface Fleet {
+  readonly workers: readonly WorkerProcess<StampedeWorker>[]
+  /** As whom each process logs in to Redis. */
+  readonly users: readonly string[]
+}
+
 await using server = await startRedisServer()
+const watch = await CommandWatch.start(server.url)
 const meter = new RedisMeter(server.url)
 const cases: StampedeCase[] = [
   await measureCase('cold', 4, 1_250),
@@ -57,97 +68,117 @@ const result: StampedeResult = {
   cases
 }
 meter.close()
+watch.close()
 for (const { what, passed } of cases.flatMap((one) => barsOf(one, LOAD_MS))) {
   console.log(`${passed ? 'reached' : 'MISSED '}  ${what}`)
 }
-if (isPartial) note('\nA part or a short version: the committed result is left as it is.')
-else {
-  saveResult('stampede', result)
-  writeDocs()
-}
+keep('stampede', result, isPartial)
 
 async function measureCase(
   entry: StampedeCase['entry'],
   processes: number,
   callersEach: number
 ): Promise<StampedeCase> {
-  const definitions = [...CONTENDERS, LOCK_AND_POLL].filter(
+  const definitions = all.filter(
     ({ name, servesStale }) =>
       (entry === 'cold' || servesStale) && (chosenNames.length === 0 || chosenNames.includes(name))
   )
-  const contenders: StampedeLine[] = []
-  const progress = startProgress(definitions.length)
-  for (const definition of definitions) {
-    progress.step(`${entry}, ${processes} processes: ${definition.name}`)
-    contenders.push(await measureContender(definition, entry, processes, callersEach))
+  const progress = startProgress(definitions.length * (1 + TURNS))
+  const fleets = new Map<string, Fleet>()
+  const what = `${entry}, ${processes} processes`
+  try {
+    for (const [index, { name }] of definitions.entries()) {
+      progress.step(`${what}: opening ${name}`)
+      fleets.set(name, await openFleet(name, entry, `contender${index}-`, processes))
+    }
+    const turns = await inTurns(TURNS, [...fleets.keys()], async (name, turn) => {
+      progress.step(`${what}, turn ${turn + 1}: ${name}`)
+      return rushesOf(
+        fleets.get(name)!,
+        entry,
+        turn,
+        name === CORRAL ? RUSHES.ours : RUSHES.others,
+        callersEach
+      )
+    })
+    progress.end()
+    const contenders = [...turns].map(([name, measured]) => lineOf(name, measured.flat(), entry))
+    const one: StampedeCase = { entry, processes, callersEach, contenders }
+    console.log(`\n${caseMarkdown(one)}\n`)
+    return one
+  } finally {
+    await Promise.all([...fleets.values()].flatMap(({ workers }) => workers.map((worker) => worker.kill())))
+    await meter.empty()
   }
-  progress.end()
-  const one: StampedeCase = { entry, processes, callersEach, contenders }
-  console.log(`\n${caseMarkdown(one)}\n`)
-  return one
 }
 
-async function measureContender(
-  { name }: Definition,
+async function openFleet(
+  name: string,
   entry: StampedeCase['entry'],
-  processes: number,
-  callersEach: number
-): Promise<StampedeLine> {
-  await meter.empty()
-  const users = Array.from({ length: processes }, (_, index) => `process${index}`)
-  const watch = await CommandWatch.start(server.url, users)
-  const fleet = await Promise.all(
-    users.map((user) => openWorker(name, entry, CommandWatch.urlOf(server.url, user)))
+  prefix: string,
+  processes: number
+): Promise<Fleet> {
+  const users = Array.from({ length: processes }, (_, index) => `${prefix}${index}`)
+  for (const user of users) await watch.addUser(user)
+  const workers = await Promise.all(
+    users.map((user) => openWorker(name, entry, prefix, CommandWatch.urlOf(server.url, user)))
   )
-  try {
-    const repeats = name === CORRAL ? REPEATS : PEER_REPEATS
-    await rushOnce(fleet, watch, entry, 0, callersEach) // Warms up; not counted.
-    const measured: Measured[] = []
-    for (let repeat = 1; repeat <= repeats; repeat++) {
-      measured.push(await rushOnce(fleet, watch, entry, repeat, callersEach))
-    }
-    return lineOf(name, measured, entry)
-  } finally {
-    await Promise.all(fleet.map((worker) => worker.kill()))
-    watch.close()
-  }
+  return { workers, users }
+}
+
+/** The rushes of one turn; the first warms up, and does not count. */
+async function rushesOf(
+  fleet: Fleet,
+  entry: StampedeCase['entry'],
+  turn: number,
+  count: number,
+  callersEach: number
+): Promise<Measured[]> {
+  const measured: Measured[] = []
+  for (let rush = 0; rush <= count; rush++)
+    measured.push(await rushOnce(fleet, entry, turn * (count + 1) + rush, callersEach))
+  return measured.slice(1)
 }
 
 async function openWorker(
   name: string,
   entry: StampedeCase['entry'],
+  namespace: string,
   url: string
 ): Promise<WorkerProcess<StampedeWorker>> {
-  const worker = await startWorker<StampedeWorker>(new URL('contenders/stampede-worker.ts', import.meta.url))
+  const worker = await startWorker<StampedeWorker>(
+    new URL('contenders/stampede-worker.ts', import.meta.url),
+    // Dozens are started.
+    { startTimeoutMs: 120_000 }
+  )
   const [ttlMs, staleMs] = [TTL_MS[entry], STALE_MS[entry]]
-  await worker.call('open', { name, url, namespace: 'rush', ttlMs, staleMs, loadMs: LOAD_MS })
+  await worker.call('open', { name, url, namespace, ttlMs, staleMs, loadMs: LOAD_MS })
   return worker
 }
 
 /** Every rush has a key of its own. */
 async function rushOnce(
-  fleet: readonly WorkerProcess<StampedeWorker>[],
-  watch: CommandWatch,
+  { workers, users }: Fleet,
   entry: StampedeCase['entry'],
   id: number,
   callersEach: number
 ): Promise<Measured> {
   if (entry === 'stale') {
-    await fleet[0]!.call('get', id)
+    await workers[0]!.call('get', id)
     await sleep(TTL_MS.stale + 50)
   }
   await watch.begin()
-  const loadsBefore = await loadsOf(fleet)
+  const loadsBefore = await loadsOf(workers)
   const at = Date.now() + HEAD_START_MS
-  const rushes = await Promise.all(fleet.map((worker) => worker.call('rush', id, callersEach, at)))
-  const commands = await watch.end()
+  const rushes = await Promise.all(workers.map((worker) => worker.call('rush', id, callersEach, at)))
+  const commands = await watch.end(users)
   // A refresh behind an old value goes on after everybody has been answered.
   await sleep(entry === 'stale' ? LOAD_MS + 100 : 20)
-  return { rushes, commands, loads: (await loadsOf(fleet)) - loadsBefore }
+  return { rushes, commands, loads: (await loadsOf(workers)) - loadsBefore }
 }
 
-async function loadsOf(fleet: readonly WorkerProcess<StampedeWorker>[]): Promise<number> {
-  const counts = await Promise.all(fleet.map((worker) => worker.call('loads')))
+async function loadsOf(workers: Fleet['workers']): Promise<number> {
+  const counts = await Promise.all(workers.map((worker) => worker.call('loads')))
   return counts.reduce((sum, one) => sum + one, 0)
 }
 

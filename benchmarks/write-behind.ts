@@ -14,16 +14,16 @@ import { startPostgresServer } from '../test/support/postgres-server.js'
 import { startWorker, type WorkerProcess } from '../test/support/processes.js'
 import { startRedisServer } from '../test/support/redis-server.js'
 import type { SinkWorker } from './contenders/sink-worker.js'
+import { keep } from './keep.js'
 import { barsOf, tablesMarkdown, type WriteBehindResult } from './reports/write-behind.js'
 import { circumstances } from './support/machine.js'
+import { optionsOf } from './support/options.js'
 import { startProgress } from './support/progress.js'
 import { RedisMeter } from './support/redis-facts.js'
-import { saveResult } from './support/results.js'
 import { spreadOf } from './support/statistics.js'
-import { inTurns, note, optionsOf } from './support/versus.js'
-import { writeDocs } from './write-docs.js'
+import { inTurns } from './support/versus.js'
 
-const { quick } = optionsOf(process.argv.slice(2))
+const { quick } = optionsOf({})
 
 const IN_FLIGHT = 2_000
 const KEYS = 10_000
@@ -215,8 +215,4 @@ redis.disconnect()
 await pool.end()
 console.log(`\n${tablesMarkdown(result)}\n`)
 for (const { what, passed } of barsOf(result)) console.log(`${passed ? 'reached' : 'MISSED '}  ${what}`)
-if (quick) note('\nA short version: the committed result is left as it is.')
-else {
-  saveResult('write-behind', result)
-  writeDocs()
-}
+keep('write-behind', result, quick)

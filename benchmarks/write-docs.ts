@@ -10,6 +10,7 @@ import { pathToFileURL } from 'node:url'
 import { chartOf } from './charts/charts.js'
 import { renderChart, THEMES } from './charts/render.js'
 import { clearMarkdown, type ClearResult } from './reports/clear.js'
+import { coherenceMarkdown, type CoherenceResult } from './reports/coherence.js'
 import { deadLeaderMarkdown, type DeadLeaderResult } from './reports/dead-leader.js'
 import { hitPathMarkdown, type HitPathResult } from './reports/hit-path.js'
 import { memoryHitMarkdown, type MemoryHitResult } from './reports/memory-hit.js'
@@ -37,6 +38,7 @@ const QUESTIONS: readonly Question[] = [
   { file: 'hit-path', markdown: (result: HitPathResult) => hitPathMarkdown(result) },
   { file: 'memory-hit', markdown: (result: MemoryHitResult) => memoryHitMarkdown(result) },
   { file: 'memory-news', markdown: (result: MemoryNewsResult) => memoryNewsMarkdown(result) },
+  { file: 'coherence', markdown: (result: CoherenceResult) => coherenceMarkdown(result) },
   { file: 'http', markdown: (result: HttpResult) => httpMarkdown(result) },
   { file: 'latency', markdown: (result: LatencyResult) => latencyMarkdown(result) },
   { file: 'outage', markdown: (result: OutageResult) => outageMarkdown(result) },
@@ -59,8 +61,8 @@ const HEAD = `<!-- Written by benchmarks/write-docs.ts from benchmarks/results; 
 
 # Benchmarks
 
-What Corral costs and what it saves, next to the other caches for Node.js, each at the version below and set up as its
-own documentation says. All run against a real Redis on the same machine. Whoever is ahead is shown ahead.
+What Corral costs and what it saves, next to the other caches for Node.js, each at the version below, the newest when it was measured, and set up
+as its own documentation says; Keyv is the newest that the newest \`@keyv/redis\` takes. All run against a real Redis on the same machine. Whoever is ahead is shown ahead.
 
     npm run bench                # all questions, about an hour and a half
     npm run bench -- hit-path    # one of them

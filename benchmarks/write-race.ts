@@ -9,17 +9,21 @@ import { startWorker, type WorkerProcess } from '../test/support/processes.js'
 import { startRedisServer } from '../test/support/redis-server.js'
 import { CONTENDERS, WITH_VERSION } from './contenders/contenders.js'
 import type { RaceWorker, WayToWrite } from './contenders/race-worker.js'
+import { keep } from './keep.js'
 import { barsOf, tableMarkdown, type WriteRaceResult } from './reports/write-race.js'
 import { circumstances } from './support/machine.js'
+import { optionsOf } from './support/options.js'
 import { startProgress } from './support/progress.js'
 import { RedisMeter } from './support/redis-facts.js'
-import { saveResult } from './support/results.js'
 import { percentile, spreadOf } from './support/statistics.js'
-import { inTurns, note, optionsOf, valuesOf } from './support/versus.js'
-import { writeDocs } from './write-docs.js'
+import { inTurns } from './support/versus.js'
 
-const { quick, rest } = optionsOf(process.argv.slice(2))
-const chosen = valuesOf(rest, '--only')
+const all = [...CONTENDERS, WITH_VERSION]
+const {
+  quick,
+  isPartial,
+  chosen: { only: chosen }
+} = optionsOf({ only: all.map(({ name }) => name) })
 
 const TURNS = quick ? 2 : 5
 const ROUNDS_A_TURN = quick ? 25 : 100
@@ -42,9 +46,7 @@ const pool = new Pool({ connectionString: postgres.url, max: 2 })
 const meter = new RedisMeter(server.url)
 await pool.query('CREATE TABLE race (id int PRIMARY KEY, version int NOT NULL)')
 
-const definitions = [...CONTENDERS, WITH_VERSION].filter(
-  ({ name }) => chosen.length === 0 || chosen.includes(name)
-)
+const definitions = all.filter(({ name }) => chosen.length === 0 || chosen.includes(name))
 const racers = new Map<string, Racer>()
 const opening = startProgress(definitions.length)
 for (const [index, { name }] of definitions.entries()) {
@@ -89,11 +91,7 @@ meter.close()
 await pool.end()
 console.log(`\n${tableMarkdown(result)}\n`)
 for (const { what, passed } of barsOf(result)) console.log(`${passed ? 'reached' : 'MISSED '}  ${what}`)
-if (quick || chosen.length > 0) note('\nA part or a short version: the committed result is left as it is.')
-else {
-  saveResult('write-race', result)
-  writeDocs()
-}
+keep('write-race', result, isPartial)
 
 function startRaceWorker(): Promise<WorkerProcess<RaceWorker>> {
   return startWorker<RaceWorker>(new URL('contenders/race-worker.ts', import.meta.url))

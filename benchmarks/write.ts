@@ -8,16 +8,16 @@ import { Pool } from 'pg'
 import { createCache, writeThrough } from 'corral'
 import { startPostgresServer } from '../test/support/postgres-server.js'
 import { startRedisServer } from '../test/support/redis-server.js'
+import { keep } from './keep.js'
 import { barsOf, tableMarkdown, type WriteLine, type WriteResult } from './reports/write.js'
 import { circumstances } from './support/machine.js'
+import { optionsOf } from './support/options.js'
 import { startProgress } from './support/progress.js'
 import { RedisMeter } from './support/redis-facts.js'
-import { saveResult } from './support/results.js'
 import { percentile, spreadOf } from './support/statistics.js'
-import { inTurns, note, optionsOf } from './support/versus.js'
-import { writeDocs } from './write-docs.js'
+import { inTurns } from './support/versus.js'
 
-const { quick } = optionsOf(process.argv.slice(2))
+const { quick } = optionsOf({})
 
 const ROUNDS = quick ? 2 : 9
 const ROWS = 1_000
@@ -96,11 +96,7 @@ await cache.close()
 await pool.end()
 console.log(`\n${tableMarkdown(result)}\n`)
 for (const { what, passed } of barsOf(result)) console.log(`${passed ? 'reached' : 'MISSED '}  ${what}`)
-if (quick) note('\nA short version: the committed result is left as it is.')
-else {
-  saveResult('write', result)
-  writeDocs()
-}
+keep('write', result, quick)
 
 async function measure(
   change: (id: number, price: number) => Promise<unknown>,

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Redis } from 'ioredis'
 import { createClient } from 'redis'
 import type { Row } from '../support/rows.js'
 import { connect } from './connect.js'
@@ -76,6 +77,32 @@ export const LOCK_AND_POLL: Definition = {
       invalidate: (id) => redis.del(`${namespace}:${id}`),
       set: (id, row) => redis.set(`${namespace}:${id}`, JSON.stringify(row), 'PX', ttlMs),
       close: () => redis.quit()
+    }
+  }
+}
+
+/** Four lines, as in many a post: what Redis does not give, or fails to give, comes from the source. */
+export const FALLING_BACK: Definition = {
+  name: 'by hand',
+  packages: ['ioredis'],
+  stampede: 'nothing',
+  servesStale: false,
+  async open({ url, namespace, ttlMs, load }) {
+    const redis = new Redis(url)
+    const nothing = (): undefined => undefined
+    redis.on('error', nothing)
+    const get = async (id: number): Promise<Row> => {
+      const key = `${namespace}:${id}`
+      const text = await redis.get(key).catch(nothing)
+      if (typeof text === 'string') return JSON.parse(text) as Row
+      const row = await load(id)
+      void redis.set(key, JSON.stringify(row), 'PX', ttlMs).catch(nothing)
+      return row
+    }
+    return {
+      get,
+      invalidate: (id) => redis.del(`${namespace}:${id}`),
+      close: async () => redis.disconnect()
     }
   }
 }

@@ -1,10 +1,8 @@
 /** One process that reads at a steady rate, whether the reads before are answered or not, while Redis fails. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Redis } from 'ioredis'
 import { openLoop, ROWS, Source, type Load } from '../../test/faults/outage.js'
 import { serveCommands } from '../../test/support/processes.js'
-import type { Row } from '../support/rows.js'
-import { definitionOf, type Contender, type Definition, type Setting } from './contenders.js'
+import { definitionOf, type Contender, type Setting } from './contenders.js'
 
 export interface OutageOpening {
   readonly name: string
@@ -17,36 +15,10 @@ export interface OutageOpening {
 export interface OutageFigures {
   readonly requests: number
   readonly errors: number
-  /** In order; what was not answered in time counts as long as was waited for it. */
-  readonly tookMs: Float64Array
+  /** From when a request was due, in order; what was not answered in time counts as long as was waited for it. */
+  readonly waitedMs: Float64Array
   /** Loads at the source at the same time, at most. */
   readonly mostLoads: number
-}
-
-/** Four lines, as in many a post: what Redis does not give, or fails to give, comes from the source. */
-export const FALLING_BACK: Definition = {
-  name: 'by hand',
-  packages: ['ioredis'],
-  stampede: 'nothing',
-  servesStale: false,
-  async open({ url, namespace, ttlMs, load }) {
-    const redis = new Redis(url)
-    const nothing = (): undefined => undefined
-    redis.on('error', nothing)
-    const get = async (id: number): Promise<Row> => {
-      const key = `${namespace}:${id}`
-      const text = await redis.get(key).catch(nothing)
-      if (typeof text === 'string') return JSON.parse(text) as Row
-      const row = await load(id)
-      void redis.set(key, JSON.stringify(row), 'PX', ttlMs).catch(nothing)
-      return row
-    }
-    return {
-      get,
-      invalidate: (id) => redis.del(`${namespace}:${id}`),
-      close: async () => redis.disconnect()
-    }
-  }
 }
 
 const source = new Source()
@@ -69,7 +41,7 @@ const commands = {
         return { ...(await source.load(id)) }
       }
     }
-    contender = await (name === FALLING_BACK.name ? FALLING_BACK : definitionOf(name)).open(setting)
+    contender = await definitionOf(name).open(setting)
     for (let id = 0; id < ROWS; id++) await contender.get(id)
   },
 
@@ -98,12 +70,12 @@ const commands = {
 
   async figures(patienceMs: number): Promise<OutageFigures> {
     await Promise.race([load.stop(), sleep(patienceMs)])
-    const tookMs = load.tookMs.toSorted((a, b) => a - b)
-    while (tookMs.length < load.requests) tookMs.push(patienceMs)
+    const waitedMs = load.waitedMs.toSorted((a, b) => a - b)
+    while (waitedMs.length < load.requests) waitedMs.push(patienceMs)
     return {
       requests: load.requests,
       errors: load.errors.length,
-      tookMs: Float64Array.from(tookMs),
+      waitedMs: Float64Array.from(waitedMs),
       mostLoads: source.mostAtOnce
     }
   }

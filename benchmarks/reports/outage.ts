@@ -10,6 +10,8 @@ export interface OutageResult {
     readonly loadMs: number
     readonly limit: number
     readonly deadlineMs: number
+    /** When the wait of a request begins; when it was asked, where this is missing. */
+    readonly countedFrom?: 'due'
   }
   readonly lines: readonly OutageLine[]
 }
@@ -105,13 +107,14 @@ function percent(share: number): string {
 }
 
 export function outageMarkdown(result: OutageResult): string {
-  const { requestsPerSecond, outageMs, loadMs, limit, deadlineMs } = result.settings
+  const { requestsPerSecond, outageMs, loadMs, limit, deadlineMs, countedFrom } = result.settings
   const bars = barsOf(result).map(({ what, passed }) => `- ${passed ? 'reached' : '**missed**'}: ${what}`)
   return [
     '## What do callers notice while Redis fails?',
     `${requestsPerSecond} requests a second, which come whether the ones before are answered or not, for 300 rows whose source is ` +
       `well and takes ${loadMs} ms. After a warm second Redis fails for ${outageMs} ms; requests of that time are counted, and ` +
-      'one that has no answer seconds after the fault counts as an answer that came then. Corral ' +
+      'one that has no answer seconds after the fault counts as an answer that came then. ' +
+      `${countedFrom === 'due' ? 'Waits are counted from when a request was due. ' : ''}Corral ` +
       `has its deadline of ${deadlineMs} ms for a command, and may run ${limit} loads at once. "By hand" are four lines: ` +
       '`redis.get`, the query when that gave nothing or threw, `redis.set`. All have their drivers as their documentation ' +
       'sets them up. "Back" is the first value from Redis after the fault.',

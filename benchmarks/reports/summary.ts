@@ -1,6 +1,7 @@
 import { CORRAL } from '../contenders/contender.js'
 import { readResult } from '../support/results.js'
 import { table } from '../support/table.js'
+import type { CoherenceResult } from './coherence.js'
 import type { DeadLeaderResult } from './dead-leader.js'
 import type { StormResult } from './expiry-storm.js'
 import type { FootprintResult } from './footprint.js'
@@ -88,15 +89,29 @@ const SUMMARIES: Readonly<Record<string, (result: never) => Comparison[]>> = {
           )
         : []
     ),
+  coherence: ({ settings: { settleMs }, lines }: CoherenceResult) => [
+    ...compare(
+      'a row changes: until no other process gives the old one from memory, p99',
+      lines.map(({ name, p99Ms }) => ({ name, figure: p99Ms.median })),
+      'less',
+      milliseconds
+    ),
+    ...compare(
+      `the same while the others hear nothing: old rows ${settleMs / 1_000} s after they do again`,
+      lines.map(({ name, leftOld }) => ({ name, figure: leftOld })),
+      'less',
+      (rows) => `${count(rows)} of ${count(lines[0]!.mayBeOld)}`
+    )
+  ],
   http: ({ lines }: HttpResult) =>
     (['redis', 'memory'] as const).flatMap((kind) =>
       compare(
-        `requests a second of an Express API, cached in ${kind === 'redis' ? 'Redis' : 'memory'}`,
+        `requests a second of an Express API, cached in ${kind === 'redis' ? 'Redis' : 'memory'}, to none cached`,
         lines
           .filter((line) => line.kind === kind)
-          .map(({ name, perSecond }) => ({ name, figure: perSecond.median })),
+          .map(({ name, throughput }) => ({ name, figure: throughput.median })),
         'more',
-        count
+        (ratio) => `${ratio.toFixed(2)} times`
       )
     ),
   stampede: ({ cases }: StampedeResult) =>

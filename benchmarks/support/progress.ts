@@ -19,7 +19,8 @@ export function startProgress(steps: number): Progress {
     barCompleteChar: '█',
     barIncompleteChar: '░',
     barsize: 30,
-    hideCursor: true,
+    // What ends with Ctrl-C would leave it hidden.
+    hideCursor: false,
     // Some questions are measured in this process.
     fps: 4,
     stream: process.stderr

@@ -56,23 +56,24 @@ export class RedisMeter {
 export class CommandWatch {
   readonly #admin: Redis
   readonly #monitor: Redis
-  readonly #users: readonly string[]
   readonly #userOf = new Map<string, string>()
   #sentFrom: string[] = []
 
-  private constructor(admin: Redis, monitor: Redis, users: readonly string[]) {
+  private constructor(admin: Redis, monitor: Redis) {
     this.#admin = admin
     this.#monitor = monitor
-    this.#users = users
     monitor.on('monitor', (_time: string, _args: string[], source: string) => this.#sentFrom.push(source))
   }
 
-  /** Each process logs in as a user of its own: an address alone would not tell whose it is. */
-  static async start(url: string, users: readonly string[]): Promise<CommandWatch> {
+  /** To be called while nobody is connected: ioredis takes what it is shown before it knows that it watches for an error. */
+  static async start(url: string): Promise<CommandWatch> {
     const admin = new Redis(url)
-    for (const user of users)
-      await admin.call('ACL', 'SETUSER', user, 'on', '>x', 'allkeys', 'allchannels', '+@all')
-    return new CommandWatch(admin, await admin.monitor(), users)
+    return new CommandWatch(admin, await admin.monitor())
+  }
+
+  /** Each process logs in as a user of its own: an address alone would not tell whose it is. */
+  async addUser(user: string): Promise<void> {
+    await this.#admin.call('ACL', 'SETUSER', user, 'on', '>x', 'allkeys', 'allchannels', '+@all')
   }
 
   static urlOf(url: string, user: string): string {
@@ -87,8 +88,8 @@ export class CommandWatch {
     this.#sentFrom = []
   }
 
-  /** For each user in turn. */
-  async end(): Promise<number[]> {
+  /** For each of these in turn. */
+  async end(users: readonly string[]): Promise<number[]> {
     // Redis shows our own command on the other connection, after all that came before it.
     const marker = `end ${Math.random()}`
     const seen = new Promise<void>((resolve) => {
@@ -101,12 +102,12 @@ export class CommandWatch {
     })
     await this.#admin.call('ECHO', marker)
     await seen
-    const counts = new Map(this.#users.map((user) => [user, 0]))
+    const counts = new Map(users.map((user) => [user, 0]))
     for (const source of this.#sentFrom) {
       const user = this.#userOf.get(source)
       if (user !== undefined && counts.has(user)) counts.set(user, counts.get(user)! + 1)
     }
-    return this.#users.map((user) => counts.get(user)!)
+    return users.map((user) => counts.get(user)!)
   }
 
   close(): void {

@@ -16,23 +16,6 @@ export async function inTurns<T>(
   return figures
 }
 
-export interface Options {
-  /** Fewer rounds: to see that it works, not to compare. */
-  readonly quick: boolean
-  readonly rest: readonly string[]
-}
-
-export function optionsOf(args: readonly string[]): Options {
-  return { quick: args.includes('--quick'), rest: args.filter((arg) => arg !== '--quick') }
-}
-
-/** Values of a repeatable `--name value`. */
-export function valuesOf(args: readonly string[], name: string): string[] {
-  return args.flatMap((arg, index) =>
-    arg === name && args[index + 1] !== undefined ? [args[index + 1]!] : []
-  )
-}
-
 export function note(text: string): void {
   process.stderr.write(`${text}\n`)
 }
