@@ -98,22 +98,18 @@ export class CollectionView<Id extends CacheId, Value>
     return view
   }
 
-  // Not an async function: a hit in memory hands out a promise that is there already.
+  // Not an async function: a hit in memory hands out a promise that is there already, and each promise that waits for
+  // another is a measurable part of what other hits, and stampedes, cost.
   get(id: Id, options?: ReadOptions): Promise<Value | undefined> {
-    let hit: MemoryEntry | undefined
     try {
-      hit = options === undefined ? this.#hit(id) : undefined
-    } catch {
-      // An id that cannot be one; the promise rejects with the reason.
+      const hit = options === undefined ? this.#hit(id) : undefined
+      if (hit !== undefined) return hit.promise as Promise<Value | undefined>
+      const signal = signalOf(options)
+      return abortable(this.#context.reader.read(this.#request(id)), signal).then(valueOf<Value>)
+    } catch (error) {
+      // An id that cannot be one, a signal that has fired: as rejections, like all else.
+      return Promise.reject(error as Error)
     }
-    return hit === undefined ? this.#get(id, options) : (hit.promise as Promise<Value | undefined>)
-  }
-
-  async #get(id: Id, options: ReadOptions | undefined): Promise<Value | undefined> {
-    const signal = signalOf(options)
-    // Not by way of `lookup`: on a hit each promise that waits for another is a measurable part of the cost.
-    const lookup = await abortable(this.#context.reader.read(this.#request(id)), signal)
-    return lookup.value as Value | undefined
   }
 
   async lookup(id: Id, options?: ReadOptions): Promise<Lookup<Value>> {
@@ -317,4 +313,8 @@ export class CollectionView<Id extends CacheId, Value>
 function idsOf<Id>(ids: Iterable<Id>): Id[] {
   checkIterable(ids, 'ids', 'an array, a set or another iterable of ids')
   return [...ids]
+}
+
+function valueOf<Value>(lookup: Lookup): Value | undefined {
+  return lookup.value as Value | undefined
 }

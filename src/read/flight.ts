@@ -55,10 +55,10 @@ export class Flight {
   }
 
   /** The caller's share, or undefined when it has to read again. */
-  async join(): Promise<Lookup | undefined> {
+  // Not an async function: thousands may wait here at once, and what each one holds meanwhile is copied by the collector.
+  join(): Promise<Lookup | undefined> {
     const ticket = this.#tickets++
-    const { give, validBelow } = await this.done
-    return ticket < validBelow ? give?.() : undefined
+    return this.done.then(({ give, validBelow }) => (ticket < validBelow ? give?.() : undefined))
   }
 }
 
