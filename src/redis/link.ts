@@ -2,7 +2,9 @@ import { ClosedError, RedisUnavailableError } from '../errors.js'
 import { LONGEST_TIMER_MS, type Clock } from '../clock.js'
 import type { RedisHealth } from '../health.js'
 import { Breaker } from '../policy/breaker.js'
-import { withDeadline } from '../policy/deadline.js'
+import { Patience, withDeadline } from '../policy/deadline.js'
+import { Waiters } from '../policy/waiters.js'
+import { ChosenDatabase } from './chosen-database.js'
 import type { OpenedClient, RedisClient } from './client.js'
 import { ClusterNodes } from './cluster-nodes.js'
 import { isSilence, Silence, troubleOf, type RedisTrouble } from './error-class.js'
@@ -39,6 +41,7 @@ export class RedisLink {
   /** Of a Cluster: which of its nodes answer. */
   readonly nodes: ClusterNodes | undefined
   readonly #opened: OpenedClient
+  readonly #database: ChosenDatabase
   readonly #clock: Clock
   readonly #probeKey: string
   readonly #reporter: LinkReporter
@@ -48,9 +51,12 @@ export class RedisLink {
     pauseMostMs: PROBE_PAUSE_MOST_MS
   })
   readonly #troubles = new TroubleLog()
-  readonly #waiting: { resolve: () => void; reject: (error: Error) => void }[] = []
+  /** Of the calls under way over this link's own connection. */
+  readonly #patience = new Patience()
+  /** Calls that wait for the first probe. */
+  readonly #waiting = new Waiters()
   /** Who waits for it to be usable, however long that takes. */
-  readonly #hopeful: { resolve: () => void; reject: (error: Error) => void }[] = []
+  readonly #hopeful = new Waiters()
   readonly #readyListeners: (() => void)[] = []
   readonly #lostListeners: (() => void)[] = []
   readonly #stopWatching: (() => void)[] = []
@@ -63,13 +69,12 @@ export class RedisLink {
   #reason: string | undefined
   /** It answers, and refuses what nothing works without: waiting does not mend that. */
   #refusal: unknown
-  /** The database that the entries are in, where the driver is one that somebody else may send elsewhere. */
-  #database: number | undefined
   /** Of the connection: a probe's answer counts for the one it was asked on. */
   #session = 0
 
   constructor(opened: OpenedClient, options: LinkOptions, reporter: LinkReporter) {
     this.#opened = opened
+    this.#database = new ChosenDatabase(opened)
     this.client = opened.client
     this.timeoutMs = options.timeoutMs
     this.#clock = options.clock
@@ -129,7 +134,9 @@ export class RedisLink {
   ): Promise<T> {
     try {
       if (this.#state !== 'ready') await this.#usable()
-      const answer = await withDeadline(send(this.client), this.timeoutMs, () => new Silence(this.timeoutMs))
+      const late = (): Error => new Silence(this.timeoutMs)
+      const patience = onSilence === undefined ? this.#patience : undefined
+      const answer = await withDeadline(send(this.client), this.timeoutMs, late, patience)
       if (onSilence === undefined || this.nodes !== undefined) this.#breaker.answered()
       return answer
     } catch (error) {
@@ -164,7 +171,7 @@ export class RedisLink {
     if (this.#state === 'ready') return Promise.resolve()
     if (this.#state === 'closed') return Promise.reject(new ClosedError())
     if (this.#refusal !== undefined) return Promise.reject(this.#refused())
-    return new Promise((resolve, reject) => this.#hopeful.push({ resolve, reject }))
+    return this.#hopeful.wait()
   }
 
   /** Calls `listener` whenever it may be another server, or a demoted one, that the next call meets. */
@@ -207,7 +214,7 @@ export class RedisLink {
   #usable(): Promise<void> {
     if (this.#state === 'ready') return Promise.resolve()
     if (this.#state !== 'starting') return Promise.reject(new Error(`the connection is ${this.#state}`))
-    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }))
+    return this.#waiting.wait()
   }
 
   /** What the failure of a call says about the next one. */
@@ -219,7 +226,10 @@ export class RedisLink {
     const draw = this.#clock.random()
     if (isSilence(error)) {
       // A connection can die without a word, and then nothing but a new one helps.
-      if (this.#breaker.silent(nowMs, draw)) this.#opensAway(trouble, true)
+      if (!this.#breaker.silent(nowMs, draw)) return
+      this.#opensAway(trouble, true)
+      // In the words of the driver, which says so too, but a user's never and ours when the other side has let go.
+      this.#patience.end(() => new Error('Connection is closed.'))
       return
     }
     // One node of a Cluster speaks for itself alone.
@@ -257,29 +267,10 @@ export class RedisLink {
 
   /** What was declared wrong in one database would be read from the other, by whoever comes when the driver is back in that. */
   readonly #onSelect = (database: number): void => {
-    const isOther = this.#database !== undefined && database !== this.#database
-    if (!isOther || this.#state !== 'ready') return
+    const elsewhere = this.#database.elsewhere(database)
+    if (elsewhere === undefined || this.#state !== 'ready') return
     this.#breaker.trip(this.#clock.now(), this.#clock.random())
-    this.#opensAway(this.#noted(this.#inDatabase(database)), false)
-  }
-
-  #inDatabase(database: number): Error {
-    return new Error(
-      `OTHERDB the driver is in database ${database}, and the entries are in ${this.#database}`
-    )
-  }
-
-  /** A driver that is refused its database goes on in the first one, where another cache's entries may have the same names. */
-  async #selectDatabase(late: () => Error): Promise<void> {
-    const { ownDatabase } = this.#opened
-    if (ownDatabase !== 0) await withDeadline(this.client.call('SELECT', ownDatabase), this.timeoutMs, late)
-  }
-
-  #assertDatabase(): void {
-    const database = this.#opened.database()
-    if (database === undefined) return
-    this.#database ??= database
-    if (database !== this.#database) throw this.#inDatabase(database)
+    this.#opensAway(this.#noted(elsewhere), false)
   }
 
   /** Asks what a server must do to be used: tell its time, take a write, hear what was undelivered. */
@@ -291,8 +282,8 @@ export class RedisLink {
     this.#breaker.probing()
     try {
       await withDeadline(this.serverClock.sync(this.client), this.timeoutMs, late)
-      await this.#selectDatabase(late)
-      this.#assertDatabase()
+      await withDeadline(this.#database.select(this.client), this.timeoutMs, late)
+      this.#database.assert()
       if (this.nodes === undefined)
         await withDeadline(this.client.unlink(this.#probeKey), this.timeoutMs, late).catch(this.#unlessTotal)
       const telling = Promise.resolve(this.#beforeReady?.(this.client))
@@ -380,7 +371,7 @@ export class RedisLink {
   /** Nothing gets better by waiting for it. */
   #refuseIf({ errorClass }: RedisTrouble, error: unknown): void {
     this.#refusal = errorClass === 'misconfigured' ? error : undefined
-    if (this.#refusal !== undefined) for (const { reject } of this.#hopeful.splice(0)) reject(this.#refused())
+    if (this.#refusal !== undefined) this.#hopeful.turnAway(() => this.#refused())
   }
 
   #enter(state: Exclude<LinkState, 'starting'>, reason: string | undefined): void {
@@ -390,12 +381,13 @@ export class RedisLink {
     this.#state = state
     this.#since = new Date()
     clearTimeout(this.#bootTimer)
-    const waiting = this.#waiting.splice(0)
-    if (state === 'ready') for (const { resolve } of waiting) resolve()
-    else for (const { reject } of waiting) reject(new Error(`the connection is ${state}`))
+    if (state === 'ready') this.#waiting.letOn()
+    else this.#waiting.turnAway(() => new Error(`the connection is ${state}`))
     this.#reporter.stateChanged(state, reason)
-    if (state === 'ready') for (const listener of this.#readyListeners) listener()
-    if (state === 'ready') for (const { resolve } of this.#hopeful.splice(0)) resolve()
-    if (state === 'closed') for (const { reject } of this.#hopeful.splice(0)) reject(new ClosedError())
+    if (state === 'ready') {
+      for (const listener of this.#readyListeners) listener()
+      this.#hopeful.letOn()
+    }
+    if (state === 'closed') this.#hopeful.turnAway(() => new ClosedError())
   }
 }
