@@ -98,6 +98,39 @@ describe('when Redis', () => {
     await until('it is stored again', async () => (await products.lookup(2)).source === 'redis')
   })
 
+  const readOnUntilPlain = async (redis: string | Redis): Promise<void> => {
+    const commandTimeout = 1_000
+    const order: number[] = []
+    const products = open({ redis, commandTimeout, maxConcurrentLoads: 1 }).collection('products', {
+      ttl: '1h',
+      load: async (id: number) => (order.push(id), id)
+    })
+    try {
+      await cache.ready()
+      server.pause()
+      const reads: Promise<unknown>[] = []
+      for (const id of [1, 2, 3]) {
+        reads.push(products.get(id))
+        await sleep(10)
+      }
+      await sleep(commandTimeout - 100)
+      for (const id of [4, 5, 6]) {
+        const [asked, at] = [products.get(id), performance.now()]
+        reads.push(asked.then(() => expect(performance.now() - at).toBeLessThan(commandTimeout)))
+        await sleep(10)
+      }
+      await Promise.all(reads)
+      // Who has waited longest is first in line for a load.
+      expect(order).toEqual([1, 2, 3, 4, 5, 6])
+    } finally {
+      server.resume()
+      if (redis instanceof Redis) redis.disconnect()
+    }
+  }
+  it('is frozen, reads wait no longer than until that is plain', () => readOnUntilPlain(server.url))
+  it('is frozen behind a driver of the user’s, reads wait no longer than until that is plain', () =>
+    readOnUntilPlain(new Redis(server.url)))
+
   it('is frozen, each read ends within its deadline; nothing is lost when it goes on (#93)', async () => {
     const { products } = await warm()
     server.pause()

@@ -333,6 +333,12 @@ const ENTRY_MUTATIONS: readonly Mutation[] = [
   },
   {
     invariant: 'I6',
+    without: 'calls under way wait on for their own deadlines once it is plain that Redis says nothing',
+    edits: [edit('src/redis/link.ts', "this.#patience.end(() => new Error('Connection is closed.'))", '')],
+    tests: ['test/faults/redis-away.test.ts']
+  },
+  {
+    invariant: 'I6',
     without: 'no timer stands behind the push that wakes a waiter',
     edits: [
       edit(
