@@ -149,6 +149,24 @@ for (const kind of ['Redis', 'one process'] as const) {
       await until('the refresh has found it gone', async () => (await things.get(2)) === undefined)
     })
 
+    it('does not go back to the value before a refresh that found one under a tag just invalidated', async () => {
+      const loader = new CountingLoader((run) => ({ brand: `brand ${run}` }))
+      const cache = open(where())
+      const products = cache.collection('products', {
+        ttl: '1h',
+        load: loader.load,
+        tags: ({ brand }) => [brand]
+      })
+      await products.get(1)
+      loader.hold()
+      const refreshing = products.refresh(1)
+      await until('it loads', () => loader.running === 1)
+      await cache.invalidateTags(['brand 2'])
+      loader.letGo()
+      expect(await refreshing).toEqual({ brand: 'brand 2' })
+      expect(await products.get(1)).toEqual({ brand: 'brand 3' })
+    })
+
     it('keeps null, false, 0 and the empty string as values', async () => {
       const values = [null, false, 0, '', Number.NaN]
       const loader = new CountingLoader<unknown>((_run, id) => values[id as number])
