@@ -288,6 +288,8 @@ export class RedisLink {
         await withDeadline(this.client.unlink(this.#probeKey), this.timeoutMs, late).catch(this.#unlessTotal)
       const telling = Promise.resolve(this.#beforeReady?.(this.client))
       await withDeadline(telling, tellMs, late).catch(this.#unlessOneNode)
+      // While it was asked nobody heeded where the driver was sent.
+      this.#database.assert()
     } catch (error) {
       if (session === this.#session && this.#state !== 'closed') this.#probeFailed(error)
       return

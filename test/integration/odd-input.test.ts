@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { expect, it } from 'vitest'
 import {
@@ -133,6 +134,31 @@ it('does without Redis while an instance is in another database than it was when
     await until('it is used again', () => cache.health().redis.state === 'ready')
     await rows.invalidate(1)
     expect(await rows.get(1)).toBe(2)
+  } finally {
+    instance.disconnect()
+  }
+})
+
+it('does without Redis while an instance is in another database that it was sent to while Redis was asked', async () => {
+  const instance = new Redis(redis.server.url)
+  try {
+    const cache = open({ redis: instance, commandTimeout: '5s' })
+    await cache.ready()
+    const rows = cache.collection('rows', { ttl: '1h', load: async (id: number) => `row ${id}` })
+    await rows.get(1)
+    // The question whether it takes a write waits for so long.
+    await redis.admin.client('PAUSE', 1_000, 'WRITE')
+    instance.disconnect(true)
+    await until('it is connected again', () => instance.status === 'ready')
+    await sleep(100)
+    expect(cache.health().redis.state).toBe('away')
+    await instance.select(3)
+    await sleep(20)
+    expect(cache.health().redis.state).toBe('away')
+    await expect(rows.invalidate(1)).rejects.toThrow(RedisUnavailableError)
+    await instance.select(0)
+    await until('it is used again', () => cache.health().redis.state === 'ready')
+    expect((await rows.lookup(1)).source).toBe('redis')
   } finally {
     instance.disconnect()
   }
