@@ -187,6 +187,27 @@ it('does without Redis when the database that it is given is not there, and refu
   expect(await redis.admin.info('keyspace')).toContain('db3')
 })
 
+it('does without Redis when an instance is not in the database that it was made for, which is not there', async () => {
+  const instance = new Redis({ port: redis.server.port, db: 99 })
+  instance.on('error', () => undefined)
+  try {
+    const other = open({ redis: redis.server.url }).collection('rows', {
+      ttl: '1h',
+      load: async () => 'other'
+    })
+    await other.get(1)
+    const cache = open({ redis: instance })
+    await expect(cache.ready()).rejects.toMatchObject({ code: 'REDIS_UNAVAILABLE' })
+    const rows = cache.collection('rows', { ttl: '1h', load: async () => 'own' })
+    expect(await rows.lookup(1)).toMatchObject({ value: 'own', source: 'loader' })
+    await expect(rows.invalidate(1)).rejects.toThrow(RedisUnavailableError)
+    expect(cache.health().problems.join()).toContain('in database 0, and was made for 99')
+    expect(await other.lookup(1)).toMatchObject({ value: 'other', source: 'redis' })
+  } finally {
+    instance.disconnect()
+  }
+})
+
 it('says what is wrong with what a call was given, and changes nothing for it', async () => {
   const cache = open({ ...overRedis(), memory: { maxBytes: 1_000_000 } })
   const rows = cache.collection('rows', {
