@@ -24,7 +24,8 @@ export class AmbientTenant {
    * a load, one inside of `runAs` and one who named the tenant, the first would decide.
    */
   runFor<Result>(tenant: TenantId | undefined, work: () => Awaitable<Result>): Awaitable<Result> {
-    if (this.current === tenant) return work()
+    if (tenant === undefined && this.current === undefined) return work()
+    // Inside of another one of the tenant too: that may be over first.
     return this.#isRunUsed ? this.#storage.run({ tenant }, work) : this.#runAlone({ tenant }, work)
   }
 

@@ -98,6 +98,37 @@ describe.each([
     }
   )
 
+  it('runs a load that another one of the tenant has begun for that tenant, also when the other one is over', async () => {
+    const cache = open(redis())
+    const prices = cache.collection('prices', {
+      ttl: '1h',
+      load: (_id: number, { tenant }) => `${tenant}'s price`
+    })
+    let goOn = (): void => undefined
+    const gone = new Promise<void>((resolve) => (goOn = resolve))
+    let isBegun = false
+    const pages = cache.collection('pages', {
+      ttl: '1h',
+      load: async (_id: number) => {
+        isBegun = true
+        await gone
+        return prices.get(1)
+      }
+    })
+    let page: Promise<unknown> | undefined
+    const offers = cache.collection('offers', {
+      ttl: '1h',
+      load: async (id: number) => {
+        page = pages.get(1)
+        await until('that runs too', () => isBegun)
+        return id
+      }
+    })
+    await offers.tenant('acme').get(1)
+    goOn()
+    expect(await page).toBe("acme's price")
+  })
+
   it('runs what a load began and did not end for no tenant, whoever else is loaded for by then', async () => {
     const cache = open(redis())
     const prices = cache.collection('prices', {
