@@ -179,6 +179,11 @@ export class RedisLink {
     this.#lostListeners.push(listener)
   }
 
+  /** Throws when the driver has been sent to another database than that of the entries: whatever is sent next is about that one. */
+  assertDatabase(): void {
+    this.#database.assert()
+  }
+
   /** What Redis must be told before it may be asked anything, at every connect. */
   set beforeReady(tell: (client: RedisClient) => Promise<void>) {
     this.#beforeReady = tell

@@ -144,21 +144,27 @@ it('does without Redis while an instance is in another database that it was sent
   try {
     const cache = open({ redis: instance, commandTimeout: '5s' })
     await cache.ready()
-    const rows = cache.collection('rows', { ttl: '1h', load: async (id: number) => `row ${id}` })
-    await rows.get(1)
+    const rows = cache.collection('rows', {
+      ttl: '1h',
+      load: async (id: number) => `row ${id}`,
+      whenRedisAway: 'remember'
+    })
+    await rows.getMany([1, 2])
     // The question whether it takes a write waits for so long.
     await redis.admin.client('PAUSE', 1_000, 'WRITE')
     instance.disconnect(true)
+    await until('it is lost', () => cache.health().redis.state === 'away')
+    expect(await rows.invalidate(2)).toBe('pending')
     await until('it is connected again', () => instance.status === 'ready')
     await sleep(100)
     expect(cache.health().redis.state).toBe('away')
     await instance.select(3)
     await sleep(20)
     expect(cache.health().redis.state).toBe('away')
-    await expect(rows.invalidate(1)).rejects.toThrow(RedisUnavailableError)
     await instance.select(0)
     await until('it is used again', () => cache.health().redis.state === 'ready')
-    expect((await rows.lookup(1)).source).toBe('redis')
+    // What was remembered is told where the entries are.
+    expect([(await rows.lookup(1)).source, (await rows.lookup(2)).source]).toEqual(['redis', 'loader'])
   } finally {
     instance.disconnect()
   }
