@@ -20,13 +20,20 @@ export interface Loaded {
   readonly durationMs: number
 }
 
+/** Why a load leaves the line in front of a limit. */
+const NEEDED_INSIDE = Symbol('a loader waits for it')
+
 /** Runs the user's loaders: under the limit on concurrent loads, under a deadline, with a signal, with its facts reported. */
 export class LoadRunner {
   readonly #limit: ConcurrencyLimit
   readonly #events: Events
   readonly #clock: Clock
-  readonly #nesting = new AsyncLocalStorage<Nesting>()
+  readonly #nesting = new AsyncLocalStorage<Nesting | undefined>()
   readonly #running = new Set<AbortController>()
+  /** The keys of loads that are to take their turn, and what takes each out of the line. */
+  readonly #inLine = new Map<string, AbortController>()
+  /** The keys of loads that loaders wait for, and how many do. */
+  readonly #neededInside = new Map<string, number>()
   #isOver = false
 
   constructor(limit: ConcurrencyLimit, events: Events, clock: Clock) {
@@ -50,6 +57,36 @@ export class LoadRunner {
       if (!nesting.over && nesting.keys.has(key)) return true
     }
     return false
+  }
+
+  /**
+   * Waits for the load of `key` as `landing` tells of it. Where a loader does, that load takes its turn no more than one
+   * that the loader begins:
+   *
+   *   1. Loaders have every place, and a load that somebody else began waits for its turn.
+   *   2. The loaders ask for the same key, and join that load.
+   *   3. Its turn would come when one of them is done.
+   */
+  waitFor<T>(key: string, landing: Promise<T>): Promise<T> {
+    return this.#innermost() === undefined ? landing : this.#waitInside(key, landing)
+  }
+
+  async #waitInside<T>(key: string, landing: Promise<T>): Promise<T> {
+    this.#neededInside.set(key, (this.#neededInside.get(key) ?? 0) + 1)
+    this.#inLine.get(key)?.abort(NEEDED_INSIDE)
+    try {
+      return await landing
+    } finally {
+      const others = this.#neededInside.get(key)! - 1
+      if (others > 0) this.#neededInside.set(key, others)
+      else this.#neededInside.delete(key)
+    }
+  }
+
+  /** What `begin` begins is part of no load, whatever load the calling code is part of. */
+  outside(begin: () => void): void {
+    if (this.#nesting.getStore() === undefined) begin()
+    else this.#nesting.run(undefined, begin)
   }
 
   async load(request: ReadRequest, reason: LoadReason): Promise<Loaded> {
@@ -88,7 +125,7 @@ export class LoadRunner {
     const timer = setTimeout(() => setImmediate(() => controller.abort(late())), timeoutMs)
     this.#running.add(controller)
     try {
-      return await this.#inTurn(source.loadLimit, signal, () => {
+      return await this.#inTurn(requests, signal, () => {
         begunAt = this.#clock.now()
         return this.#reported(requests, reason, () =>
           this.#nested(requests, signal, () => work({ signal, tenant }))
@@ -106,12 +143,35 @@ export class LoadRunner {
    * A load that a loader asked for runs in its loader's place: were it to queue, loaders waiting for it could hold
    * every place there is. The collection's own limit comes first: who waits there takes no place from others.
    */
-  #inTurn<T>(own: ConcurrencyLimit | undefined, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    let outer = this.#nesting.getStore()
-    while (outer?.over === true) outer = outer.outer
-    if (outer !== undefined) return work()
-    const among = (): Promise<T> => this.#limit.run(work, signal)
-    return own === undefined ? among() : own.run(among, signal)
+  async #inTurn<T>(
+    requests: readonly ReadRequest[],
+    signal: AbortSignal,
+    work: () => Promise<T>
+  ): Promise<T> {
+    if (this.#innermost() !== undefined) return work()
+    if (requests.some(({ key }) => this.#neededInside.has(key))) return work()
+    const line = new AbortController()
+    const leave = (): void => line.abort(signal.reason)
+    signal.addEventListener('abort', leave, { once: true })
+    for (const { key } of requests) this.#inLine.set(key, line)
+    const { loadLimit } = requests[0]!.source
+    const among = (): Promise<T> => this.#limit.run(work, line.signal)
+    try {
+      return await (loadLimit === undefined ? among() : loadLimit.run(among, line.signal))
+    } catch (error) {
+      if (error !== NEEDED_INSIDE) throw error
+      return await work()
+    } finally {
+      signal.removeEventListener('abort', leave)
+      for (const { key } of requests) if (this.#inLine.get(key) === line) this.#inLine.delete(key)
+    }
+  }
+
+  /** The load that the calling code is part of. */
+  #innermost(): Nesting | undefined {
+    let nesting = this.#nesting.getStore()
+    while (nesting?.over === true) nesting = nesting.outer
+    return nesting
   }
 
   /** A loader that goes on after its signal fired is left alone, and so is its place: the next may begin. */

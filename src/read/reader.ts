@@ -228,7 +228,7 @@ export class Reader {
 
   #join(flight: Flight): Promise<Lookup | undefined> {
     this.#assertOutsideOf(flight.key)
-    return flight.join()
+    return this.#parts.loads.waitFor(flight.key, flight.join())
   }
 
   /** Before a load is begun as well as before one is joined: a loader that begins its own again would go on without end. */
@@ -308,7 +308,9 @@ export class Reader {
   #refreshBehind(request: ReadRequest, refresh: Refresh): void {
     const { loading, loads } = this.#parts
     if (loads.isInsideLoadOf(request.key)) return
-    if (loading.flightOf(request.key) === undefined) loading.launch(request, { ...refresh, blocking: false })
+    if (loading.flightOf(request.key) !== undefined) return
+    // In nobody's place: whoever was served does not wait for it, not even inside of a load.
+    loads.outside(() => loading.launch(request, { ...refresh, blocking: false }))
   }
 
   #reportHit({ key, source }: ReadRequest, lookup: Lookup): void {

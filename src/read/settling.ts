@@ -97,7 +97,9 @@ export class Settling {
       await this.#settleLease(key, token, 'uncacheable', OVER_BUDGET, UNCACHEABLE_LIFE_MS)
     } else if (packed.isSuperseded) {
       this.reportRejected(request, 'superseded')
-      await this.#settleLease(key, token, 'release')
+      // Of what was there before nobody has said that it is wrong; who refreshed it has seen what is newer.
+      if (flight.forced) await this.#parts.store.drop([key]).catch(untold)
+      else await this.#settleLease(key, token, 'release')
     } else if (mayReplace) {
       // There is no such thing any more, and that is not to be remembered: nor is what was there before.
       await this.#parts.store.drop([key]).catch(untold)

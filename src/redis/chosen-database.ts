@@ -13,6 +13,17 @@ export class ChosenDatabase {
   async select(client: RedisClient): Promise<void> {
     const { ownDatabase } = this.#opened
     if (ownDatabase !== 0) await client.call('SELECT', ownDatabase)
+    else await this.#assertThere(client)
+  }
+
+  /** One of the user's is told nothing, but asked; where that is refused, or not known, it is believed. */
+  async #assertThere(client: RedisClient): Promise<void> {
+    const believed = this.#opened.database()
+    if (believed === undefined || believed === 0) return
+    const info = await client.call('CLIENT', 'INFO').catch(nothingIfRefused)
+    const database = / db=(\d+)/.exec(String(info))?.[1]
+    if (database === undefined || Number(database) === believed) return
+    throw new Error(`OTHERDB the driver is in database ${database}, and was made for ${believed}`)
   }
 
   /** Throws when the driver is in another one than it was at first. */
@@ -29,4 +40,8 @@ export class ChosenDatabase {
     if (this.#chosen === undefined || database === this.#chosen) return undefined
     return new Error(`OTHERDB the driver is in database ${database}, and the entries are in ${this.#chosen}`)
   }
+}
+
+function nothingIfRefused(error: unknown): undefined {
+  if (!(error instanceof Error) || error.name !== 'ReplyError') throw error
 }

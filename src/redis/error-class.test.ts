@@ -101,6 +101,17 @@ describe('an error of Redis', () => {
       })
   })
 
+  it('that TLS reports says nothing of what the server can do', () => {
+    for (const [code, message] of [
+      ['ERR_SSL_UNSUPPORTED_PROTOCOL', 'error:0A000102:SSL routines::unsupported protocol'],
+      ['INVALID_PURPOSE', 'unsupported certificate purpose']
+    ])
+      expect(troubleOf(Object.assign(new Error(message), { code }))).toMatchObject({
+        errorClass: 'refused',
+        advice: undefined
+      })
+  })
+
   it('that is a missing answer counts towards the breaker, and proves nothing alone', () => {
     expect(troubleOf(new Silence(200))).toEqual({
       errorClass: 'down',

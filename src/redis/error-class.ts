@@ -112,7 +112,8 @@ export function troubleOf(error: unknown): RedisTrouble {
   }
   if (LOST_CONNECTION.test(message)) return trouble('down', 'DISCONNECTED', message, false)
   for (const [pattern, errorClass, isTotal, advice] of ERR_REPLIES) {
-    if (pattern.test(message))
+    // What has a code is of this side, as what TLS calls unsupported, and says nothing of the server.
+    if (systemCode === undefined && pattern.test(message))
       return trouble(errorClass, word ?? 'ERR', message, isTotal, grantFor(message) ?? advice)
   }
   return trouble('refused', word ?? 'UNKNOWN', message, false)

@@ -179,6 +179,11 @@ export class RedisLink {
     this.#lostListeners.push(listener)
   }
 
+  /** Throws when the driver has been sent to another database than that of the entries: whatever is sent next is about that one. */
+  assertDatabase(): void {
+    this.#database.assert()
+  }
+
   /** What Redis must be told before it may be asked anything, at every connect. */
   set beforeReady(tell: (client: RedisClient) => Promise<void>) {
     this.#beforeReady = tell
@@ -288,6 +293,8 @@ export class RedisLink {
         await withDeadline(this.client.unlink(this.#probeKey), this.timeoutMs, late).catch(this.#unlessTotal)
       const telling = Promise.resolve(this.#beforeReady?.(this.client))
       await withDeadline(telling, tellMs, late).catch(this.#unlessOneNode)
+      // While it was asked nobody heeded where the driver was sent.
+      this.#database.assert()
     } catch (error) {
       if (session === this.#session && this.#state !== 'closed') this.#probeFailed(error)
       return

@@ -134,11 +134,15 @@ export class RedisChanges {
     }
     return {
       drop: async (keys) => {
+        link.assertDatabase()
         const dropping = link.nodes === undefined ? dropAll(keys) : dropEach(keys)
         await told(keys, dropping)
         return dropping
       },
-      move: (key, keptMs) => told([key], runner.run('move-generation', key, ['hard', '', keptMs]))
+      move: async (key, keptMs) => {
+        link.assertDatabase()
+        await told([key], runner.run('move-generation', key, ['hard', '', keptMs]))
+      }
     }
   }
 

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { expect, it } from 'vitest'
 import {
@@ -138,6 +139,37 @@ it('does without Redis while an instance is in another database than it was when
   }
 })
 
+it('does without Redis while an instance is in another database that it was sent to while Redis was asked', async () => {
+  const instance = new Redis(redis.server.url)
+  try {
+    const cache = open({ redis: instance, commandTimeout: '5s' })
+    await cache.ready()
+    const rows = cache.collection('rows', {
+      ttl: '1h',
+      load: async (id: number) => `row ${id}`,
+      whenRedisAway: 'remember'
+    })
+    await rows.getMany([1, 2])
+    // The question whether it takes a write waits for so long.
+    await redis.admin.client('PAUSE', 1_000, 'WRITE')
+    instance.disconnect(true)
+    await until('it is lost', () => cache.health().redis.state === 'away')
+    expect(await rows.invalidate(2)).toBe('pending')
+    await until('it is connected again', () => instance.status === 'ready')
+    await sleep(100)
+    expect(cache.health().redis.state).toBe('away')
+    await instance.select(3)
+    await sleep(20)
+    expect(cache.health().redis.state).toBe('away')
+    await instance.select(0)
+    await until('it is used again', () => cache.health().redis.state === 'ready')
+    // What was remembered is told where the entries are.
+    expect([(await rows.lookup(1)).source, (await rows.lookup(2)).source]).toEqual(['redis', 'loader'])
+  } finally {
+    instance.disconnect()
+  }
+})
+
 it('does without Redis when the database that it is given is not there, and refuses what is no number', async () => {
   const { url, port } = redis.server
   for (const db of ['x', '-1', 'x?family=4'])
@@ -159,6 +191,27 @@ it('does without Redis when the database that it is given is not there, and refu
   await third.ready()
   await third.collection('rows', { ttl: '1h', load: async () => 'third' }).get(1)
   expect(await redis.admin.info('keyspace')).toContain('db3')
+})
+
+it('does without Redis when an instance is not in the database that it was made for, which is not there', async () => {
+  const instance = new Redis({ port: redis.server.port, db: 99 })
+  instance.on('error', () => undefined)
+  try {
+    const other = open({ redis: redis.server.url }).collection('rows', {
+      ttl: '1h',
+      load: async () => 'other'
+    })
+    await other.get(1)
+    const cache = open({ redis: instance })
+    await expect(cache.ready()).rejects.toMatchObject({ code: 'REDIS_UNAVAILABLE' })
+    const rows = cache.collection('rows', { ttl: '1h', load: async () => 'own' })
+    expect(await rows.lookup(1)).toMatchObject({ value: 'own', source: 'loader' })
+    await expect(rows.invalidate(1)).rejects.toThrow(RedisUnavailableError)
+    expect(cache.health().problems.join()).toContain('in database 0, and was made for 99')
+    expect(await other.lookup(1)).toMatchObject({ value: 'other', source: 'redis' })
+  } finally {
+    instance.disconnect()
+  }
 })
 
 it('says what is wrong with what a call was given, and changes nothing for it', async () => {

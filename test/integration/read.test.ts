@@ -149,6 +149,24 @@ for (const kind of ['Redis', 'one process'] as const) {
       await until('the refresh has found it gone', async () => (await things.get(2)) === undefined)
     })
 
+    it('does not go back to the value before a refresh that found one under a tag just invalidated', async () => {
+      const loader = new CountingLoader((run) => ({ brand: `brand ${run}` }))
+      const cache = open(where())
+      const products = cache.collection('products', {
+        ttl: '1h',
+        load: loader.load,
+        tags: ({ brand }) => [brand]
+      })
+      await products.get(1)
+      loader.hold()
+      const refreshing = products.refresh(1)
+      await until('it loads', () => loader.running === 1)
+      await cache.invalidateTags(['brand 2'])
+      loader.letGo()
+      expect(await refreshing).toEqual({ brand: 'brand 2' })
+      expect(await products.get(1)).toEqual({ brand: 'brand 3' })
+    })
+
     it('keeps null, false, 0 and the empty string as values', async () => {
       const values = [null, false, 0, '', Number.NaN]
       const loader = new CountingLoader<unknown>((_run, id) => values[id as number])
@@ -741,6 +759,62 @@ for (const kind of ['Redis', 'one process'] as const) {
         load: (id: number) => inner.get(id)
       })
       expect(await Promise.all(Array.from({ length: 20 }, (_, id) => outer.get(id)))).toHaveLength(20)
+    })
+
+    it.each(['one by one', 'by loadMany'])(
+      'does not let loaders starve that ask for what waits for its turn behind them, %s',
+      async (how) => {
+        const cache = open({ ...where(), maxConcurrentLoads: 2 })
+        const load = async (id: number): Promise<number> => id
+        const inner = cache.collection('inner', {
+          ttl: '1h',
+          maxConcurrentLoads: 1,
+          load,
+          ...(how === 'by loadMany'
+            ? { loadMany: (ids: readonly number[]) => Promise.all(ids.map(load)) }
+            : {})
+        })
+        let goOn = (): void => undefined
+        const gone = new Promise<void>((resolve) => (goOn = resolve))
+        const outer = cache.collection('outer', {
+          ttl: '1h',
+          loadTimeout: '2s',
+          load: async (id: number) => {
+            await gone
+            return inner.get(id)
+          }
+        })
+        const asking = Promise.all([outer.get(1), outer.get(2)])
+        await until('they have every place', () => cache.stats().loads.running === 2)
+        const waiting = inner.getMany([1, 2, 3])
+        await until('what they will ask for waits', () => cache.stats().loads.queued > 0)
+        goOn()
+        expect(await asking).toEqual([1, 2])
+        expect((await waiting).size).toBe(3)
+        expect(cache.stats().loads).toEqual({ running: 0, queued: 0 })
+      }
+    )
+
+    it('runs no more loads at once than allowed of what a loader finds stale', async () => {
+      const loader = new CountingLoader(async (_run, id) => {
+        await sleep(5)
+        return id
+      })
+      const cache = open({ ...where(), maxConcurrentLoads: 2 })
+      const inner = cache.collection('inner', { ttl: 20, stale: '1h', load: loader.load })
+      const ids = Array.from({ length: 20 }, (_, id) => id)
+      await inner.getMany(ids)
+      await sleep(30)
+      const outer = cache.collection('outer', {
+        ttl: '1h',
+        load: async (_id: number) => {
+          const { size } = await inner.getMany(ids)
+          await until('all are refreshed', () => loader.runs === 40)
+          return size
+        }
+      })
+      expect(await outer.get(1)).toBe(20)
+      expect(loader.mostAtOnce).toBe(2)
     })
 
     it('loads ad hoc, with the same guarantees', async () => {

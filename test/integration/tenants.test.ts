@@ -98,6 +98,65 @@ describe.each([
     }
   )
 
+  it('runs a load that another one of the tenant has begun for that tenant, also when the other one is over', async () => {
+    const cache = open(redis())
+    const prices = cache.collection('prices', {
+      ttl: '1h',
+      load: (_id: number, { tenant }) => `${tenant}'s price`
+    })
+    let goOn = (): void => undefined
+    const gone = new Promise<void>((resolve) => (goOn = resolve))
+    let isBegun = false
+    const pages = cache.collection('pages', {
+      ttl: '1h',
+      load: async (_id: number) => {
+        isBegun = true
+        await gone
+        return prices.get(1)
+      }
+    })
+    let page: Promise<unknown> | undefined
+    const offers = cache.collection('offers', {
+      ttl: '1h',
+      load: async (id: number) => {
+        page = pages.get(1)
+        await until('that runs too', () => isBegun)
+        return id
+      }
+    })
+    await offers.tenant('acme').get(1)
+    goOn()
+    expect(await page).toBe("acme's price")
+  })
+
+  it('runs what a load began and did not end for no tenant, whoever else is loaded for by then', async () => {
+    const cache = open(redis())
+    const prices = cache.collection('prices', {
+      ttl: '1h',
+      load: (_id: number, { tenant }) => `${tenant}'s price`
+    })
+    let goOn = (): void => undefined
+    const gone = new Promise<void>((resolve) => (goOn = resolve))
+    let letGo = (): void => undefined
+    const held = new Promise<void>((resolve) => (letGo = resolve))
+    let later: Promise<unknown> | undefined
+    const offers = cache.collection('offers', {
+      ttl: '1h',
+      load: async (id: number) => {
+        if (id === 2) await held
+        else later = gone.then(() => prices.get(1))
+        return id
+      }
+    })
+    await offers.tenant('acme').get(1)
+    const loading = offers.tenant('globex').get(2)
+    await until('the other load runs', () => cache.stats().loads.running === 1)
+    goOn()
+    expect(await later).toBe("undefined's price")
+    letGo()
+    expect(await loading).toBe(2)
+  })
+
   it('stores nothing more for a tenant beyond its budget, and everything for the others (#109)', async () => {
     const cache = open({ ...redis(), tenantBudget: { maxBytes: 50_000 } })
     const rejected: string[] = []
