@@ -121,39 +121,46 @@ describe('what is written behind, from the command line', () => {
     await mine.cache.close()
   }, 60_000)
 
-  it('is brought there by a worker that hears of one Ctrl-C twice, as npm has it', async () => {
-    const mine = (await import(join(folder, await fileOf('app-3.ts')))) as Program
-    await mine.sink.migrate()
-    await pool.query('TRUNCATE page_views')
-    const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
-    const file = await fileOf('worker-3.ts')
-    const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), main, 'worker', file], {
-      cwd: folder,
-      stdio: ['ignore', 'pipe', 'inherit']
-    })
-    const ended = once(child, 'close')
-    let out = ''
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      out += text
-    })
-    const locking = await pool.connect()
-    try {
-      await until('it works', () => out.includes(' works'), 30_000)
-      await locking.query('BEGIN; LOCK TABLE page_views')
-      await mine.views.append({ path: '/late', ms: 1 })
-      for (let time = 0; time < 2; time++) {
-        child.kill('SIGINT')
-        await sleep(50)
+  it.each([
+    ['one Ctrl-C', 'SIGINT'],
+    ['one SIGTERM', 'SIGTERM']
+  ] as const)(
+    'is brought there by a worker that hears of %s twice, as npm has it',
+    async (_, signal) => {
+      const mine = (await import(join(folder, await fileOf(`app-${signal}.ts`)))) as Program
+      await mine.sink.migrate()
+      await pool.query('TRUNCATE page_views')
+      const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+      const file = await fileOf(`worker-${signal}.ts`)
+      const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), main, 'worker', file], {
+        cwd: folder,
+        stdio: ['ignore', 'pipe', 'inherit']
+      })
+      const ended = once(child, 'close')
+      let out = ''
+      child.stdout.setEncoding('utf8').on('data', (text: string) => {
+        out += text
+      })
+      const locking = await pool.connect()
+      try {
+        await until('it works', () => out.includes(' works'), 30_000)
+        await locking.query('BEGIN; LOCK TABLE page_views')
+        await mine.views.append({ path: '/late', ms: 1 })
+        for (let time = 0; time < 2; time++) {
+          child.kill(signal)
+          await sleep(50)
+        }
+      } finally {
+        await locking.query('COMMIT')
+        locking.release()
       }
-    } finally {
-      await locking.query('COMMIT')
-      locking.release()
-    }
-    expect(await ended).toEqual([0, null])
-    expect(out).toMatch(/ has stopped\n$/)
-    expect((await pool.query('SELECT path FROM page_views')).rows).toEqual([{ path: '/late' }])
-    await mine.cache.close()
-  }, 60_000)
+      expect(await ended).toEqual([0, null])
+      expect(out).toMatch(/ has stopped\n$/)
+      expect((await pool.query('SELECT path FROM page_views')).rows).toEqual([{ path: '/late' }])
+      await mine.cache.close()
+    },
+    60_000
+  )
 
   it('ends when it is told to before its database has said anything', async () => {
     await writeFile(
