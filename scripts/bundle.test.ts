@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import * as corral from 'corral'
@@ -15,6 +15,14 @@ describe('the files of the package', () => {
     expect(classes.length).toBeGreaterThan(10)
     // An error takes its name from its class, and a bundler gives another name to what occurs twice.
     expect(classes.map(([, { name }]) => name)).toEqual(classes.map(([name]) => name))
+  })
+
+  it('are there when dist/index.js is, by which a build counts as made that was interrupted', () => {
+    const writtenAt = (file: string): bigint => statSync(join(dist, file), { bigint: true }).mtimeNs
+    const late = written.filter(
+      (file) => /\.js(\.map)?$/.test(file) && writtenAt(file) > writtenAt('index.js')
+    )
+    expect(late).toEqual([])
   })
 
   it('are few, and have maps that lead to the sources beside them', () => {

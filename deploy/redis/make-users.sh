@@ -32,7 +32,7 @@ for name in ${CACHE_NAMESPACES:-shop}; do namespaces="$namespaces ~$name:* &$nam
     echo "user cache on #$(digest "$CACHE_PASSWORD") resetchannels$namespaces &__redis__:invalidate +@all -@admin -@dangerous -function +info"
   fi
   if [ -n "${OPERATOR_PASSWORD:-}" ]; then
-    echo "user operator on #$(digest "$OPERATOR_PASSWORD") ~* &* -@all +@read +@connection +info +time +unlink +config|get +slowlog|get +latency +memory +acl|whoami +acl|dryrun +cluster|info +cluster|nodes +cluster|slots +cluster|shards +cluster|keyslot +set +incr +eval +evalsha +subscribe +publish -keys"
+    echo "user operator on #$(digest "$OPERATOR_PASSWORD") ~* &* -@all +@read +@connection +info +time +unlink +config|get +slowlog|get +latency +memory +acl|whoami +acl|dryrun +cluster|info +cluster|nodes +cluster|slots +cluster|shards +cluster|keyslot +set +setrange +persist +incr +eval +evalsha +subscribe +publish -keys"
   fi
   if [ -n "${METRICS_PASSWORD:-}" ]; then
     echo "user metrics on #$(digest "$METRICS_PASSWORD") resetchannels -@all +ping +info +config|get +slowlog|len +slowlog|get +latency|latest +latency|histogram +client|list +client|setname +cluster|info"

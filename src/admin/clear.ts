@@ -3,6 +3,7 @@ import { AD_HOC } from '../keys/key-schema.js'
 import { parseId } from '../keys/parse-id.js'
 import type { TenantId } from '../ports.js'
 import type { Operator } from '../redis/operator.js'
+import { doubtOf } from '../redis/shard-stream.js'
 import type { Progress, Scope } from './survey.js'
 
 export interface ClearRequest {
@@ -34,6 +35,9 @@ export async function clearScope(operator: Operator, request: ClearRequest): Pro
   try {
     cache.on('cleaning', ({ removed }) => progress?.(removed, expected))
     const cleaning = await clear(cache, scope, soft).catch((error: unknown) => {
+      // Its answer was lost, or is late.
+      if (doubtOf(error) === 'unknown')
+        throw new Error('Nobody knows whether it is cleared, so clear it again:', { cause: error })
       // Such as that this is a replica.
       const { reason } = cache.health().redis
       throw reason === undefined ? error : new Error(`Nothing was cleared: ${reason}.`)

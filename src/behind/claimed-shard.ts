@@ -13,6 +13,7 @@ import type { Queue } from './queue.js'
 import { decodeRecords, OfLaterVersionError, type Recorded } from './record.js'
 
 const KEYS_PER_SETTLE = 500
+const LET_GO = 'Another worker was done with what is worked on here'
 
 export interface ClaimParts {
   readonly queue: Queue
@@ -200,11 +201,11 @@ export class ClaimedShard {
 
   /** Before the marks pass it: an operation is put aside twice, under one name, rather than lost. */
   async #bury({ record, entry }: Taken, error: unknown): Promise<void> {
-    const { queue, shard, streams, events } = this.#parts
+    const { queue, shard, events } = this.#parts
     const letter = nameOfLetter({ ...entry, index: record.index })
     const { reason, code } = reasonOf(error)
-    const content = encodeLetter({ reason, code, at: Date.now(), record: record.bytes })
-    await streams.bury(queue.shards[shard]!, letter, content)
+    const content = encodeLetter({ reason, code, at: Date.now(), id: entry.id, record: record.bytes })
+    if (!(await queue.bury(shard, entry, letter, content))) throw new Error(LET_GO)
     queue.stats.deadLetters++
     events.emit('deadLettered', { queue: queue.name, shard, letter, reason })
   }
@@ -219,7 +220,8 @@ export class ClaimedShard {
     if (letters.size === 0) return
     const names = taken.map(({ record, entry }) => nameOfLetter({ ...entry, index: record.index }))
     const buried = names.filter((name) => letters.has(name))
-    await streams.exhume(queue.shards[shard]!, buried)
+    if (buried.length === 0) return
+    if (!(await streams.withdraw(queue.shards[shard]!, taken[0]!.entry, buried))) throw new Error(LET_GO)
   }
 
   /** The trim comes last: until then all of it can be done again. */

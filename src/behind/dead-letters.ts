@@ -5,7 +5,14 @@ import type { Clock } from '../clock.js'
 import { CorruptEntryError, InvalidOptionError, NotFlushedError } from '../errors.js'
 import type { ShardKeys } from '../keys/key-schema.js'
 import type { ShardStreams } from '../redis/shard-stream.js'
-import { decodeLetter, originOf, type DeadLetter, type LetterContent, type Origin } from './letter.js'
+import {
+  decodeLetter,
+  originOf,
+  placeOf,
+  type DeadLetter,
+  type LetterContent,
+  type Origin
+} from './letter.js'
 import type { Queue } from './queue.js'
 import { decodeRecord, type Outgoing, type Recorded } from './record.js'
 
@@ -49,16 +56,18 @@ export class BehindDeadLetters implements DeadLetters {
 
   async list(name?: string): Promise<DeadLetter[]> {
     const queues = name === undefined ? this.#parts.queues() : [this.#queueOf(name)]
-    const letters: DeadLetter[] = []
+    const letters: { readonly letter: DeadLetter; readonly place: readonly number[] }[] = []
     for (const queue of queues) {
       const all = await Promise.all(queue.shards.map((keys) => this.#parts.streams.letters(keys)))
       for (const [shard, ofShard] of all.entries()) {
         for (const [letter, bytes] of ofShard) {
-          letters.push(await this.#opened(queue, shard, letter, decodeLetter(bytes)))
+          const content = decodeLetter(bytes)
+          const opened = await this.#opened(queue, shard, letter, content)
+          letters.push({ letter: opened, place: placeOf(letter, content) })
         }
       }
     }
-    return letters.sort((one, other) => one.at.getTime() - other.at.getTime())
+    return letters.sort(byPlace).map(({ letter }) => letter)
   }
 
   async replay(letters: DeadLetter | readonly DeadLetter[]): Promise<number> {
@@ -182,6 +191,14 @@ export class BehindDeadLetters implements DeadLetters {
 
 function batchOf({ producer, batch }: Pick<Origin, 'producer' | 'batch'>): string {
   return `${producer}/${batch}`
+}
+
+function byPlace(
+  one: { readonly place: readonly number[] },
+  other: { readonly place: readonly number[] }
+): number {
+  const at = one.place.findIndex((part, index) => part !== other.place[index])
+  return at === -1 ? 0 : one.place[at]! - other.place[at]!
 }
 
 function listOf(letters: DeadLetter | readonly DeadLetter[]): readonly DeadLetter[] {

@@ -42,13 +42,15 @@ export interface LetterContent {
   readonly reason: string
   readonly code: string | undefined
   readonly at: number
+  /** Of the entry of the stream that it was in. Clocks of workers differ and are set back: this is the order of one row's. */
+  readonly id: string
   readonly record: Buffer
 }
 
 const REASON_LIMIT = 1_000
 
-export function encodeLetter({ reason, code, at, record }: LetterContent): Buffer {
-  const head = Buffer.from(JSON.stringify({ reason: reason.slice(0, REASON_LIMIT), code, at }))
+export function encodeLetter({ reason, code, at, id, record }: LetterContent): Buffer {
+  const head = Buffer.from(JSON.stringify({ reason: reason.slice(0, REASON_LIMIT), code, at, id }))
   const length = Buffer.alloc(4)
   length.writeUInt32BE(head.length)
   return Buffer.concat([length, head, record])
@@ -56,8 +58,16 @@ export function encodeLetter({ reason, code, at, record }: LetterContent): Buffe
 
 export function decodeLetter(bytes: Buffer): LetterContent {
   const end = 4 + bytes.readUInt32BE(0)
-  const head = JSON.parse(bytes.toString('utf8', 4, end)) as Omit<LetterContent, 'record'>
-  return { reason: head.reason, code: head.code, at: head.at, record: bytes.subarray(end) }
+  const head = JSON.parse(bytes.toString('utf8', 4, end)) as Omit<LetterContent, 'record' | 'id'> & {
+    id?: string
+  }
+  const { reason, code, at, id = `${at}-0` } = head
+  return { reason, code, at, id, record: bytes.subarray(end) }
+}
+
+/** Where a letter stood among all others: compared part by part. */
+export function placeOf(letter: string, { id }: LetterContent): readonly number[] {
+  return [...id.split('-').map(Number), originOf(letter).index]
 }
 
 export function reasonOf(error: unknown): { reason: string; code: string | undefined } {

@@ -7,7 +7,7 @@ import type { TenantId } from '../ports.js'
 import type { SinkOperation } from '../sink.js'
 import type { BehindStats } from '../stats.js'
 import type { EntryStore } from '../tiers/entry-store.js'
-import type { ShardStreams } from '../redis/shard-stream.js'
+import type { ShardStreams, StreamEntry } from '../redis/shard-stream.js'
 import type { BehindPolicy } from '../behind-options.js'
 import { Producer, type Outcome, type ProducerFact, type ProducerParts } from './producer.js'
 import { assertRecordable, type Outgoing } from './record.js'
@@ -71,6 +71,12 @@ export class Queue {
   /** Under a name that stands for this very operation: whoever sends it again does nothing. */
   async resubmit(shard: number, name: string, operation: Outgoing): Promise<void> {
     await new Producer({ ...this.#producerParts(shard), whenFull: 'wait' }, name).submit(operation)
+  }
+
+  /** As safe as what is accepted: once a mark has passed it, the letter is all that is left of an operation. */
+  async bury(shard: number, entry: StreamEntry, letter: string, content: Buffer): Promise<boolean> {
+    const { streams, readiness } = this.#parts
+    return streams.bury(this.shards[shard]!, entry, letter, content, await readiness.of(this, shard))
   }
 
   /** Whether the sink can take such an operation; throws before anything is accepted otherwise. */

@@ -23,16 +23,16 @@ export class Interrupted extends Error {
   }
 }
 
-/** As `work` does; or rejects on Ctrl-C, whatever becomes of the work. */
+/** As `work` does; or rejects on Ctrl-C, whatever becomes of the work. After that it is not begun. */
 export async function unlessInterrupted<Result>(
   interrupted: AbortSignal,
   work: () => Promise<Result>
 ): Promise<Result> {
+  if (interrupted.aborted) throw new Interrupted()
   let end = (): void => {}
   const ended = new Promise<never>((_resolve, reject) => {
     end = () => reject(new Interrupted())
   })
-  if (interrupted.aborted) end()
   interrupted.addEventListener('abort', end, { once: true })
   try {
     return await Promise.race([ended, work()])

@@ -18,12 +18,18 @@ export interface Terminal {
   ask(question: string): Promise<string>
 }
 
+/** Whoever presses it twice is slower, and `npx` faster. */
+const SAME_MS = 500
+
 export function processTerminal(): Terminal {
   const interruption = new AbortController()
   process.once('SIGINT', () => {
     interruption.abort()
-    // A second one ends whatever does not listen.
-    process.once('SIGINT', () => process.exit(130))
+    const atMs = performance.now()
+    // A second one ends whatever does not listen. npm hands on what the terminal has sent to everybody: that is the first.
+    process.on('SIGINT', () => {
+      if (performance.now() - atMs > SAME_MS) process.exit(130)
+    })
   })
   // `corral keys | head` closes the pipe early, which is no fault of anybody's.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -166,8 +166,31 @@ export class ShardStreams {
     return Number(String(await this.#run('agree on shards', 'agree-on-shards', [shardsKey], [shards])))
   }
 
-  async bury(keys: ShardKeys, letter: string, content: Buffer): Promise<void> {
-    await this.#run('keep a dead letter', 'keep-letter', [keys.letters], [letter, content])
+  /**
+   * False when the stream does not have the entry any more that the letter is from.
+   *
+   * @param send as for `append`
+   */
+  async bury(
+    keys: ShardKeys,
+    { id, producer, batch }: StreamEntry,
+    letter: string,
+    content: Buffer,
+    send: ScriptCall = this.send
+  ): Promise<boolean> {
+    const args = [id, producer, batch, letter, content]
+    return (await send('keep-letter', [keys.letters, keys.stream], args)) === 1
+  }
+
+  /** Takes letters away of what was read from the stream; false when it does not have the first entry of that any more. */
+  async withdraw(
+    keys: ShardKeys,
+    { id, producer, batch }: StreamEntry,
+    letters: readonly string[]
+  ): Promise<boolean> {
+    const args = [id, producer, batch, ...letters]
+    const names = [keys.letters, keys.stream]
+    return (await this.#run('withdraw dead letters', 'withdraw-letters', names, args)) === 1
   }
 
   /** Page by page: of tens of thousands one answer would take longer than any call may. */

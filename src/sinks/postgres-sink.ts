@@ -125,12 +125,15 @@ class Postgres implements PostgresSink {
   /** Where its code does not tell, the values alone are tried: what they meet too lies in one of them. */
   async #told(error: unknown, { operations }: SinkBatch, prepared: Statements): Promise<unknown> {
     if (this.isPoison(error) || !mayLieInValue(error)) return error
-    try {
-      await this.#connections.transaction((client) => client.query(prepared.reading(operations)))
-      return error
-    } catch (again) {
-      return mayLieInValue(again) && again.code === error.code ? new UnreadableValueError(error) : error
-    }
+    let met: unknown
+    const reading = (client: PgClient): Promise<unknown> =>
+      client.query(prepared.reading(operations)).catch((again: unknown) => {
+        met = again
+        throw again
+      })
+    // What is met on the way there says nothing of a value: poolers that have no connection tell so under the same code.
+    await this.#connections.transaction(reading).catch(() => undefined)
+    return mayLieInValue(met) && met.code === error.code ? new UnreadableValueError(error) : error
   }
 
   async write(operation: SinkOperation): Promise<Written> {

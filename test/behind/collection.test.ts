@@ -1,3 +1,5 @@
+import type { Socket } from 'node:net'
+import { Redis } from 'ioredis'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import {
   postgresSink,
@@ -8,8 +10,10 @@ import {
   type Collection,
   type DeadLetter,
   type PostgresSink,
+  type RedisInput,
   type Sink
 } from '../../src/index.js'
+import { startProxy } from '../support/proxy.js'
 import { until } from '../support/until.js'
 import { startWorld, type World } from './support.js'
 
@@ -451,22 +455,22 @@ describe('an increment that the table can never hold', () => {
   })
 })
 
-describe('an increment that was put aside by a worker that did not live to note it', () => {
-  /** Fails for good where nothing is to be applied: what is poison is put aside then, and its mark is to be stored. */
-  function unnoted(failing: () => boolean): Sink {
-    return {
-      name: sink.name,
-      kinds: sink.kinds,
-      check: () => sink.check(),
-      take: (shard) => sink.take(shard),
-      isPoison: (error) => sink.isPoison(error),
-      apply: (batch) => {
-        if (batch.operations.length === 0 && failing()) return Promise.reject(new Error('connection lost'))
-        return sink.apply(batch)
-      }
+/** Fails for good where nothing is to be applied: what is poison is put aside then, and its mark is to be stored. */
+function unnoted(failing: () => boolean): Sink {
+  return {
+    name: sink.name,
+    kinds: sink.kinds,
+    check: () => sink.check(),
+    take: (shard) => sink.take(shard),
+    isPoison: (error) => sink.isPoison(error),
+    apply: (batch) => {
+      if (batch.operations.length === 0 && failing()) return Promise.reject(new Error('connection lost'))
+      return sink.apply(batch)
     }
   }
+}
 
+describe('an increment that was put aside by a worker that did not live to note it', () => {
   it('is no dead letter any more once it can be applied', async () => {
     let isDown = true
     const cache = world.open()
@@ -498,6 +502,86 @@ describe('an increment that was put aside by a worker that did not live to note 
     expect(await replaying).toBe(0)
     await cache.flush()
     expect(await rowOf(1)).toBe(2.5)
+  })
+})
+
+describe('an increment that was put aside by the successor of a worker', () => {
+  it('stays aside, also when what the other one sent before arrives late', async () => {
+    const proxy = await startProxy(world.redisServer.port)
+    // As ioredis comes: what was not answered is sent again over the next connection.
+    const driver = new Redis(`redis://127.0.0.1:${proxy.port}`, { maxRetriesPerRequest: null })
+    driver.on('error', () => undefined)
+    const late = world.open({ redis: driver as unknown as RedisInput, commandTimeout: '400ms' })
+    try {
+      const mine = views(late, { sink: unnoted(() => true), shards: 1 })
+      await mine.increment(1, 2.5)
+      const { stream } = driver as unknown as { stream: Socket }
+      const write = stream.write.bind(stream)
+      let isLost = false
+      let letter: string | undefined
+      // To try it once more it is no letter for now. That is on its way, and arrives nowhere.
+      stream.write = (data: string | Buffer, ...rest: never[]) => {
+        const text = String(data)
+        if (letter !== undefined && text.includes(letter) && !text.includes('"reason"')) {
+          letter = undefined
+          isLost = true
+          proxy.swallow('to-server')
+        }
+        return write(data, ...rest)
+      }
+      late.worker({ lease: '300ms' })
+      await until('it is put aside', async () => {
+        ;[letter] = await world.redis.hkeys('shop:#behind:{views.0}:letters')
+        return letter !== undefined
+      })
+      await until('it is tried once more', () => isLost)
+
+      const other = world.open()
+      views(other, { shards: 1 })
+      other.worker({ lease: '300ms' })
+      await other.flush()
+      expect(await other.deadLetters.list()).toHaveLength(1)
+      proxy.reset()
+      // What was not answered goes before it.
+      await driver.ping()
+      expect(await other.deadLetters.list()).toHaveLength(1)
+    } finally {
+      await late.close({ timeout: '1s' })
+      driver.disconnect()
+      await proxy.stop()
+    }
+  })
+})
+
+describe('an increment that a worker would put aside whose shard has another one by then', () => {
+  it('is no dead letter when that one has applied it', async () => {
+    let goOn: (() => void) | undefined
+    const stopped: Sink = {
+      name: sink.name,
+      kinds: sink.kinds,
+      check: () => sink.check(),
+      take: (shard) => sink.take(shard),
+      isPoison: (error) => sink.isPoison(error),
+      apply: (batch) =>
+        sink.apply(batch).catch(async (error: unknown) => {
+          await new Promise<void>((resolve) => (goOn = resolve))
+          throw error
+        })
+    }
+    const [one, other] = [world.open(), world.open()]
+    await views(one, { sink: stopped, shards: 1 }).increment(1, 2.5)
+    const left = new Promise((resolve) => one.on('shardLeft', resolve))
+    const worker = one.worker({ lease: '300ms' })
+    await until('the table has refused it', () => goOn !== undefined)
+    await worker.stop({ drain: 0 })
+    await world.pool.query('ALTER TABLE product_views ALTER views TYPE numeric')
+    views(other, { shards: 1 })
+    other.worker({ lease: '300ms' })
+    await until('it is in the table', async () => (await rowOf(1)) === 2.5)
+    await other.flush()
+    goOn!()
+    await left
+    expect(await other.deadLetters.list()).toEqual([])
   })
 })
 

@@ -1,5 +1,5 @@
 import pg from 'pg'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import {
   postgresSink,
   writeBehind,
@@ -193,6 +193,29 @@ describe('a value that its type refuses under a code that tells nothing', () => 
     expect(await table()).toEqual([{ id: 'a', n: '1' }])
     expect(await cache.deadLetters.list()).toEqual([])
   })
+
+  it('is tried again when it is a pooler that says so, which has no connection for now', async () => {
+    await sinkOf('bigint')
+    let refused = 0
+    const pooler = {
+      connect: () => {
+        if (refused === 0) return world.pool.connect()
+        refused--
+        return Promise.reject(Object.assign(new Error('Max client connections reached'), { code: 'XX000' }))
+      }
+    }
+    const { cache, things } = open(postgresSink(pooler, { table: 'things', key: 'id', value: 'n' }))
+    const taken = new Promise((resolve) => cache.on('shardTaken', resolve))
+    cache.worker()
+    await taken
+    // To apply it, and to find out why that failed.
+    refused = 2
+    await things.put('a', 1)
+    await cache.flush()
+    expect(refused).toBe(0)
+    expect(await table()).toEqual([{ id: 'a', n: '1' }])
+    expect(await cache.deadLetters.list()).toEqual([])
+  })
 })
 
 describe('what a policy refuses', () => {
@@ -346,6 +369,25 @@ describe('a dead letter that is sent again', () => {
     expect(await table()).toEqual([{ id: 'a', n: '3' }])
     expect(await things.get('a')).toBe(3)
     expect(await cache.deadLetters.list()).toMatchObject([{ id: 'a', value: 'many' }])
+  })
+
+  it('comes behind what was put aside of its row before it, whatever the clock of the worker said', async () => {
+    const { cache, things } = open(await sinkOf('double precision'))
+    cache.worker()
+    await things.put('a', 'older' as unknown as number)
+    await cache.flush()
+    const now = Date.now
+    const setBack = vi.spyOn(Date, 'now').mockImplementation(() => now() - 3_600_000)
+    try {
+      await things.put('a', 'newer' as unknown as number)
+      await cache.flush()
+    } finally {
+      setBack.mockRestore()
+    }
+    await world.pool.query('ALTER TABLE things ALTER n TYPE text')
+    expect(await cache.deadLetters.replay(await cache.deadLetters.list())).toBe(2)
+    await cache.flush()
+    expect(await table()).toEqual([{ id: 'a', n: 'newer' }])
   })
 })
 

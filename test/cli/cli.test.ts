@@ -7,8 +7,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Cluster, Redis } from 'ioredis'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { openOperator } from '../../src/admin/connect.js'
+import { dropKeys } from '../../src/admin/drop.js'
 import { surveyText } from '../../src/cli/commands/stats.js'
 import { createCache, writeBehind, type Cache } from '../../src/index.js'
+import { startCuttingProxy } from '../support/cutting-proxy.js'
 import { movingSlot } from '../support/moving-slot.js'
 import { NOBODYS } from '../support/nobodys-sink.js'
 import { until } from '../support/until.js'
@@ -257,6 +260,16 @@ describe('invalidate', () => {
     expect(await redis.exists(`shop:${name}:1`)).toBe(0)
   })
 
+  it('says of nothing that it is dropped when Redis went before it was', async () => {
+    await using mine = await startRedisServer()
+    const operator = await openOperator({ url: mine.url, timeoutMs: 5_000 })
+    await mine.stop()
+    const refusal: unknown = await dropKeys(operator, ['shop:rows:1', 'shop:rows:2']).catch((error) => error)
+    operator.close()
+    expect(refusal).toBeInstanceOf(Error)
+    expect(String(refusal)).not.toContain('dropped from Redis')
+  })
+
   it('does nothing when nobody is there to ask', async () => {
     const name = await filled([1])
     expect(await shop('invalidate', `${name}:1`)).toMatchObject({
@@ -387,6 +400,25 @@ describe('clear', () => {
       code: 1,
       err: expect.stringMatching(/Nothing was cleared: .*READONLY/) as string
     })
+  })
+
+  it('says that nobody knows whether it is cleared when the answer was lost', async () => {
+    const proxy = await startCuttingProxy(server.port)
+    try {
+      // Now the script is known, and the next call carries it out.
+      await cache.clear()
+      const name = await filled([1])
+      const lost = proxy.loseAnswerTo('hard')
+      const { code, err } = await corral(
+        ['clear', '--collection', name, '--yes', '--redis', `redis://127.0.0.1:${proxy.port}`],
+        here()
+      )
+      await lost
+      expect([code, err]).toEqual([1, expect.stringContaining('Nobody knows whether it is cleared')])
+      expect(await parsed('inspect', `${name}:1`)).toMatchObject({ state: 'cleared' })
+    } finally {
+      await proxy.stop()
+    }
   })
 
   it('does so for a user that may not look what there is', async () => {

@@ -1,9 +1,14 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Cache } from '../../src/index.js'
 import { startPostgresServer, type PostgresServer } from '../support/postgres-server.js'
 import { startRedisServer, type RedisServer } from '../support/redis-server.js'
 import { until } from '../support/until.js'
@@ -41,6 +46,10 @@ interface Program {
   readonly sink: { migrate(): Promise<void> }
   readonly views: { append(event: { path: string; ms: number }): Promise<unknown> }
   readonly cache: { close(): Promise<void>; flush(options: { timeout: string }): Promise<void> }
+}
+
+interface WithWorker {
+  readonly cache: Pick<Cache, 'worker' | 'deadLetters'>
 }
 
 /** Each command loads a file of its own: a module is loaded once in a process, and a command closes its cache. */
@@ -86,6 +95,72 @@ describe('what is written behind, from the command line', () => {
     expect([none.code, none.out]).toEqual([0, 'There are no dead letters.\n'])
     await mine.cache.close()
   }, 60_000)
+
+  it('stays where it was put aside when the command was ended before it came to that', async () => {
+    const mine = (await import(join(folder, await fileOf('app-2.ts')))) as Program & WithWorker
+    await mine.sink.migrate()
+    await mine.views.append({ path: '/broken', ms: -1 })
+    const worker = mine.cache.worker()
+    await mine.cache.flush({ timeout: '10s' })
+    await worker.stop()
+    // It is a while until this one is closed: its worker waits for its database.
+    const slow = `${program('page_views')}
+      import { NOBODYS } from ${JSON.stringify(new URL('../support/nobodys-sink.ts', import.meta.url).href)}
+      cache.ingest('silent', { sink: { ...NOBODYS, take: () => new Promise(() => undefined) }, shards: 1 })
+      cache.worker()
+      await cache.ready()
+      await new Promise((resolve) => setTimeout(resolve, 500))
+    `
+    await writeFile(join(folder, 'slow.ts'), slow)
+    const interrupted = AbortSignal.abort()
+    const dropping = await corral(['dead-letters', 'slow.ts', 'drop', '--yes'], { folder, interrupted })
+    expect([dropping.code, dropping.out]).toEqual([130, ''])
+    const left = await mine.cache.deadLetters.list('page_views')
+    expect(left).toHaveLength(1)
+    await mine.cache.deadLetters.drop(left)
+    await mine.cache.close()
+  }, 60_000)
+
+  it.each([
+    ['one Ctrl-C', 'SIGINT'],
+    ['one SIGTERM', 'SIGTERM']
+  ] as const)(
+    'is brought there by a worker that hears of %s twice, as npm has it',
+    async (_, signal) => {
+      const mine = (await import(join(folder, await fileOf(`app-${signal}.ts`)))) as Program
+      await mine.sink.migrate()
+      await pool.query('TRUNCATE page_views')
+      const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+      const file = await fileOf(`worker-${signal}.ts`)
+      const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), main, 'worker', file], {
+        cwd: folder,
+        stdio: ['ignore', 'pipe', 'inherit']
+      })
+      const ended = once(child, 'close')
+      let out = ''
+      child.stdout.setEncoding('utf8').on('data', (text: string) => {
+        out += text
+      })
+      const locking = await pool.connect()
+      try {
+        await until('it works', () => out.includes(' works'), 30_000)
+        await locking.query('BEGIN; LOCK TABLE page_views')
+        await mine.views.append({ path: '/late', ms: 1 })
+        for (let time = 0; time < 2; time++) {
+          child.kill(signal)
+          await sleep(50)
+        }
+      } finally {
+        await locking.query('COMMIT')
+        locking.release()
+      }
+      expect(await ended).toEqual([0, null])
+      expect(out).toMatch(/ has stopped\n$/)
+      expect((await pool.query('SELECT path FROM page_views')).rows).toEqual([{ path: '/late' }])
+      await mine.cache.close()
+    },
+    60_000
+  )
 
   it('ends when it is told to before its database has said anything', async () => {
     await writeFile(

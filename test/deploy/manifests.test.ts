@@ -95,14 +95,25 @@ describe('compose.yaml', () => {
 
   it('has each process that counts scraped, the worker too, which alone knows what waits for the database', () => {
     const { scrape_configs: jobs } = documentsOf(join(deploy, 'prometheus/prometheus.yml'))[0] as {
-      scrape_configs: { static_configs: { targets: string[] }[] }[]
+      scrape_configs: {
+        static_configs?: { targets: string[] }[]
+        dns_sd_configs?: { names: string[]; type: string; port: number }[]
+      }[]
     }
-    const scraped = jobs.flatMap((job) => job.static_configs.flatMap(({ targets }) => targets))
+    const found = jobs.flatMap(({ dns_sd_configs: looks = [] }) => looks)
+    const byName = found.flatMap(({ names, port }) => names.map((name) => `${name}:${port}`))
+    const alone = jobs.flatMap(({ static_configs: configs = [] }) =>
+      configs.flatMap(({ targets }) => targets)
+    )
+    const scraped = [...alone, ...byName]
     const counting = services.filter(
       ([name, { image }]) => image === 'corral-reference-api' && name !== 'load'
     )
     expect(scraped).toEqual(expect.arrayContaining(counting.map(([name]) => `${name}:3000`)))
     expect(counting.map(([name]) => name)).toContain('worker')
+    // There may be several of it, behind one name.
+    expect([byName, alone]).toEqual([['worker:3000'], expect.not.arrayContaining(['worker:3000'])])
+    for (const { type } of found) expect(type).toBe('A')
   })
 
   it('has a gateway that asks for addresses again, since whoever is made anew has another', () => {

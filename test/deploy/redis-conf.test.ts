@@ -9,8 +9,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { parseAllDocuments } from 'yaml'
 import { openOperator } from '../../src/admin/connect.js'
 import { examine } from '../../src/admin/doctor/doctor.js'
-import { createCache } from '../../src/index.js'
+import { dropKeys } from '../../src/admin/drop.js'
+import { createCache, writeBehind } from '../../src/index.js'
 import { type GuardedProcess, spawnGuarded } from '../support/guarded-process.js'
+import { NOBODYS } from '../support/nobodys-sink.js'
 import { until } from '../support/until.js'
 import { installShipped, PASSWORDS, startShipped, type Shipped, type ShippedServer } from './shipped.js'
 
@@ -111,6 +113,28 @@ describe('the shipped redis.conf', () => {
       expect(await mayAsk(command), command).toBe(false)
     }
     operator.disconnect()
+  })
+
+  it('lets an operator invalidate also what is written behind, while it waits for its database', async () => {
+    const cache = createCache({ redis: server.options('cache'), namespace: 'shop' })
+    const operator = await openOperator({
+      url: `redis://127.0.0.1:${server.port}`,
+      username: 'operator',
+      password: PASSWORDS.operator,
+      timeoutMs: 5_000
+    })
+    try {
+      const views = cache.collection('views', {
+        ttl: '1h',
+        load: (_id: number): number | undefined => undefined,
+        write: writeBehind({ sink: NOBODYS, shards: 1 })
+      })
+      await views.put(1, 7)
+      expect(await dropKeys(operator, ['shop:views:{views.0}:1'])).toBe(1)
+    } finally {
+      operator.close()
+      await cache.close({ timeout: 0 })
+    }
   })
 
   it('lets nobody in without a name and a password', async () => {

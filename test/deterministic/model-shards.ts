@@ -100,8 +100,13 @@ export class ModelShards {
       case 'release-shard':
         return this.#release(this.#shardOf(prefixOf(keys[0]!)), text[0]!)
       // What becomes of a letter is not modelled: the ledger goes by what the table refused.
-      case 'keep-letter':
-        return 1
+      case 'keep-letter': {
+        const [id, producer, batch] = text
+        const { stream } = this.#shardOf(keys[1]!)
+        const isIt = (one: (typeof stream)[number]): boolean =>
+          textOf(one.id) === id && one.producer === producer && one.batch === batch
+        return stream.some(isIt) ? 1 : 0
+      }
       case 'announce-worker':
         return this.#announce(keys[0]!, text[0]!, Number(text[1]))
       case 'agree-on-shards':

@@ -3,12 +3,13 @@ import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { afterEach, describe, expect, it } from 'vitest'
-import { createCache } from '../../src/index.js'
+import { createCache, writeBehind } from '../../src/index.js'
 import { openOperator } from '../../src/admin/connect.js'
 import { CHECKS, examine } from '../../src/admin/doctor/doctor.js'
 import type { Finding, Severity } from '../../src/admin/doctor/finding.js'
 import { installShipped } from '../deploy/shipped.js'
 import { freePort } from '../support/free-port.js'
+import { NOBODYS } from '../support/nobodys-sink.js'
 import { startRedisCluster } from '../support/redis-cluster.js'
 import { startRedisServer, type RedisServer, type RedisServerOptions } from '../support/redis-server.js'
 import { until } from '../support/until.js'
@@ -169,6 +170,17 @@ describe('memory', () => {
     })
     await mend(redis, found)
     expect(await severity(server, 'keys-without-ttl', { namespace: 'shop' })).toBe('pass')
+  })
+
+  it('keys-without-ttl: what is written behind has none by design until the source has it', async () => {
+    const server = await start(['--maxmemory', '50mb', '--maxmemory-policy', 'volatile-lfu'])
+    const cache = createCache({ redis: server.url, namespace: 'shop' })
+    const load = (_id: number): number | undefined => undefined
+    await cache
+      .collection('views', { ttl: '1h', load, write: writeBehind({ sink: NOBODYS, shards: 1 }) })
+      .put(1, 7)
+    expect(await severity(server, 'keys-without-ttl', { namespace: 'shop' })).toBe('pass')
+    await cache.close({ timeout: 0 })
   })
 })
 

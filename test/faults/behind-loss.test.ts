@@ -150,6 +150,37 @@ describe('durability "replicated"', () => {
       onReplica.disconnect()
     }
   })
+
+  it('keeps what is put aside, too: it counts as dealt with when a replica has it', async () => {
+    const master = await server()
+    const replica = await server('--replicaof', '127.0.0.1', String(master.port))
+    const onReplica = new Redis(replica.url)
+    try {
+      await until('the replica follows', async () =>
+        /master_link_status:up/.test(await onReplica.info('replication'))
+      )
+      const first = open(master.url, 'replicated')
+      await first.views.put(1, 'many' as unknown as number)
+      // From here on it hears nothing.
+      await onReplica.replicaof('NO', 'ONE')
+      const tried = new Promise<void>((resolve) => {
+        first.cache.on('deadLettered', () => resolve())
+        first.cache.on('flushFailed', () => resolve())
+        first.cache.on('redisFailed', () => resolve())
+      })
+      first.cache.worker()
+      await tried
+      await sleep(500)
+      await master.kill()
+
+      const second = open(replica.url, 'memory')
+      second.cache.worker()
+      await second.cache.flush()
+      expect(await second.cache.deadLetters.list('views')).toMatchObject([{ id: 1, code: '22P02' }])
+    } finally {
+      onReplica.disconnect()
+    }
+  })
 })
 
 describe('a replica is promoted that lacks the end of the stream', () => {

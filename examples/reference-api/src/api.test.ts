@@ -1,5 +1,8 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { Redis } from 'ioredis'
 import pg from 'pg'
@@ -613,6 +616,31 @@ describe('the rest', () => {
     } finally {
       await store.close()
     }
+  })
+
+  it('has a worker that ends in order, though npm and the terminal both tell it to', async () => {
+    const worker = spawn(
+      process.execPath,
+      ['--import', 'tsx', fileURLToPath(new URL('./worker.ts', import.meta.url))],
+      {
+        env: { ...process.env, DATABASE_URL: postgres.url, REDIS_URL: redis.url, PORT: undefined },
+        stdio: ['ignore', 'pipe', 'pipe']
+      }
+    )
+    const ended = once(worker, 'close')
+    let [out, err] = ['', '']
+    worker.stdout.setEncoding('utf8').on('data', (text: string) => {
+      out += text
+    })
+    worker.stderr.setEncoding('utf8').on('data', (text: string) => {
+      err += text
+    })
+    await until('it works', () => out.includes('Worker '), 30_000)
+    worker.kill('SIGINT')
+    const again = setInterval(() => worker.kill('SIGINT'), 10)
+    const how: unknown[] = await ended
+    clearInterval(again)
+    expect([...how, err]).toEqual([0, null, ''])
   })
 
   it('says in a line that its port is in use', async () => {

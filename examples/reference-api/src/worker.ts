@@ -35,10 +35,14 @@ await explained(async () => {
 })
 console.log(`Worker ${worker.name}`)
 
-for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop())
+let stopping = false
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop())
 process.once('disconnect', () => void stop())
 
 async function stop(): Promise<void> {
+  // npm hands on the Ctrl-C that the terminal has sent here too.
+  if (stopping) return
+  stopping = true
   await worker.stop({ drain: DRAIN_MS })
   await server?.close()
   await cache.close()

@@ -1,4 +1,5 @@
 import { escapedGlob, isInternalKey, scopePrefix } from '../../keys/key-parts.js'
+import { shardOfKey } from '../../keys/key-schema.js'
 import type { RedisNode } from '../../redis/operator.js'
 import type { KeySample } from './facts.js'
 
@@ -38,9 +39,10 @@ export async function sampleKeys(
       looked++
       if (typeof bytes !== 'number') unsized ??= bytes.message
       else if (bytes >= BIG_KEY_BYTES) big.push({ key, bytes })
-      if (isInternalKey(key.slice(keyPrefix.length))) {
+      const own = key.slice(keyPrefix.length)
+      if (isInternalKey(own)) {
         if (type === 'stream') behindStreams++
-      } else if (ttlMs === NO_TTL) {
+      } else if (ttlMs === NO_TTL && !isOfShard(own)) {
         withoutTtl++
         if (examples.length < EXAMPLES) examples.push(key)
       }
@@ -56,6 +58,11 @@ export async function sampleKeys(
     big: big.sort((a, b) => b.bytes - a.bytes).slice(0, EXAMPLES),
     behindStreams
   }
+}
+
+/** Then it is written behind: until the source has it, it must not go. */
+function isOfShard(key: string): boolean {
+  return Number.isInteger(shardOfKey(key)?.index)
 }
 
 interface Look {

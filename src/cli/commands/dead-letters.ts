@@ -42,6 +42,8 @@ async function carryOut(cache: UserCache, action: Action, flags: Flags, terminal
   if (action === 'list') return list(letters, flags, terminal)
   const what = plural(letters.length, 'dead letter', 'dead letters')
   await confirm(terminal, `${action === 'replay' ? 'Send again' : 'Forget'} ${what}?`, flags.yes === true)
+  // While they were listed, say: the command is over, and nothing is done behind it.
+  terminal.interrupted.throwIfAborted()
   const done = await cache.deadLetters[action](letters)
   if (flags.json === true) return terminal.out(json({ found: letters.length, [action]: done }))
   terminal.out(

@@ -39,6 +39,7 @@ function untilTold({ interrupted }: Terminal): Promise<void> {
     // While its module was being loaded, say.
     if (interrupted.aborted) return resolve()
     interrupted.addEventListener('abort', () => resolve(), { once: true })
-    process.once('SIGTERM', resolve)
+    // Not once: systemd tells everybody, and npm hands it on. A second one would end what flushes as it stands.
+    process.on('SIGTERM', () => resolve())
   })
 }
