@@ -90,11 +90,11 @@ describe('what is written behind', () => {
       if (n % 50 === 0) await one.flush()
       else await theirs.get(42)
     }
-    await expect.poll(() => theirs.get(42)).toBe(200)
+    await until('the last is heard of', async () => (await theirs.get(42)) === 200)
     for (let n = 0; n < 5; n++) expect(await theirs.get(42)).toBe(200)
     await mine.delete(42)
     expect(await mine.get(42)).toBeUndefined()
-    await expect.poll(() => theirs.get(42)).toBeUndefined()
+    await until('it is heard of', async () => (await theirs.get(42)) === undefined)
     expect(one.stats().total.memoryHits + other.stats().total.memoryHits).toBeGreaterThan(0)
   })
 
@@ -228,13 +228,14 @@ describe('what is written behind', () => {
     const mine = cache.collection('views', {
       ttl: '1h',
       load: async () => {
+        loads++
         await held
         return 1
       },
       write: writeBehind({ sink, shards: 4 })
     })
     const early = mine.get(42)
-    await new Promise((resolve) => setTimeout(resolve, 50))
+    await until('it has begun', () => loads === 1)
     await mine.put(42, 10)
     const late = mine.get(42)
     release()
@@ -707,10 +708,11 @@ describe('a full shard', () => {
   })
 
   it('is full by age as well', async () => {
-    const mine = views(world.open(), { shards: 1, limits: { age: '100ms' }, whenFull: 'refuse' })
+    const mine = views(world.open(), { shards: 1, limits: { age: '1m' }, whenFull: 'refuse' })
     await mine.put(1, 1)
     await mine.put(1, 2)
-    await new Promise((resolve) => setTimeout(resolve, 150))
+    // As it is a minute later.
+    await world.redis.hincrby('shop:#behind:{views.0}:state', 'oldest', -60_000)
     await expect(mine.put(1, 3)).rejects.toMatchObject({ code: 'BACKLOG_FULL' })
   })
 })

@@ -282,8 +282,13 @@ describe('a producer whose reply is lost', () => {
     const cache = open()
     const views = cache.ingest<View>('page_views', { sink, shards: 1, flushEvery: '50ms' })
     await views.append({ path: '/', ms: 1, at })
-    await redis.client('PAUSE', 1_500, 'ALL')
-    await views.append({ path: '/', ms: 2, at })
+    // What changes something is held back until its sender has given up waiting.
+    await redis.client('PAUSE', 60_000, 'WRITE')
+    const failed = new Promise((resolve) => cache.on('redisFailed', resolve))
+    const appending = views.append({ path: '/', ms: 2, at })
+    await failed
+    await redis.client('UNPAUSE')
+    await appending
     cache.worker()
     await cache.flush()
     expect(await count()).toBe(2)

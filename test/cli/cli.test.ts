@@ -27,7 +27,8 @@ let cache: Cache
 beforeAll(async () => {
   server = await startRedisServer({ args: ['--maxmemory', '100mb'] })
   redis = new Redis(server.url)
-  cache = createCache({ redis: server.url, namespace: 'shop' })
+  // A late reply must not turn what is asked of the command line into an outage.
+  cache = createCache({ redis: server.url, namespace: 'shop', commandTimeout: '10s' })
 })
 afterAll(async () => {
   await cache.close()
@@ -101,13 +102,13 @@ describe('inspect', () => {
     const reading = loading.get(1)
     const writing = loading.put(2, 5)
     await expect
-      .poll(() => parsed('inspect', 'loading:1'))
+      .poll(() => parsed('inspect', 'loading:1'), { timeout: 20_000 })
       .toMatchObject({
         state: 'loading',
         holders: [{ purpose: 'load', token: expect.stringMatching(/^[0-9a-f]{8}$/) as string }]
       })
     await expect
-      .poll(() => parsed('inspect', 'loading:2'))
+      .poll(() => parsed('inspect', 'loading:2'), { timeout: 20_000 })
       .toMatchObject({ state: 'writing', holders: [{ purpose: 'write' }] })
     gate.resolve()
     await Promise.all([reading, writing])
@@ -131,7 +132,7 @@ describe('inspect', () => {
       detail: expect.stringContaining('TypeError (42P01): no such table') as string
     })
     expect(await parsed('inspect', 'odd:2')).toMatchObject({ value: { notFound: true } })
-    await expect.poll(() => parsed('inspect', 'odd:3')).toMatchObject({ state: 'stale' })
+    await expect.poll(() => parsed('inspect', 'odd:3'), { timeout: 20_000 }).toMatchObject({ state: 'stale' })
     const bytes = (await redis.getBuffer('shop:odd:3'))!
     bytes[bytes.length - 1]! ^= 1
     await redis.set('shop:odd:4', bytes, 'PX', 60_000)
@@ -147,7 +148,12 @@ describe('inspect', () => {
   })
 
   it('tells what is too large to be stored, and what the source does not have yet, whatever was cleared', async () => {
-    const writing = createCache({ redis: server.url, namespace: 'shop', maxValueBytes: 1_000 })
+    const writing = createCache({
+      redis: server.url,
+      namespace: 'shop',
+      maxValueBytes: 1_000,
+      commandTimeout: '10s'
+    })
     try {
       const large = writing.collection('large', {
         ttl: '1h',
@@ -486,7 +492,7 @@ describe('Ctrl-C', () => {
 describe('a driver that puts a prefix before every key', () => {
   it('is followed with --key-prefix, and a namespace is not taken for both', async () => {
     const driver = new Redis(server.url, { keyPrefix: 'theirs:' })
-    const theirs = createCache({ redis: driver, namespace: 'shop' })
+    const theirs = createCache({ redis: driver, namespace: 'shop', commandTimeout: '10s' })
     try {
       const rows = theirs.collection('prefixed', { ttl: '1h', load: async (id: number) => ({ id }) })
       await rows.getMany([1, 2, 3])
@@ -571,12 +577,14 @@ describe('stats, top and bench', () => {
     const once = (await parsed('top', '--once', '--interval', '100ms')) as { rates: { commands: number } }[]
     expect(once[0]!.rates.commands).toBeGreaterThan(0)
     const interruption = new AbortController()
-    const live = corral(
+    let looks = 0
+    const onText = (text: string): void => {
+      if (text.includes('\u001B[H') && ++looks === 2) interruption.abort()
+    }
+    const { code, out } = await corral(
       ['top', '--interval', '50ms'],
-      here({ isTerminal: true, interrupted: interruption.signal })
+      here({ isTerminal: true, interrupted: interruption.signal, onText })
     )
-    setTimeout(() => interruption.abort(), 400)
-    const { code, out } = await live
     expect(code).toBe(0)
     expect(out.split('\u001B[H\u001B[J').length).toBeGreaterThan(2)
   })

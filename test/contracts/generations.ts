@@ -125,9 +125,9 @@ export function generationsContract(name: string, open: () => Promise<OpenedForT
       const key = tagKey(scope.tagPrefix, 'brand')
       const token = newToken().toString('hex')
       const epoch = await store.generations.moveEpoch(scope.tagPrefix)
-      await store.generations.guardTag(key, epoch, token, 30)
+      await store.generations.guardTag(key, epoch, token, 1_000)
       expect(await stampOf(['brand'])).toBeUndefined()
-      await new Promise((resolve) => setTimeout(resolve, 50))
+      await new Promise((resolve) => setTimeout(resolve, 1_050))
       const stamps: (Stamp | undefined)[] = []
       for (let tries = 0; tries < 3; tries++) stamps.push(await stampOf(['brand']))
       expect(stamps.at(-1)).toBeDefined()

@@ -29,7 +29,7 @@ async function provesEngine(
   redis: Parameters<typeof createCache>[0]['redis'],
   hasPushes = true
 ): Promise<void> {
-  const cache = createCache({ redis, namespace: 'shop', commandTimeout: '1s' })
+  const cache = createCache({ redis, namespace: 'shop', commandTimeout: '10s' })
   const failures: unknown[] = []
   cache.on('redisFailed', ({ error }) => failures.push(error))
   cache.on('redisConnectionFailed', ({ error }) => failures.push(error))

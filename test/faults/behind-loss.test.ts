@@ -85,7 +85,8 @@ describe('power is lost', () => {
         }
       })
     ).catch(() => undefined)
-    await sleep(700)
+    await until('all of them have some', () => acknowledged.size === 50)
+    await sleep(300)
     // What the disk is known to have: with "always" Redis answers after its fsync, so all that is acknowledged by now lies
     // within what the file holds by now. Everything that comes later is taken away.
     isCut = true

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import {
   createCache,
@@ -50,14 +51,17 @@ export const commands = {
     rows = cache.collection('rows', {
       ...entries,
       load: async (id: number) => {
-        const [[, version], [, failing]] = (await database
+        const [[, version], [, failing], , [, held]] = (await database
           .pipeline()
           .get(`version:${id}`)
           .get('failing')
           .rpush('loads', process.pid)
-          .exec()) as [[null, string | null], [null, string | null], unknown]
+          .exists('held')
+          .exec()) as [[null, string | null], [null, string | null], unknown, [null, number]]
         if (failing !== null) throw Object.assign(new Error(failing), { code: 'E_SOURCE' })
-        await new Promise((resolve) => setTimeout(resolve, loadMs))
+        await sleep(loadMs)
+        // It answers with what it has read, and not before it is let.
+        for (let isHeld = held; isHeld !== 0; isHeld = await database.exists('held')) await sleep(5)
         return { version: Number(version ?? 0), pid: process.pid }
       }
     })
@@ -65,7 +69,7 @@ export const commands = {
 
   /** Until the cache can be used and Redis tells it of changes. */
   async ready(): Promise<void> {
-    while (!cache.stats().redis.pushes) await new Promise((resolve) => setTimeout(resolve, 5))
+    while (!cache.stats().redis.pushes) await sleep(5)
   },
 
   async get(id: number): Promise<Row | undefined> {

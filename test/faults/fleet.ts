@@ -8,7 +8,7 @@ export type Member = WorkerProcess<FleetCommands>
 /** Several processes with one Redis, and the database that their loaders ask. */
 export interface Fleet extends AsyncDisposable {
   readonly server: RedisServer
-  /** The loaders' database: `version:<id>`, `failing`, and the list `loads` of who loaded. */
+  /** The loaders' database: `version:<id>`, `failing`, `held` while nothing is to be answered, and the list `loads` of who loaded. */
   readonly database: Redis
   readonly members: readonly Member[]
   readonly loads: () => Promise<number>

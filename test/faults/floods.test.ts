@@ -35,7 +35,7 @@ afterEach(async () => {
   await server.stop()
 })
 
-async function open(commandTimeout: '30s' | '100ms') {
+async function open(commandTimeout: '30s' | '1s') {
   cache = createCache({ redis: `redis://127.0.0.1:${proxy.port}`, namespace: 'floods', commandTimeout })
   const rows = cache.collection('rows', {
     ttl: '1h',
@@ -89,7 +89,7 @@ describe(`${COUNT} changes in one instant`, () => {
   })
 
   it('of which Redis answers none are refused, those too that were not sent yet', async () => {
-    const rows = await open('100ms')
+    const rows = await open('1s')
     proxy.hold()
     const putting = await Promise.allSettled(ids.map((id) => rows.put(id, { id, version: 1 })))
     const refused = putting.filter(

@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
+import { lateAfter } from '../support/late-after.js'
 import { until } from '../support/until.js'
 import { startFleet, type Fleet } from './fleet.js'
 
-const LEASE_MS = 600
+const LEASE_MS = 2_000
 const LOAD_MS = 300
 /** What the schedule of a busy machine may add to what is stated. Counts are exact all the same. */
 const SLACK_MS = 400
@@ -29,14 +30,13 @@ describe('the process that loads', () => {
     await until('the leader loads', async () => (await loads()) === 1)
     const waiting = others.map((member) => member.call('getAtOnce', 1, 200))
     await sleep(50)
-    const killedAt = performance.now()
+    const tooLate = lateAfter(LEASE_MS + LOAD_MS + 50 + SLACK_MS)
     await leader!.kill('SIGKILL')
-    const answers = await Promise.all(waiting)
-    const tookMs = performance.now() - killedAt
+    const answers = await Promise.race([Promise.all(waiting), tooLate])
+    if (answers === 'late') throw new Error('Nobody took over in time.')
     expect(await lost).toBeInstanceOf(Error)
     expect(answers.every(({ values, errors }) => values === 200 && errors.length === 0)).toBe(true)
     expect(await loads()).toBe(2)
-    expect(tookMs).toBeLessThan(LEASE_MS + LOAD_MS + 50 + SLACK_MS)
     const seen = await Promise.all(others.map((member) => member.call('seen')))
     expect(seen.reduce((sum, one) => sum + (one['takeover'] ?? 0), 0)).toBe(1)
   })
@@ -59,9 +59,10 @@ describe('the process that loads', () => {
   })
 
   it('is slower than its lease: it keeps it by renewing', async () => {
+    // It is renewed at a third of its life; a process that stands still for the other two has lost it by right.
     fleet = await startFleet(3, {
-      loadMs: 1_500,
-      limits: { lease: 300, commandTimeout: '2s' },
+      loadMs: 5_000,
+      limits: { lease: '2s', commandTimeout: '5s' },
       entries: { ttl: '1m', jitter: 0 }
     })
     const answers = await Promise.all(fleet.members.map((member) => member.call('getAtOnce', 1, 100)))

@@ -3,7 +3,13 @@ import { Cluster as Cluster6, Redis as Redis6 } from 'ioredis'
 import { Redis as Redis5 } from 'ioredis5'
 import { Redis as Redis54 } from 'ioredis54'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createCache, type Cache, type RedisInput } from '../../src/index.js'
+import {
+  createCache as createPlainCache,
+  type Cache,
+  type CacheOptions,
+  type RedisInput
+} from '../../src/index.js'
+import { lateAfter } from '../support/late-after.js'
 import { startRedisServer, type RedisServer } from '../support/redis-server.js'
 import { until } from '../support/until.js'
 
@@ -26,6 +32,10 @@ const options = (): { host: string; port: number; password: string } => ({
 })
 const as = (instance: unknown): RedisInput => instance as RedisInput
 
+/** A late reply must not turn a test of drivers into one of outages. */
+const createCache = (options: CacheOptions<'optional'>): Cache =>
+  createPlainCache({ commandTimeout: '10s', ...options })
+
 /** What it takes for an engine to work over a driver: a fleet of two caches that load once and wake each other. */
 async function proves(open: () => Cache): Promise<void> {
   const [first, second] = [open(), open()]
@@ -39,16 +49,14 @@ async function proves(open: () => Cache): Promise<void> {
     }
     const here = first.collection('products', { ttl: '1h', load })
     const there = second.collection('products', { ttl: '1h', load })
-    const startedAt = performance.now()
-    const values = await Promise.all([
-      ...Array.from({ length: 50 }, () => here.get(1)),
-      there.get(1),
-      there.get(1)
+    // Woken, not by the timer behind it, which comes after half a second.
+    const tooLate = lateAfter(350)
+    const values = await Promise.race([
+      Promise.all([...Array.from({ length: 50 }, () => here.get(1)), there.get(1), there.get(1)]),
+      tooLate
     ])
     expect(values).toEqual(Array.from({ length: 52 }, () => ({ id: 1, at: new Date(7) })))
     expect(loads).toBe(1)
-    // Woken, not by the timer behind it, which comes after half a second.
-    expect(performance.now() - startedAt).toBeLessThan(350)
     expect((await here.getMany([1, 2, 3])).size).toBe(3)
     expect((await there.getMany([1, 2, 3])).size).toBe(3)
     expect(loads).toBe(3)
@@ -122,9 +130,7 @@ describe('a connection given as', () => {
         String(await other.cluster('INFO')).includes('cluster_state:ok')
       )
       await cluster.ping()
-      const [first, second] = [1, 2].map(() =>
-        createCache({ namespace: 'c', redis: cluster, commandTimeout: '1s' })
-      )
+      const [first, second] = [1, 2].map(() => createCache({ namespace: 'c', redis: cluster }))
       let loads = 0
       const load = async (id: number): Promise<number> => {
         loads++
@@ -175,8 +181,7 @@ describe('a server that', () => {
     const open = (): Cache =>
       createCache({
         namespace: 'plain',
-        redis: { ...options(), username: 'plain', password: 'pw' },
-        commandTimeout: '1s'
+        redis: { ...options(), username: 'plain', password: 'pw' }
       })
     const [first, second] = [open(), open()]
     let loads = 0
@@ -187,9 +192,8 @@ describe('a server that', () => {
     }
     const here = first.collection('products', { ttl: '1h', load })
     const there = second.collection('products', { ttl: '1h', load })
-    const startedAt = performance.now()
-    expect(await Promise.all([here.get(1), there.get(1)])).toEqual(['value', 'value'])
-    expect(performance.now() - startedAt).toBeLessThan(450)
+    const reading = Promise.all([here.get(1), there.get(1)])
+    expect(await Promise.race([reading, lateAfter(450)])).toEqual(['value', 'value'])
     expect(loads).toBe(1)
     expect(first.stats().redis.pushes).toBe(false)
     await Promise.all([first.close(), second.close()])

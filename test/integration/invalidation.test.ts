@@ -11,6 +11,7 @@ import {
   type Collection,
   type CollectionOptions
 } from '../../src/index.js'
+import { lateAfter } from '../support/late-after.js'
 import { usePrivateRedis } from '../support/private-redis.js'
 import { startRedisServer } from '../support/redis-server.js'
 import { until } from '../support/until.js'
@@ -146,6 +147,8 @@ describe.each(modes)('%s', (_, redis) => {
       await films.getMany(ids)
       const seen: number[] = []
       cache.on('cleaning', ({ scanned }) => seen.push(scanned))
+      // What was stored in the very millisecond of a clear is left to its time to live.
+      await sleep(2)
       const cleaning = await films.clear()
       await films.getMany(ids.slice(0, 100))
       const report = await cleaning.finished
@@ -163,7 +166,7 @@ describe.each(modes)('%s', (_, redis) => {
       source.version = 2
       await films.clear({ soft: true })
       expect(await films.lookup(1)).toMatchObject({ source: 'stale', value: { version: 1 } })
-      await expect.poll(() => version()).toBe(2)
+      await until('it is refreshed', async () => (await version()) === 2)
       expect(source.loads).toHaveLength(2)
       expect(await films.lookup(1)).toMatchObject({ source: expect.not.stringMatching('stale') })
     })
@@ -195,9 +198,8 @@ describe.each(modes)('%s', (_, redis) => {
         await clear()
         loads = 0
         await expect(failing.get(1)).rejects.toThrow('the source is down')
-        const startedAt = performance.now()
-        await expect(failing.get(1)).rejects.toThrow('the source is down')
-        expect(performance.now() - startedAt).toBeLessThan(1_500)
+        const atOnce = Promise.race([failing.get(1), lateAfter(1_500)])
+        await expect(atOnce).rejects.toThrow('the source is down')
         expect(loads).toBeLessThanOrEqual(1)
         fails = false
         await failing.refresh(1)
@@ -296,7 +298,7 @@ describe.each(modes)('%s', (_, redis) => {
       source.version = 2
       await cache.invalidateTags(['genre:drama'], { soft: true })
       expect(await films.lookup(2)).toMatchObject({ source: 'stale', value: { version: 1 } })
-      await expect.poll(() => version(2)).toBe(2)
+      await until('it is refreshed', async () => (await version(2)) === 2)
     })
 
     it('go with what is cached without a collection', async () => {
@@ -446,7 +448,8 @@ describe.each(modes)('%s', (_, redis) => {
       [true, 1],
       [false, 1]
     ])
-    await expect.poll(async () => [await version(1), await version(2), await version(3)]).toEqual([2, 2, 1])
+    await until('they are refreshed', async () => (await version(1)) === 2 && (await version(2)) === 2)
+    expect(await version(3)).toBe(1)
   })
 
   it('runs a piece of code for a tenant, whatever it awaits', async () => {

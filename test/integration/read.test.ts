@@ -95,17 +95,16 @@ for (const kind of ['Redis', 'one process'] as const) {
 
     it('remembers that there is nothing, for its own time (#16)', async () => {
       const loader = new CountingLoader<string>((run) => (run === 1 ? undefined : 'there now'))
-      const products = open(where()).collection('products', {
-        ttl: '1h',
-        notFoundTtl: 80,
-        jitter: 0,
-        load: loader.load
-      })
+      const cache = open(where())
+      const options = { ttl: '1h', jitter: 0, load: loader.load } as const
+      const products = cache.collection('products', { ...options, notFoundTtl: '10m' })
       expect(await products.get(1)).toBeUndefined()
       expect(await products.lookup(1)).toMatchObject({ value: undefined, source })
       expect(loader.runs).toBe(1)
-      await sleep(120)
-      expect(await products.get(1)).toBe('there now')
+      const brief = cache.collection('brief', { ...options, notFoundTtl: 80 })
+      loader.runs = 0
+      expect(await brief.get(1)).toBeUndefined()
+      await until('its time is over', async () => (await brief.get(1)) === 'there now')
     })
 
     it('spreads the ends of what was stored together (#14)', async () => {
@@ -232,9 +231,11 @@ for (const kind of ['Redis', 'one process'] as const) {
         expect(lookups.every(({ value, source: from }) => value === 'v1' && from === 'stale')).toBe(true)
         for (let round = 0; round < 20; round++) expect(await products.get(1)).toBe('v1')
         await until('the refresh has begun', () => loader.runs === 2)
+        const stored = new Promise((resolve) => cache.on('fill', resolve))
         loader.letGo()
-        await until('the refresh is stored', async () => (await products.get(1)) === 'v2')
+        await stored
         expect(loader.runs).toBe(2)
+        expect(await products.get(1)).toBe('v2')
       })
 
       it('is refreshed before it goes stale, by one, when its load is dear (#25)', async () => {
@@ -338,17 +339,21 @@ for (const kind of ['Redis', 'one process'] as const) {
           if (run === 1) throw boom
           return 'well again'
         })
-        const products = open(where()).collection('products', {
-          ttl: '1h',
-          failedTtl: 400,
-          load: loader.load
-        })
+        const cache = open(where())
+        const options = { ttl: '1h', load: loader.load } as const
+        const products = cache.collection('products', { ...options, failedTtl: '1m' })
         const results = await Promise.allSettled(Array.from({ length: 5_000 }, () => products.get(1)))
         expect(results.every((result) => result.status === 'rejected' && result.reason === boom)).toBe(true)
         for (let round = 0; round < 20; round++) await expect(products.get(1)).rejects.toBe(boom)
         expect(loader.runs).toBe(1)
-        await sleep(500)
-        expect(await products.get(1)).toBe('well again')
+        const brief = cache.collection('brief', { ...options, failedTtl: 400 })
+        loader.runs = 0
+        const failedAt = performance.now()
+        await expect(brief.get(1)).rejects.toBe(boom)
+        await until('its life is over', () => brief.get(1).then(Boolean, () => false))
+        // Failures' lives are spread by a fifth.
+        expect(performance.now() - failedAt).toBeGreaterThan(400 * 0.8 - 5)
+        expect(await brief.get(1)).toBe('well again')
         expect(loader.runs).toBe(2)
       })
 
@@ -697,7 +702,14 @@ for (const kind of ['Redis', 'one process'] as const) {
       })
       const cache = open({ ...where(), maxConcurrentLoads: 4, maxQueuedLoads: 20 })
       const products = cache.collection('products', { ttl: '1h', failedTtl: 0, load: loader.load })
-      const results = await Promise.allSettled(Array.from({ length: 40 }, (_, id) => products.get(id)))
+      loader.hold()
+      let refused = 0
+      const reads = Array.from({ length: 40 }, (_, id) => products.get(id))
+      for (const read of reads) read.catch(() => refused++)
+      await until('all the others have been refused', () => refused === 40 - 4 - 20)
+      expect(cache.stats().loads).toEqual({ running: 4, queued: 20 })
+      loader.letGo()
+      const results = await Promise.allSettled(reads)
       expect(loader.mostAtOnce).toBe(4)
       expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(24)
       for (const result of results) {
@@ -1011,7 +1023,7 @@ for (const kind of ['Redis', 'one process'] as const) {
           }
         })
         const read = products.get(1).catch((error: unknown) => error)
-        await sleep(30)
+        await until('it is being loaded', () => cache.stats().loads.running === 1)
         await cache.close({ timeout: 50 })
         expect(await read).toBeInstanceOf(ClosedError)
         expect(reason).toBeInstanceOf(ClosedError)

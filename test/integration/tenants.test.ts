@@ -235,8 +235,15 @@ it('shares what a tenant takes among processes', async () => {
       Array.from({ length: 15 }, (_, at) => cache.tenant('acme').set(from + at, PAGE, { ttl: '1h' }))
     )
   await store(one!, 0)
-  await sleep(1_200)
+  const noted = async (): Promise<number> => {
+    const [countedAt, bytes] = await redis.admin.hmget('shop:#usage', '', 'acme')
+    return countedAt === null ? 0 : Number(bytes)
+  }
+  await until('it is counted and told', async () => (await noted()) > 15 * PAGE.length)
+  const before = await noted()
   expect(await two!.tenant('acme').set('warm', 'x', { ttl: '1h' })).toBe(true)
+  // What a process tells is answered with what all of them have stored.
+  await until('the other has told its own', async () => (await noted()) > before)
   await sleep(50)
   const stored = await store(two!, 100)
   expect(stored.filter(Boolean).length).toBeLessThanOrEqual(5)

@@ -146,13 +146,14 @@ for (const kind of ['Redis', 'one process'] as const) {
 
     it('keeps readers off while the write runs, and hands them the new row (#27)', async () => {
       const table = new Table()
-      const products = collectionOf(open(where()), table)
+      const cache = open(where())
+      const products = collectionOf(cache, table)
       await products.put(1, row(1, 10))
       table.hold()
       const writing = products.put(1, row(1, 20))
       await until('the row is changed', () => table.waiting === 1)
       const reads = Promise.all(Array.from({ length: 50 }, () => products.get(1)))
-      await sleep(30)
+      await until('somebody waits for the writer', () => cache.stats().total.waits > 0)
       table.letGo()
       await writing
       expect(new Set((await reads).map((one) => one?.price))).toEqual(new Set([20]))
@@ -370,7 +371,7 @@ for (const kind of ['Redis', 'one process'] as const) {
 
     it('keeps the guard of a write that is over its deadline for as long as it goes on', async () => {
       const table = new Table()
-      const cache = open({ ...where(), writeLease: '1s' })
+      const cache = open({ ...where(), writeLease: '2s' })
       const products = cache.collection('products', {
         ttl: '1h',
         load: table.find,
@@ -379,7 +380,7 @@ for (const kind of ['Redis', 'one process'] as const) {
       })
       table.hold()
       await expect(products.put(1, row(1, 10))).rejects.toThrow(WriteTimeoutError)
-      await sleep(1_500)
+      await sleep(2_500)
       expect((await products.lookup(1)).ttlMs).toBe(0) // not stored: the write may still be undone, or not
       table.letGo()
       await until('readers may store again', async () => (await products.lookup(1)).ttlMs > 0)
@@ -471,7 +472,9 @@ describe('a write while Redis is away', () => {
   ) => {
     const private_ = await startRedisServer()
     const table = new Table()
-    const cache = open({ redis: private_.url, commandTimeout: 150, ...limits })
+    // As long as a busy machine may take to answer, since what is written and read before must be.
+    const commandTimeout = '1s'
+    const cache = open({ redis: private_.url, commandTimeout, ...limits })
     const products = cache.collection('products', {
       ttl: '1h',
       failedTtl: 0,
@@ -480,7 +483,7 @@ describe('a write while Redis is away', () => {
       whenRedisAway
     })
     await products.put(1, row(1, 10))
-    const other = createCache({ redis: private_.url, namespace: 'shop', commandTimeout: 150 })
+    const other = createCache({ redis: private_.url, namespace: 'shop', commandTimeout })
     const elsewhere = other.collection('products', { ttl: '1h', load: table.find })
     expect((await elsewhere.get(1))?.price).toBe(10)
     const end = async (): Promise<void> => {

@@ -40,7 +40,8 @@ const REPLICATION_BOUND_MS = 200
 const MEMORY_BOUND_MS = 2_200
 
 describe('on a Cluster', () => {
-  it('the engine does all that it does with one server', () => provesEngine(connect, { hasPushes: false }))
+  it('the engine does all that it does with one server', () =>
+    provesEngine(() => connect(10_000), { hasPushes: false }))
 
   it('what is kept in memory is told of changes, by the channel', () => provesMemory(connect, 'channel'))
 

@@ -46,7 +46,7 @@ async function withDenied(...denied: string[]): Promise<Seen> {
     createCache({
       redis: `redis://${name}:pw@127.0.0.1:${server.port}`,
       namespace: name,
-      commandTimeout: '500ms'
+      commandTimeout: '10s'
     })
   const [first, second] = [open(), open()]
   for (const cache of [first, second]) cache.on('redisConnectionFailed', () => undefined)
@@ -139,7 +139,11 @@ describe('a server that denies', () => {
 
   it('SCAN: reads, writes and clearing work; only the cleaning after it fails, and says so', async () => {
     await admin.acl('SETUSER', 'noscan', 'on', '>pw', '~*', '&*', '+@all', '-scan')
-    const cache = createCache({ redis: `redis://noscan:pw@127.0.0.1:${server.port}`, namespace: 'noscan' })
+    const cache = createCache({
+      redis: `redis://noscan:pw@127.0.0.1:${server.port}`,
+      namespace: 'noscan',
+      commandTimeout: '10s'
+    })
     const rows = cache.collection('rows', { ttl: '1h', load: async (id: number) => ({ id }) })
     await rows.get(1)
     const { finished } = await rows.clear()

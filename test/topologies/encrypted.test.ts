@@ -43,7 +43,7 @@ describe('with TLS and users, as shipped,', () => {
             username: 'cache',
             password: PASSWORDS.cache,
             tls: { ca: shipped.ca },
-            commandTimeout: 1_000
+            commandTimeout: 10_000
           }
         }
       )

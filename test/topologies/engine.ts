@@ -15,7 +15,7 @@ export async function provesEngine(
   { hasPushes, namespace = 'shop' }: EngineOptions
 ): Promise<void> {
   const [first, second] = [0, 1].map(() =>
-    createCache({ redis: open(), namespace, commandTimeout: '1s' })
+    createCache({ redis: open(), namespace, commandTimeout: '10s' })
   ) as [Cache, Cache]
   const failures: unknown[] = []
   for (const cache of [first, second])
