@@ -87,6 +87,9 @@ export class ModelLink {
     listener()
   }
 
+  /** There is one database. */
+  assertDatabase(): void {}
+
   onLost(listener: () => void): void {
     this.#lostListeners.push(listener)
   }
