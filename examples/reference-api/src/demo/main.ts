@@ -21,6 +21,7 @@ import { raceWriters } from './writers-story.js'
 /** Ends what was started, the last first. Each is told of as soon as it runs. */
 const endings: (() => Promise<unknown>)[] = []
 let ending = false
+const HEARD_WITHIN_MS = 100
 /** Enough for a race that hits now and then, in a few seconds. */
 const WRITER_ROUNDS = 500
 /** For the one route that needs it; printed with the lines to try. */
@@ -40,6 +41,8 @@ try {
   else await tell(options)
   await end(0)
 } catch (error) {
+  // Ctrl-C is sent to everybody: a process that was only starting ends by it, and may be missed before it is heard here.
+  await sleep(HEARD_WITHIN_MS)
   if (!ending) {
     console.error(error instanceof UsageError ? `${error.message}\n\n${USAGE}` : error)
     const advice = adviceFor(error)
